@@ -1,0 +1,94 @@
+//! The loss of a model over a whole text.
+
+use std::ops::Range;
+
+use burn::tensor::{ElementConversion, backend::Backend};
+
+use crate::{
+    data::{Batch, Window},
+    loss::token_losses,
+    model::{BitNetTransformer, ModelError},
+    tokenizer::Tokenizer,
+};
+
+/// A sum of losses, and what it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Evaluation {
+    /// Sum of the losses, in nats.
+    pub nats: f64,
+    /// Predicted tokens.
+    pub tokens: usize,
+    /// Bytes of the predicted tokens.
+    pub bytes: usize,
+}
+
+impl Evaluation {
+    /// Mean loss in nats a token.
+    pub fn loss(&self) -> f64 {
+        self.nats / self.tokens as f64
+    }
+
+    /// Bits a byte, which is comparable across tokenizers.
+    pub fn bits_per_byte(&self) -> f64 {
+        self.nats / std::f64::consts::LN_2 / self.bytes as f64
+    }
+
+    /// Perplexity a token.
+    pub fn perplexity(&self) -> f64 {
+        self.loss().exp()
+    }
+
+    /// Adds the sums of another part of the text.
+    pub fn add(&mut self, other: Self) {
+        self.nats += other.nats;
+        self.tokens += other.tokens;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Windows of one shape, evaluated together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowBatch {
+    starts: Vec<usize>,
+    len: usize,
+    context: usize,
+}
+
+impl WindowBatch {
+    /// Groups consecutive windows of the same shape, at most `batch_size` together.
+    pub fn group(windows: &[Window], batch_size: usize) -> Vec<Self> {
+        windows
+            .chunk_by(|a, b| (a.len, a.context) == (b.len, b.context))
+            .flat_map(|same| same.chunks(batch_size.max(1)))
+            .map(|windows| Self {
+                starts: windows.iter().map(|window| window.start).collect(),
+                len: windows[0].len,
+                context: windows[0].context,
+            })
+            .collect()
+    }
+
+    /// Positions of the tokens that each window's loss counts.
+    fn targets(&self) -> impl Iterator<Item = Range<usize>> {
+        self.starts.iter().map(|start| start + self.context + 1..start + self.len + 1)
+    }
+
+    /// The loss of `model` on these windows of `tokens`.
+    ///
+    /// # Errors
+    /// [`ModelError::MaxSequenceLengthExceeded`] if the windows are longer than the model allows.
+    pub fn evaluate<B: Backend>(
+        &self,
+        model: &BitNetTransformer<B>,
+        tokenizer: &dyn Tokenizer,
+        tokens: &[u32],
+        device: &B::Device,
+    ) -> Result<Evaluation, ModelError> {
+        let batch = Batch::<B>::gather(tokens, &self.starts, self.len, device);
+        let losses = token_losses(model.forward(batch.inputs)?, batch.targets);
+        let counted = losses.narrow(1, self.context, self.len - self.context);
+        let nats = counted.sum().into_scalar().elem();
+        let bytes = self.targets().map(|range| tokenizer.decode(&tokens[range]).len()).sum();
+        Ok(Evaluation { nats, tokens: self.targets().map(|range| range.len()).sum(), bytes })
+    }
+}

@@ -1,0 +1,45 @@
+//! Text generation: sampling, stop conditions, and the stream of generated text.
+
+mod sampling;
+mod stop;
+mod stream;
+
+use thiserror::Error;
+
+pub use sampling::{Sampler, Sampling};
+pub use stream::{FinishReason, Generation, GenerationConfig};
+
+use crate::model::ModelError;
+
+/// A generation that cannot be started or continued.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// The prompt has no token.
+    #[error("the prompt is empty; give at least one character")]
+    EmptyPrompt,
+    /// The prompt leaves no room in the model's context.
+    #[error("the prompt has {actual} tokens, the model's context holds {max}")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        actual: usize,
+        /// The model's `max_seq_len`.
+        max: usize,
+    },
+    /// A sampling parameter is out of range.
+    #[error("{name} is {value}, must be {expected}")]
+    InvalidSampling {
+        /// The parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// Its range.
+        expected: &'static str,
+    },
+    /// The model gave a logit that is not a number.
+    #[error("the model's output is not finite; its weights are damaged")]
+    NonFinite,
+    /// The forward pass failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}

@@ -1,0 +1,166 @@
+use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+
+use super::{GenerateError, Sampler, Sampling, stop::StopFilter};
+use crate::{
+    model::{BitNetTransformer, KvCache},
+    tokenizer::{Tokenizer, Utf8Decoder},
+};
+
+/// What to generate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationConfig {
+    /// Most tokens to generate.
+    pub max_tokens: usize,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Texts that end the generation; they are not part of it.
+    pub stop: Vec<String>,
+}
+
+impl Default for GenerationConfig {
+    /// 256 tokens at temperature 1, no stop text.
+    fn default() -> Self {
+        Self { max_tokens: 256, sampling: Sampling::default(), stop: Vec::new() }
+    }
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// `max_tokens` were generated.
+    Length,
+    /// A stop text was met.
+    Stop,
+    /// An error was returned.
+    Error,
+}
+
+/// A generation under way: an iterator over pieces of text.
+///
+/// Once the model's context is full, its older half is dropped and the rest is read again, so
+/// that a text may be longer than the context.
+pub struct Generation<'a, B: Backend> {
+    model: &'a BitNetTransformer<B>,
+    tokenizer: &'a dyn Tokenizer,
+    device: B::Device,
+    cache: KvCache<B>,
+    sampler: Sampler,
+    decoder: Utf8Decoder,
+    stop: StopFilter,
+    /// Prompt and generated tokens.
+    tokens: Vec<u32>,
+    /// Tokens at the end of `tokens` that the cache does not hold yet.
+    unread: usize,
+    generated: usize,
+    max_tokens: usize,
+    finished: Option<FinishReason>,
+}
+
+impl<'a, B: Backend> Generation<'a, B> {
+    /// Prepares to continue `prompt`.
+    ///
+    /// # Errors
+    /// [`GenerateError::EmptyPrompt`], [`GenerateError::PromptTooLong`] or
+    /// [`GenerateError::InvalidSampling`].
+    pub fn new(
+        model: &'a BitNetTransformer<B>,
+        tokenizer: &'a dyn Tokenizer,
+        device: &B::Device,
+        prompt: &str,
+        config: &GenerationConfig,
+    ) -> Result<Self, GenerateError> {
+        let tokens = tokenizer.encode(prompt.as_bytes());
+        let max = model.config().max_seq_len;
+        if tokens.is_empty() {
+            return Err(GenerateError::EmptyPrompt);
+        }
+        if tokens.len() > max {
+            return Err(GenerateError::PromptTooLong { actual: tokens.len(), max });
+        }
+        Ok(Self {
+            model,
+            tokenizer,
+            device: device.clone(),
+            cache: model.new_cache(1),
+            sampler: Sampler::new(config.sampling)?,
+            decoder: Utf8Decoder::default(),
+            stop: StopFilter::new(&config.stop),
+            unread: tokens.len(),
+            tokens,
+            generated: 0,
+            max_tokens: config.max_tokens,
+            finished: None,
+        })
+    }
+
+    /// Number of tokens generated so far.
+    pub fn generated(&self) -> usize {
+        self.generated
+    }
+
+    /// Why the generation ended; `None` while it goes on.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.finished
+    }
+
+    /// Generates one token.
+    fn next_token(&mut self) -> Result<u32, GenerateError> {
+        let max = self.model.config().max_seq_len;
+        if self.cache.len() + self.unread > max {
+            self.cache.truncate(0);
+            self.unread = max.div_ceil(2);
+        }
+        let unread = &self.tokens[self.tokens.len() - self.unread..];
+        let ids: Vec<i32> = unread.iter().map(|&token| token as i32).collect();
+        let input = TensorData::new(ids, [1, self.unread]);
+        let input = Tensor::<B, 2, Int>::from_data(input, &self.device);
+        let logits = self.model.forward_next(input, &mut self.cache)?;
+        let logits = logits.into_data().convert::<f32>().to_vec();
+        let token =
+            self.sampler.sample(logits.map_err(|_| GenerateError::NonFinite)?, &self.tokens)?;
+        self.tokens.push(token);
+        self.unread = 1;
+        self.generated += 1;
+        Ok(token)
+    }
+
+    /// Ends the generation and gives the text that was held back.
+    fn finish(&mut self, reason: FinishReason) -> String {
+        self.finished = Some(reason);
+        let (mut text, stopped) = self.stop.push(&self.decoder.finish());
+        if !stopped {
+            text.push_str(&self.stop.finish());
+        }
+        text
+    }
+}
+
+impl<B: Backend> Iterator for Generation<'_, B> {
+    type Item = Result<String, GenerateError>;
+
+    /// The next piece of text, never empty.
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.finished.is_none() {
+            if self.generated >= self.max_tokens {
+                let text = self.finish(FinishReason::Length);
+                return (!text.is_empty()).then_some(Ok(text));
+            }
+            let token = match self.next_token() {
+                Ok(token) => token,
+                Err(error) => {
+                    self.finished = Some(FinishReason::Error);
+                    return Some(Err(error));
+                }
+            };
+            let text = self.decoder.push(&self.tokenizer.decode(&[token]));
+            let (text, stopped) = self.stop.push(&text);
+            if stopped {
+                self.finished = Some(FinishReason::Stop);
+            }
+            if !text.is_empty() {
+                return Some(Ok(text));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,289 @@
+//! [`BitLinear`]: the 1-bit and 1.58-bit replacement of a linear layer.
+
+use burn::{
+    module::{Initializer, Module, Param},
+    nn::Linear,
+    tensor::{Tensor, backend::Backend},
+};
+
+use crate::{
+    norm::InnerNorm,
+    quant::{
+        ActivationQuant, QuantizedWeight, WeightQuant, absmax_int8, absmax_paper,
+        absmax_paper_non_negative, straight_through,
+    },
+};
+
+/// Configuration of a [`BitLinear`].
+///
+/// ```
+/// use bitnet::{BitLinearConfig, quant::WeightQuant};
+/// use burn::tensor::Tensor;
+/// # type B = burn_flex::Flex;
+///
+/// let device = Default::default();
+/// let layer = BitLinearConfig::new(64, 32).with_quant(WeightQuant::Ternary).init::<B>(&device);
+/// let y = layer.forward(Tensor::<B, 3>::ones([2, 5, 64], &device));
+/// assert_eq!(y.dims(), [2, 5, 32]);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct BitLinearConfig {
+    /// Number of input features.
+    pub d_input: usize,
+    /// Number of output features.
+    pub d_output: usize,
+    /// Whether a bias is added to the output. Default: no.
+    pub bias: bool,
+    /// The weight quantiser. Default: ternary.
+    pub quant: WeightQuant,
+    /// The input quantiser. Default: 8 bits a token. In [`WeightQuant::BinaryPaper`] any 8-bit
+    /// choice means the paper's own quantiser, in [`WeightQuant::None`] nothing is quantised.
+    pub activation: ActivationQuant,
+    /// The norm before the input quantiser. Default: none.
+    pub norm: InnerNorm,
+    /// ε of that norm. Default: 1e-5.
+    pub norm_eps: f64,
+    /// Input features that share a weight scale; `None` (default): one scale for the tensor.
+    pub group_size: Option<usize>,
+    /// The output feeds a non-linearity: [`WeightQuant::BinaryPaper`] then uses b1's [0, Q_b]
+    /// activation range. No effect in other modes. Default: no.
+    pub before_nonlinearity: bool,
+    /// How the latent weight starts. Default: normal, standard deviation 0.02.
+    pub initializer: Initializer,
+}
+
+impl BitLinearConfig {
+    /// A ternary layer with int8 activations, no norm and no bias.
+    pub fn new(d_input: usize, d_output: usize) -> Self {
+        Self {
+            d_input,
+            d_output,
+            bias: false,
+            quant: WeightQuant::Ternary,
+            activation: ActivationQuant::Int8PerToken,
+            norm: InnerNorm::None,
+            norm_eps: 1e-5,
+            group_size: None,
+            before_nonlinearity: false,
+            initializer: Initializer::Normal { mean: 0.0, std: 0.02 },
+        }
+    }
+
+    /// Sets the weight quantiser.
+    pub fn with_quant(mut self, quant: WeightQuant) -> Self {
+        self.quant = quant;
+        self
+    }
+
+    /// Sets the input quantiser.
+    pub fn with_activation(mut self, activation: ActivationQuant) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Sets the norm inside the layer.
+    pub fn with_norm(mut self, norm: InnerNorm) -> Self {
+        self.norm = norm;
+        self
+    }
+
+    /// Sets ε of the norm inside the layer.
+    pub fn with_norm_eps(mut self, norm_eps: f64) -> Self {
+        self.norm_eps = norm_eps;
+        self
+    }
+
+    /// Adds a bias (starting at zero) or not.
+    pub fn with_bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Sets the number of input features that share a weight scale.
+    pub fn with_group_size(mut self, group_size: Option<usize>) -> Self {
+        self.group_size = group_size;
+        self
+    }
+
+    /// Declares that the output feeds a non-linearity.
+    pub fn with_before_nonlinearity(mut self, before_nonlinearity: bool) -> Self {
+        self.before_nonlinearity = before_nonlinearity;
+        self
+    }
+
+    /// Sets the initialiser of the latent weight.
+    pub fn with_initializer(mut self, initializer: Initializer) -> Self {
+        self.initializer = initializer;
+        self
+    }
+
+    /// Creates the layer on `device`.
+    ///
+    /// # Panics
+    /// If `group_size` is zero or does not divide `d_input`.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> BitLinear<B> {
+        let weight = self.initializer.init_with(
+            [self.d_input, self.d_output],
+            Some(self.d_input),
+            Some(self.d_output),
+            device,
+        );
+        let bias = self.bias.then(|| Initializer::Zeros.init([self.d_output], device));
+        self.assemble(weight, bias)
+    }
+
+    /// The one place where a layer is put together, for new and for converted weights alike.
+    fn assemble<B: Backend>(
+        &self,
+        weight: Param<Tensor<B, 2>>,
+        bias: Option<Param<Tensor<B, 1>>>,
+    ) -> BitLinear<B> {
+        if let Some(size) = self.group_size {
+            assert!(
+                size > 0 && self.d_input.is_multiple_of(size),
+                "group_size {size} does not divide the {} input features",
+                self.d_input
+            );
+        }
+        BitLinear {
+            weight,
+            bias,
+            recipe: Recipe {
+                quant: self.quant,
+                activation: self.activation,
+                norm: self.norm,
+                norm_eps: self.norm_eps,
+                group_size: self.group_size,
+                before_nonlinearity: self.before_nonlinearity,
+            },
+        }
+    }
+}
+
+/// The part of the configuration that the forward pass needs.
+#[derive(Debug, Clone, Copy)]
+struct Recipe {
+    quant: WeightQuant,
+    activation: ActivationQuant,
+    norm: InnerNorm,
+    norm_eps: f64,
+    group_size: Option<usize>,
+    before_nonlinearity: bool,
+}
+
+/// A linear layer that trains full-precision *latent* weights and computes with their
+/// quantisation:
+///
+/// ```text
+/// y = quantise(norm(x)) · quantise(W) + bias
+/// ```
+///
+/// Gradients pass the quantisers unchanged (straight-through), so `dX̂ = dY · W̃ᵀ` and
+/// `dW = X̃ᵀ · dY`. Fields and shapes are those of Burn's [`Linear`], whose records load here.
+#[derive(Module, Debug)]
+pub struct BitLinear<B: Backend> {
+    /// Latent weight `[d_input, d_output]`.
+    pub weight: Param<Tensor<B, 2>>,
+    /// Bias `[d_output]`, in full precision.
+    pub bias: Option<Param<Tensor<B, 1>>>,
+    #[module(skip)]
+    recipe: Recipe,
+}
+
+impl<B: Backend> BitLinear<B> {
+    /// Takes over the weight and bias of a trained full-precision layer, with the quantisers of
+    /// `config` (its sizes, bias and initialiser are taken from the layer instead).
+    ///
+    /// # Panics
+    /// If `config.group_size` is zero or does not divide the layer's number of inputs.
+    pub fn from_linear(linear: Linear<B>, config: &BitLinearConfig) -> Self {
+        let [d_input, d_output] = linear.weight.lazy_shape().dims();
+        let config = BitLinearConfig { d_input, d_output, ..config.clone() };
+        config.assemble(linear.weight, linear.bias)
+    }
+
+    /// # Shapes
+    /// - input: `[..., d_input]`
+    /// - output: `[..., d_output]`
+    pub fn forward<const D: usize>(&self, input: Tensor<B, D>) -> Tensor<B, D> {
+        let mut shape = input.dims();
+        let [d_input, d_output] = self.weight.lazy_shape().dims();
+        let tokens = shape[..D - 1].iter().product();
+        shape[D - 1] = d_output;
+
+        let x = self.prepare_input(input.reshape([tokens, d_input]));
+        let y = x.matmul(self.effective_weight());
+        let y = match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        };
+        y.reshape(shape)
+    }
+
+    /// The weight that the forward pass multiplies by, `[d_input, d_output]`: at most three
+    /// distinct values a scale in ternary mode. Carries the straight-through gradient.
+    pub fn effective_weight(&self) -> Tensor<B, 2> {
+        let Recipe { quant, group_size, .. } = self.recipe;
+        let weight = self.weight.val();
+        if quant == WeightQuant::None {
+            return weight;
+        }
+        straight_through(weight, |w| quant.quantize(w, group_size).dequantize())
+    }
+
+    /// Codes and scales of the weight, without gradient; `None` in full precision.
+    ///
+    /// This is what packing must store: quantising [`effective_weight`](Self::effective_weight)
+    /// again would shrink the scale by the share of zeros.
+    pub fn quantized_weight(&self) -> Option<QuantizedWeight<B>> {
+        let Recipe { quant, group_size, .. } = self.recipe;
+        let weight = self.weight.val().detach().set_require_grad(false);
+        (quant != WeightQuant::None).then(|| quant.quantize(weight, group_size))
+    }
+
+    /// The mode of the weight quantiser.
+    pub fn quant(&self) -> WeightQuant {
+        self.recipe.quant
+    }
+
+    /// Norm and input quantiser: `[tokens, d_input]` to the same shape.
+    fn prepare_input(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let Recipe { quant, activation, norm, norm_eps, group_size, before_nonlinearity } =
+            self.recipe;
+        match (quant, activation) {
+            // b1 groups the activations, too, each with its own norm and range (§2.3).
+            (WeightQuant::BinaryPaper, _) => {
+                let [tokens, features] = x.dims();
+                let size = group_size.unwrap_or(features);
+                let x = norm.apply(x.reshape([tokens, features / size, size]), norm_eps);
+                let x = match activation {
+                    ActivationQuant::None => x,
+                    _ => quantize_as_in_paper(x, before_nonlinearity),
+                };
+                x.reshape([tokens, features])
+            }
+            (WeightQuant::None, _) | (_, ActivationQuant::None) => norm.apply(x, norm_eps),
+            (_, ActivationQuant::Int8PerToken) => {
+                straight_through(norm.apply(x, norm_eps), |x| absmax_int8(x, &[1]).dequantize())
+            }
+            (_, ActivationQuant::Int8PerTensor) => {
+                straight_through(norm.apply(x, norm_eps), |x| absmax_int8(x, &[0, 1]).dequantize())
+            }
+        }
+    }
+}
+
+/// b1's activation quantiser over `[tokens, groups, features]`: per tensor in training, per token
+/// at inference (b1, §2.1).
+fn quantize_as_in_paper<B: Backend>(x: Tensor<B, 3>, before_nonlinearity: bool) -> Tensor<B, 3> {
+    let training = B::ad_enabled(&x.device());
+    let dims: &[usize] = if training { &[0, 2] } else { &[2] };
+    straight_through(x, |x| {
+        let quantized = if before_nonlinearity {
+            absmax_paper_non_negative(x, dims)
+        } else {
+            absmax_paper(x, dims)
+        };
+        quantized.dequantize()
+    })
+}

@@ -1,0 +1,57 @@
+use burn::{
+    module::Module,
+    nn::RmsNorm,
+    tensor::{Tensor, backend::Backend},
+};
+
+use super::{
+    Attention, BitNetTransformerConfig, FeedForward, RotaryEmbedding, attention::normalized,
+    cache::LayerCache,
+};
+
+/// One decoder block:
+///
+/// ```text
+/// h = x + o_proj(attn_sub_norm(attention(input_layernorm(x))))
+/// y = h + down_proj(ffn_sub_norm(hidden(post_attention_layernorm(h))))
+/// ```
+///
+/// Norms are absent where every linear has its own ([`NormPlacement`](super::NormPlacement)).
+#[derive(Module, Debug)]
+pub struct Block<B: Backend> {
+    /// Norm before the attention.
+    pub input_layernorm: Option<RmsNorm<B>>,
+    /// The attention.
+    pub self_attn: Attention<B>,
+    /// Norm before the feed-forward network.
+    pub post_attention_layernorm: Option<RmsNorm<B>>,
+    /// The feed-forward network.
+    pub mlp: FeedForward<B>,
+}
+
+impl<B: Backend> Block<B> {
+    pub(super) fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
+        Self {
+            input_layernorm: config.block_norm(config.dim, device),
+            self_attn: Attention::new(config, device),
+            post_attention_layernorm: config.block_norm(config.dim, device),
+            mlp: FeedForward::new(config, device),
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[batch, seq, dim]`, tokens at positions `start .. start + seq`; the output has the
+    ///   same shape.
+    pub(super) fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        rope: &RotaryEmbedding<B>,
+        start: usize,
+        cache: Option<&mut LayerCache<B>>,
+    ) -> Tensor<B, 3> {
+        let normed = normalized(&self.input_layernorm, x.clone());
+        let h = x + self.self_attn.forward(normed, rope, start, cache);
+        let normed = normalized(&self.post_attention_layernorm, h.clone());
+        h + self.mlp.forward(normed)
+    }
+}

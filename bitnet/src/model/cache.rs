@@ -1,0 +1,88 @@
+use burn::tensor::{Tensor, backend::Backend};
+
+use super::{BitNetTransformerConfig, ModelError};
+
+/// Keys and values of the tokens seen so far, so that each new token costs one forward of length
+/// one. Made by [`BitNetTransformer::new_cache`](super::BitNetTransformer::new_cache).
+#[derive(Debug, Clone)]
+pub struct KvCache<B: Backend> {
+    layers: Vec<LayerCache<B>>,
+    batch: usize,
+    len: usize,
+    max_seq_len: usize,
+}
+
+impl<B: Backend> KvCache<B> {
+    pub(super) fn new(config: &BitNetTransformerConfig, batch: usize, device: &B::Device) -> Self {
+        let shape = [batch, config.kv_heads, config.max_seq_len, config.dim_head];
+        let layers = (0..config.depth)
+            .map(|_| LayerCache {
+                keys: Tensor::zeros(shape, device),
+                values: Tensor::zeros(shape, device),
+            })
+            .collect();
+        Self { layers, batch, len: 0, max_seq_len: config.max_seq_len }
+    }
+
+    /// Number of tokens held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no token is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets all tokens but the first `len`; no effect if fewer are held.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Checks that `[batch, seq]` more tokens fit.
+    pub(super) fn check_room(&self, batch: usize, seq: usize) -> Result<(), ModelError> {
+        if batch != self.batch {
+            return Err(ModelError::CacheBatchMismatch { cached: self.batch, actual: batch });
+        }
+        let actual = self.len + seq;
+        if actual > self.max_seq_len {
+            return Err(ModelError::MaxSequenceLengthExceeded { actual, max: self.max_seq_len });
+        }
+        Ok(())
+    }
+
+    pub(super) fn layers_mut(&mut self) -> impl Iterator<Item = &mut LayerCache<B>> {
+        self.layers.iter_mut()
+    }
+
+    pub(super) fn advance(&mut self, seq: usize) {
+        self.len += seq;
+    }
+}
+
+/// Keys and values of one layer, `[batch, kv_heads, max_seq_len, dim_head]`.
+#[derive(Debug, Clone)]
+pub(super) struct LayerCache<B: Backend> {
+    keys: Tensor<B, 4>,
+    values: Tensor<B, 4>,
+}
+
+impl<B: Backend> LayerCache<B> {
+    /// Writes keys and values at positions `start ..` and returns all up to and including them.
+    pub(super) fn extend(
+        &mut self,
+        start: usize,
+        keys: Tensor<B, 4>,
+        values: Tensor<B, 4>,
+    ) -> (Tensor<B, 4>, Tensor<B, 4>) {
+        let end = start + keys.dims()[2];
+        let write = |all: &mut Tensor<B, 4>, new: Tensor<B, 4>| {
+            let [batch, heads, _, dim_head] = new.dims();
+            // Taken, not cloned: a unique tensor is written in place.
+            let taken = std::mem::replace(all, Tensor::empty([1, 1, 1, 1], &new.device()));
+            *all = taken.slice_assign([0..batch, 0..heads, start..end, 0..dim_head], new);
+            all.clone().narrow(2, 0, end)
+        };
+        (write(&mut self.keys, keys), write(&mut self.values, values))
+    }
+}

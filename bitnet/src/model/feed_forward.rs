@@ -1,0 +1,60 @@
+use burn::{
+    module::Module,
+    nn::RmsNorm,
+    tensor::{
+        Tensor,
+        activation::{gelu, relu, silu},
+        backend::Backend,
+    },
+};
+
+use super::{BitNetTransformerConfig, FeedForwardKind, attention::normalized};
+use crate::linear::BitLinear;
+
+/// The feed-forward network of a block; [`FeedForwardKind`] has the formulas.
+#[derive(Module, Debug)]
+pub struct FeedForward<B: Backend> {
+    /// Gate: `dim` to `ff_dim`, in the gated kinds.
+    pub gate_proj: Option<BitLinear<B>>,
+    /// Up: `dim` to `ff_dim`.
+    pub up_proj: BitLinear<B>,
+    /// Down: `ff_dim` to `dim`.
+    pub down_proj: BitLinear<B>,
+    /// Norm before `down_proj` (2B4T), where blocks have their own norms.
+    pub ffn_sub_norm: Option<RmsNorm<B>>,
+    #[module(skip)]
+    kind: FeedForwardKind,
+}
+
+impl<B: Backend> FeedForward<B> {
+    pub(super) fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
+        let &BitNetTransformerConfig { dim, ff_dim, feed_forward: kind, .. } = config;
+        let into_hidden = |before_nonlinearity| {
+            config.linear(dim, ff_dim).with_before_nonlinearity(before_nonlinearity).init(device)
+        };
+        Self {
+            gate_proj: kind.is_gated().then(|| into_hidden(true)),
+            up_proj: into_hidden(!kind.is_gated()),
+            down_proj: config.linear(ff_dim, dim).init(device),
+            ffn_sub_norm: config.block_norm(ff_dim, device),
+            kind,
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[batch, seq, dim]`; the output has the same shape.
+    pub(super) fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        let hidden = match &self.gate_proj {
+            Some(gate_proj) => {
+                let gate = gate_proj.forward(x.clone());
+                let up = self.up_proj.forward(x);
+                match self.kind {
+                    FeedForwardKind::Swiglu => silu(gate) * up,
+                    _ => relu(gate).square() * up,
+                }
+            }
+            None => gelu(self.up_proj.forward(x)),
+        };
+        self.down_proj.forward(normalized(&self.ffn_sub_norm, hidden))
+    }
+}

@@ -1,0 +1,141 @@
+use burn::{
+    module::Module,
+    nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm},
+    tensor::{Int, Tensor, backend::Backend},
+};
+
+use super::{BitNetTransformerConfig, Block, KvCache, ModelError, RotaryEmbedding};
+
+/// A decoder-only transformer whose linear layers are [`BitLinear`](crate::BitLinear)s.
+///
+/// Embedding, output head and the last norm stay in full precision (b1, §2.1). Fields are named as
+/// in the Hugging Face BitNet checkpoints.
+#[derive(Module, Debug)]
+pub struct BitNetTransformer<B: Backend> {
+    /// Token embedding, `[num_tokens, dim]`.
+    pub embed_tokens: Embedding<B>,
+    /// The blocks.
+    pub layers: Vec<Block<B>>,
+    /// Norm before the output head.
+    pub norm: RmsNorm<B>,
+    /// Output head, where it is not the embedding.
+    pub lm_head: Option<Linear<B>>,
+    rope: RotaryEmbedding<B>,
+    #[module(skip)]
+    config: BitNetTransformerConfig,
+}
+
+impl<B: Backend> BitNetTransformer<B> {
+    /// Builds a model of a configuration that has been validated.
+    pub(super) fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
+        let &BitNetTransformerConfig { num_tokens, dim, depth, max_seq_len, dim_head, .. } = config;
+        let initializer = config.initializer();
+        Self {
+            embed_tokens: EmbeddingConfig::new(num_tokens, dim)
+                .with_initializer(initializer.clone())
+                .init(device),
+            layers: (0..depth).map(|_| Block::new(config, device)).collect(),
+            norm: config.gain_norm(dim, device),
+            lm_head: (!config.tie_embeddings).then(|| {
+                LinearConfig::new(dim, num_tokens)
+                    .with_bias(false)
+                    .with_initializer(initializer)
+                    .init(device)
+            }),
+            rope: RotaryEmbedding::new(max_seq_len, dim_head, config.rope_theta, device),
+            config: config.clone(),
+        }
+    }
+
+    /// The configuration the model was built from.
+    pub fn config(&self) -> &BitNetTransformerConfig {
+        &self.config
+    }
+
+    /// Logits of the next token at every position.
+    ///
+    /// Token ids must lie below `num_tokens`; what happens otherwise is up to the backend.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[batch, seq]`
+    /// - output: `[batch, seq, num_tokens]`
+    ///
+    /// # Errors
+    /// [`ModelError::MaxSequenceLengthExceeded`] if `seq` is above the model's maximum.
+    pub fn forward(&self, tokens: Tensor<B, 2, Int>) -> Result<Tensor<B, 3>, ModelError> {
+        let [_, actual] = tokens.dims();
+        let max = self.config.max_seq_len;
+        if actual > max {
+            return Err(ModelError::MaxSequenceLengthExceeded { actual, max });
+        }
+        let x = self.embed_tokens.forward(tokens);
+        let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, &self.rope, 0, None));
+        Ok(self.head(x))
+    }
+
+    /// An empty cache for `batch` sequences.
+    pub fn new_cache(&self, batch: usize) -> KvCache<B> {
+        KvCache::new(&self.config, batch, &self.embed_tokens.weight.lazy_device())
+    }
+
+    /// Logits for tokens that follow those in `cache`, which then holds them too. The logits equal
+    /// those of [`forward`](Self::forward) over the whole sequence.
+    ///
+    /// # Shapes
+    /// - `tokens`: `[batch, seq]`, the new tokens only
+    /// - output: `[batch, seq, num_tokens]`
+    ///
+    /// # Errors
+    /// [`ModelError::MaxSequenceLengthExceeded`] if old and new tokens together are above the
+    /// model's maximum, [`ModelError::CacheBatchMismatch`] for a cache of another batch size. The
+    /// cache is unchanged then.
+    pub fn forward_cached(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        cache: &mut KvCache<B>,
+    ) -> Result<Tensor<B, 3>, ModelError> {
+        Ok(self.head(self.hidden_cached(tokens, cache)?))
+    }
+
+    /// As [`forward_cached`](Self::forward_cached), but computes the logits of the last position
+    /// only: `[batch, num_tokens]`. The output head costs as much as several blocks.
+    ///
+    /// # Errors
+    /// As [`forward_cached`](Self::forward_cached).
+    pub fn forward_next(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        cache: &mut KvCache<B>,
+    ) -> Result<Tensor<B, 2>, ModelError> {
+        let [_, seq] = tokens.dims();
+        let hidden = self.hidden_cached(tokens, cache)?.narrow(1, seq - 1, 1);
+        Ok(self.head(hidden).squeeze_dim(1))
+    }
+
+    fn hidden_cached(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        cache: &mut KvCache<B>,
+    ) -> Result<Tensor<B, 3>, ModelError> {
+        let [batch, seq] = tokens.dims();
+        cache.check_room(batch, seq)?;
+        let start = cache.len();
+        let mut x = self.embed_tokens.forward(tokens);
+        for (layer, cache) in self.layers.iter().zip(cache.layers_mut()) {
+            x = layer.forward(x, &self.rope, start, Some(cache));
+        }
+        cache.advance(seq);
+        Ok(x)
+    }
+
+    /// `[batch, seq, dim]` to logits `[batch, seq, num_tokens]`.
+    fn head(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [batch, seq, dim] = x.dims();
+        let x = self.norm.forward(x).reshape([batch * seq, dim]);
+        let logits = match &self.lm_head {
+            Some(head) => head.forward(x),
+            None => x.matmul(self.embed_tokens.weight.val().transpose()),
+        };
+        logits.reshape([batch, seq, self.config.num_tokens])
+    }
+}

@@ -1,0 +1,14 @@
+//! The optimiser of the BitNet recipes: AdamW that decays matrices only, gradient clipping by the
+//! global norm, and schedules of learning rate and weight decay.
+//!
+//! They replace Burn's built-ins where those do something else: its clipping is per tensor, its
+//! cosine schedule jumps back to the peak after the last step, and its optimisers have no
+//! parameter groups.
+
+mod adamw;
+mod clip;
+mod schedule;
+
+pub use adamw::{AdamW, AdamWConfig};
+pub use clip::clip_global_norm;
+pub use schedule::{Schedule, ScheduleKind};

@@ -1,0 +1,184 @@
+use std::collections::{BTreeMap, HashMap};
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    tensor::{Tensor, TensorData, backend::Backend},
+};
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::{PretrainedError, names::Names};
+use crate::model::{BitNetTransformer, BitNetTransformerConfig};
+
+/// The type in which latent weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightDtype {
+    /// 32 bits: what training holds.
+    #[default]
+    F32,
+    /// 16 bits, the range of f32. Weights near a rounding boundary may change their code.
+    Bf16,
+}
+
+impl WeightDtype {
+    pub(super) fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+}
+
+/// The latent weights of `model` as the bytes of a safetensors file.
+pub(super) fn to_safetensors<B: Backend>(
+    model: &BitNetTransformer<B>,
+    dtype: WeightDtype,
+) -> Result<Vec<u8>, PretrainedError> {
+    let mut writer = Writer { names: Names::default(), dtype, tensors: BTreeMap::new() };
+    model.visit(&mut writer);
+    let stored = match dtype {
+        WeightDtype::F32 => Dtype::F32,
+        WeightDtype::Bf16 => Dtype::BF16,
+    };
+    let views: Vec<(&String, TensorView)> = writer
+        .tensors
+        .iter()
+        .map(|(name, (shape, bytes))| Ok((name, TensorView::new(stored, shape.clone(), bytes)?)))
+        .collect::<Result<_, safetensors::SafeTensorError>>()?;
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    Ok(safetensors::serialize(views, Some(metadata))?)
+}
+
+struct Writer {
+    names: Names,
+    dtype: WeightDtype,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
+}
+
+impl<B: Backend> ModuleVisitor<B> for Writer {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.names.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.names.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let value = param.val();
+        let value = if self.names.is_transposed() { value.transpose() } else { value };
+        let shape = value.dims().to_vec();
+        let values = value.into_data();
+        let values = values.iter::<f32>();
+        let bytes = match self.dtype {
+            WeightDtype::F32 => values.flat_map(f32::to_le_bytes).collect(),
+            WeightDtype::Bf16 => values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),
+        };
+        self.tensors.insert(self.names.current(), (shape, bytes));
+    }
+}
+
+/// Builds the model of `config` with the weights of a safetensors file. The file must hold
+/// exactly the model's tensors, in their shapes.
+pub(super) fn load<B: Backend>(
+    file: &[u8],
+    config: &BitNetTransformerConfig,
+    device: &B::Device,
+) -> Result<BitNetTransformer<B>, PretrainedError> {
+    let tensors = SafeTensors::deserialize(file)?;
+    let model = config.init::<B>(device)?;
+    let mut reader = Reader {
+        names: Names::default(),
+        left: tensors.iter().map(|(name, view)| (name.to_owned(), view)).collect(),
+        device,
+        error: None,
+    };
+    let model = model.map(&mut reader);
+    match (reader.error, reader.left.into_keys().next()) {
+        (Some(error), _) => Err(error),
+        (None, Some(name)) => Err(PretrainedError::UnexpectedTensor(name)),
+        (None, None) => Ok(model),
+    }
+}
+
+struct Reader<'a, B: Backend> {
+    names: Names,
+    /// Tensors of the file that no parameter has taken yet.
+    left: BTreeMap<String, TensorView<'a>>,
+    device: &'a B::Device,
+    error: Option<PretrainedError>,
+}
+
+impl<B: Backend> Reader<'_, B> {
+    fn read<const D: usize>(
+        &mut self,
+        param: &Param<Tensor<B, D>>,
+    ) -> Result<Tensor<B, D>, PretrainedError> {
+        let name = self.names.current();
+        let Some(view) = self.left.remove(&name) else {
+            return Err(PretrainedError::MissingTensor(name));
+        };
+        // The shape is known without the random values, which then are never made.
+        let mut expected = param.lazy_shape().dims::<D>().to_vec();
+        if self.names.is_transposed() {
+            expected.reverse();
+        }
+        if view.shape() != expected {
+            let actual = view.shape().to_vec();
+            return Err(PretrainedError::ShapeMismatch { name, actual, expected });
+        }
+        let values = to_f32(&name, &view)?;
+        let value = Tensor::<B, D>::from_data(TensorData::new(values, expected), self.device);
+        Ok(if self.names.is_transposed() { contiguous(value.transpose()) } else { value })
+    }
+}
+
+/// Copies a transposed view into row-major order, once instead of at every use.
+fn contiguous<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> {
+    let device = tensor.device();
+    Tensor::from_data(tensor.into_data(), &device)
+}
+
+fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, PretrainedError> {
+    let bytes = view.data();
+    let values: Vec<f32> = match view.dtype() {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+        Dtype::BF16 => {
+            bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect()
+        }
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
+        other => {
+            let dtype = format!("{other:?}");
+            return Err(PretrainedError::UnsupportedDtype { name: name.into(), dtype });
+        }
+    };
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(values),
+        false => Err(PretrainedError::NonFinite(name.into())),
+    }
+}
+
+impl<B: Backend> ModuleMapper<B> for Reader<'_, B> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.names.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.names.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if self.error.is_some() {
+            return param;
+        }
+        match self.read(&param) {
+            Ok(value) => Param::initialized(param.id, value.require_grad()),
+            Err(error) => {
+                self.error = Some(error);
+                param
+            }
+        }
+    }
+}

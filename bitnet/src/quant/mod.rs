@@ -1,0 +1,26 @@
+//! The papers' quantisers, as pure functions over tensors of any backend.
+//!
+//! ```text
+//! ternary weights    s = 1 / mean|w|    u = clamp(round(w · s), −1, 1)       w̃ = u / s
+//! int8 activations   s = 127 / max|x|   q = clamp(round(x · s), −128, 127)   x̃ = q / s
+//! ```
+//!
+//! Every quantiser returns integer *codes* (held as floats) beside the scale that turns them back
+//! into values, because packing needs the codes and training needs the values. Rounding is
+//! half-to-even, as PyTorch's. [`straight_through`] gives any of them the identity as gradient.
+//!
+//! Sources: BitNet (arXiv 2310.11453), BitNet b1.58 (arXiv 2402.17764) and its "Training Tips,
+//! Code and FAQ".
+
+mod activation;
+mod straight_through;
+mod weight;
+
+pub use activation::{
+    ActivationQuant, QuantizedActivation, absmax_int8, absmax_paper, absmax_paper_non_negative,
+};
+pub use straight_through::straight_through;
+pub use weight::{QuantizedWeight, WeightQuant, binary_absmean, binary_paper, ternary_absmean};
+
+/// Lower bound of `mean|w|` and `max|x|` before they are inverted (training tips, figure 5).
+pub const SCALE_EPS: f64 = 1e-5;
