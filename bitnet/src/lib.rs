@@ -1,5 +1,6 @@
 //! BitNet
 
+#![warn(unreachable_pub)]
 #![recursion_limit = "256"]
 
 pub mod backend;

@@ -1,0 +1,91 @@
+//! What the integration tests share: one instance of a test for every backend, and tensors to and
+//! from plain vectors.
+
+// Every test file is a crate of its own and uses a part of this.
+#![allow(dead_code, unused_macros, unused_imports)]
+
+use burn::tensor::{BasicOps, Int, Tensor, TensorData, TensorKind, backend::Backend};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
+
+/// The backend that records gradients over `B`.
+pub(crate) type Ad<B> = burn::backend::Autodiff<B>;
+
+/// Makes a `#[test]` of each backend out of functions that are generic over it.
+macro_rules! for_each_backend {
+    ($($test:ident),+ $(,)?) => {
+        #[cfg(feature = "flex")]
+        mod flex {
+            $(#[test]
+            fn $test() {
+                super::$test::<burn_flex::Flex>();
+            })+
+        }
+
+        #[cfg(feature = "ndarray")]
+        mod ndarray {
+            $(#[test]
+            fn $test() {
+                super::$test::<burn_ndarray::NdArray>();
+            })+
+        }
+    };
+}
+pub(crate) use for_each_backend;
+
+/// A tensor of the given values, row by row.
+pub(crate) fn tensor<B: Backend, const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<B, D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), &Default::default())
+}
+
+/// Token ids `[batch, seq]`.
+pub(crate) fn tokens<B: Backend, const N: usize>(rows: &[[i32; N]]) -> Tensor<B, 2, Int> {
+    let data = TensorData::new(rows.concat(), [rows.len(), N]);
+    Tensor::from_data(data, &Default::default())
+}
+
+/// The values of a tensor, row by row.
+pub(crate) fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+/// The bit patterns of values: equal exactly where the values are, signs of zeros included.
+pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// `count` normal random numbers, the same on every machine.
+pub(crate) fn randoms(seed: u64, count: usize, std: f32) -> Vec<f32> {
+    let normal = Normal::new(0.0, std).unwrap();
+    normal.sample_iter(ChaCha8Rng::seed_from_u64(seed)).take(count).collect()
+}
+
+/// As [`randoms`], as a tensor.
+pub(crate) fn random_tensor<B: Backend, const D: usize>(
+    seed: u64,
+    shape: [usize; D],
+    std: f32,
+) -> Tensor<B, D> {
+    tensor(&randoms(seed, shape.iter().product(), std), shape)
+}
+
+/// Largest difference, as a share of the largest expected magnitude.
+#[track_caller]
+pub(crate) fn relative_difference(actual: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(actual.len(), expected.len(), "numbers of values");
+    assert!(actual.iter().all(|value| value.is_finite()), "not finite: {actual:?}");
+    let top = expected.iter().fold(f32::MIN_POSITIVE, |top, value| top.max(value.abs()));
+    let differences = actual.iter().zip(expected).map(|(a, e)| (a - e).abs() / top);
+    differences.fold(0.0, f32::max)
+}
+
+/// Checks values against expected ones, with a tolerance relative to the largest of these.
+#[track_caller]
+pub(crate) fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    let difference = relative_difference(actual, expected);
+    assert!(
+        difference <= tolerance,
+        "{what}: relative difference {difference:e}\n  actual {actual:?}\nexpected {expected:?}"
+    );
+}

@@ -1,0 +1,220 @@
+use std::{fs, path::Path};
+
+use anyhow::{Context, anyhow, bail};
+use toml::{Table, Value};
+
+use super::Config;
+
+/// What the command line changes.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `key=value` pairs, the value in TOML (a bare word is a string).
+    pub set: Vec<String>,
+    /// Replaces `data.sources`.
+    pub data: Vec<String>,
+    /// Replaces `backend.kind`.
+    pub backend: Option<String>,
+}
+
+/// Reads a file and applies the overrides.
+///
+/// # Errors
+/// One line that names the file and the key.
+pub fn load(path: &Path, overrides: &Overrides) -> anyhow::Result<Config> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut table = parse(&text).with_context(|| path.display().to_string())?;
+    overrides.apply(&mut table)?;
+    from_table(table).with_context(|| path.display().to_string())
+}
+
+/// The whole configuration as TOML.
+///
+/// # Errors
+/// None in practice: every value has a TOML form.
+pub fn to_toml(config: &Config) -> anyhow::Result<String> {
+    Ok(toml::to_string(config)?)
+}
+
+/// The dotted keys in which two configurations differ.
+///
+/// # Errors
+/// As [`to_toml`].
+pub fn differing_keys(a: &Config, b: &Config) -> anyhow::Result<Vec<String>> {
+    let (a, b) = (Table::try_from(a)?, Table::try_from(b)?);
+    let mut keys: Vec<String> = leaves(&a).into_iter().chain(leaves(&b)).collect();
+    keys.sort();
+    keys.dedup();
+    keys.retain(|key| get(&a, key) != get(&b, key));
+    Ok(keys)
+}
+
+fn parse(text: &str) -> anyhow::Result<Table> {
+    text.parse::<Table>().map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text[..start.min(text.len())].lines().count().max(1);
+        anyhow!("line {line}: {}", error.message().lines().next().unwrap_or("invalid TOML"))
+    })
+}
+
+fn from_table(table: Table) -> anyhow::Result<Config> {
+    let known = leaves(&complete_example()?);
+    if let Some(unknown) = leaves(&table).into_iter().find(|key| !is_known(key, &known)) {
+        let nearest =
+            known.iter().min_by_key(|key| strsim::damerau_levenshtein(key, &unknown));
+        bail!("unknown key \"{unknown}\"; the nearest valid one is \"{}\"", nearest.map_or("", |key| key));
+    }
+    let config: Config = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+        let reason = error.inner().message().lines().collect::<Vec<_>>().join(" ");
+        anyhow!("{}: {reason}", error.path())
+    })?;
+    config.resolve()
+}
+
+/// A configuration in which every key has a value.
+fn complete_example() -> anyhow::Result<Table> {
+    let mut example = Config::default();
+    example.model.fill_in();
+    example.model.group_size = Some(1);
+    Ok(Table::try_from(example)?)
+}
+
+/// A section given as a plain value is known, too: its type is what is wrong.
+fn is_known(key: &str, known: &[String]) -> bool {
+    known.iter().any(|k| k == key || k.starts_with(&format!("{key}.")))
+}
+
+impl Overrides {
+    fn apply(&self, table: &mut Table) -> anyhow::Result<()> {
+        for pair in &self.set {
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| anyhow!("--set {pair}: expected KEY=VALUE"))?;
+            // A bare word is no TOML value; it is meant as a string.
+            let value = format!("value = {value}")
+                .parse::<Table>()
+                .ok()
+                .and_then(|mut table| table.remove("value"))
+                .unwrap_or_else(|| Value::String(value.into()));
+            insert(table, key.trim(), value).with_context(|| format!("--set {pair}"))?;
+        }
+        if !self.data.is_empty() {
+            let sources = self.data.iter().cloned().map(Value::String).collect();
+            insert(table, "data.sources", Value::Array(sources)).context("--data")?;
+        }
+        if let Some(kind) = &self.backend {
+            insert(table, "backend.kind", Value::String(kind.clone())).context("--backend")?;
+        }
+        Ok(())
+    }
+
+    /// Applies the overrides to a configuration that was read before.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn apply_to(&self, config: &Config) -> anyhow::Result<Config> {
+        let mut table = Table::try_from(config)?;
+        self.apply(&mut table)?;
+        from_table(table)
+    }
+}
+
+fn insert(table: &mut Table, key: &str, value: Value) -> anyhow::Result<()> {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.into(), value);
+            Ok(())
+        }
+        Some((section, rest)) => {
+            let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            let section = section.as_table_mut().ok_or_else(|| anyhow!("{key} is in no section"))?;
+            insert(section, rest, value)
+        }
+    }
+}
+
+fn get<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        None => table.get(key),
+        Some((section, rest)) => get(table.get(section)?.as_table()?, rest),
+    }
+}
+
+/// Dotted keys of all values that are not tables.
+fn leaves(table: &Table) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(section) => {
+                keys.extend(leaves(section).into_iter().map(|rest| format!("{key}.{rest}")));
+            }
+            _ => keys.push(key.clone()),
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, set: &[&str]) -> anyhow::Result<Config> {
+        let mut table = parse(text)?;
+        let set = set.iter().map(ToString::to_string).collect();
+        Overrides { set, ..Overrides::default() }.apply(&mut table)?;
+        from_table(table)
+    }
+
+    fn error(text: &str, set: &[&str]) -> String {
+        format!("{:#}", read(text, set).unwrap_err())
+    }
+
+    #[test]
+    fn overrides_reach_any_key() {
+        let config = read(
+            "[train]\nsteps = 5",
+            &["train.steps=7", "model.quant=none", "train.betas=[0.8, 0.9]", "train.warmup=0",
+                "data.sources=[\"a.txt\"]", "sample.prompt=a b"],
+        )
+        .unwrap();
+        assert_eq!(config.train.steps, 7);
+        assert_eq!(config.train.betas, [0.8, 0.9]);
+        assert_eq!(config.model.quant, bitnet::quant::WeightQuant::None);
+        assert_eq!(config.data.sources, ["a.txt"]);
+        assert_eq!(config.sample.prompt, "a b");
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_the_same() {
+        let config = read("", &["model.group_size=32", "seed=3"]).unwrap();
+        let printed = to_toml(&config).unwrap();
+        assert_eq!(read(&printed, &[]).unwrap(), config);
+        assert!(printed.contains("ff_dim = 512"), "{printed}");
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let unknown = error("[train]\nstpes = 5", &[]);
+        assert_eq!(
+            unknown,
+            "unknown key \"train.stpes\"; the nearest valid one is \"train.steps\""
+        );
+        assert!(error("[modle]\ndim = 5", &[]).contains("\"model.dim\""));
+        assert!(error("", &["train.lrr=1"]).contains("\"train.lr\""));
+        assert!(error("train = 5", &[]).starts_with("train: invalid type"));
+        assert!(error("[train]\nsteps = \"many\"", &[]).starts_with("train.steps: invalid type"));
+        assert!(error("[train]\nsteps = -1", &[]).starts_with("train.steps: "));
+        assert!(error("[model]\nquant = \"trinary\"", &[]).contains("unknown variant `trinary`"));
+        assert!(error("a = 1\nb = [", &[]).starts_with("line 2: "));
+        assert!(error("", &["train.lr=nan"]).starts_with("train.lr is NaN"));
+        assert!(error("", &["data.validation=1.0"]).starts_with("data.validation is 1"));
+        assert!(error("", &["model.heads=3"]).contains("dim_head"));
+        assert!(error("", &["train"]).contains("KEY=VALUE"));
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let a = read("", &[]).unwrap();
+        let b = read("", &["train.steps=2000", "model.group_size=64"]).unwrap();
+        assert_eq!(differing_keys(&a, &b).unwrap(), ["model.group_size", "train.steps"]);
+    }
+}

@@ -1,0 +1,90 @@
+//! The configuration of a run: one TOML file, with overrides from the command line.
+
+mod load;
+mod sections;
+
+pub use load::{Overrides, differing_keys, load, to_toml};
+pub use sections::{
+    BackendSection, CheckpointSection, DataSection, EvalSection, ModelSection, SampleSection,
+    TrainSection,
+};
+
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+/// Everything a run depends on. Each key has a default; unknown ones are errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Seed of the initial weights, of the batches and of the samples.
+    pub seed: u64,
+    /// Where the run computes.
+    pub backend: BackendSection,
+    /// The model.
+    pub model: ModelSection,
+    /// The text.
+    pub data: DataSection,
+    /// The optimisation.
+    pub train: TrainSection,
+    /// Validation.
+    pub eval: EvalSection,
+    /// What is saved, and how often.
+    pub checkpoint: CheckpointSection,
+    /// The text generated at each validation.
+    pub sample: SampleSection,
+}
+
+impl Config {
+    /// Checks every value that has a range, and fills in those that follow from others.
+    ///
+    /// # Errors
+    /// The first key out of its range.
+    pub fn resolve(mut self) -> anyhow::Result<Self> {
+        self.model.fill_in();
+        // The vocabulary is the tokenizer's; any valid size will do for the check.
+        self.model.transformer(256).validate().context("[model]")?;
+        let TrainSection { steps, batch, accumulation, betas, .. } = self.train;
+        for (key, value) in [
+            ("train.steps", steps),
+            ("train.batch", batch as u64),
+            ("train.accumulation", accumulation as u64),
+            ("train.log_every", self.train.log_every),
+            ("eval.every", self.eval.every),
+            ("eval.batch", self.eval.batch as u64),
+            ("checkpoint.every", self.checkpoint.every),
+            ("checkpoint.keep", self.checkpoint.keep as u64),
+        ] {
+            ensure!(value > 0, "{key} is 0, must be 1 or above");
+        }
+        ensure!(batch <= 1 << 20, "train.batch is {batch}, must be at most {}", 1 << 20);
+        ensure!(
+            self.eval.batch <= 1 << 20,
+            "eval.batch is {}, must be at most {}",
+            self.eval.batch,
+            1 << 20
+        );
+        for (key, value, highest) in [
+            ("train.lr", self.train.lr, 1e3),
+            ("train.second_lr", self.train.second_lr, 1e3),
+            ("train.final_lr_fraction", self.train.final_lr_fraction, 1.0),
+            ("train.weight_decay", self.train.weight_decay, 1e3),
+            ("train.clip", self.train.clip, f64::MAX),
+            ("data.validation", self.data.validation, 0.9),
+        ] {
+            ensure!(
+                (0.0..=highest).contains(&value),
+                "{key} is {value}, must be between 0 and {highest}"
+            );
+        }
+        for (key, value) in [("train.lr", self.train.lr), ("train.epsilon", self.train.epsilon)] {
+            ensure!(value > 0.0 && value.is_finite(), "{key} is {value}, must be above 0");
+        }
+        for beta in betas {
+            ensure!((0.0..1.0).contains(&beta), "train.betas has {beta}, must be below 1");
+        }
+        if self.data.sources.is_empty() {
+            bail!("data.sources is empty; name a dataset or a file");
+        }
+        Ok(self)
+    }
+}

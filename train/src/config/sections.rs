@@ -1,0 +1,285 @@
+//! The sections of the file. Units and reasons stand in the shipped configurations, too.
+
+use bitnet::{
+    BitNetTransformerConfig,
+    backend::BackendKind,
+    generate::{GenerationConfig, Sampling},
+    model::{FeedForwardKind, NormPlacement},
+    optim::{Schedule, ScheduleKind},
+    pretrained::WeightDtype,
+    quant::{ActivationQuant, WeightQuant},
+};
+use serde::{Deserialize, Serialize};
+
+/// `[backend]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackendSection {
+    /// `flex` or `ndarray`.
+    pub kind: BackendKind,
+}
+
+impl Default for BackendSection {
+    fn default() -> Self {
+        Self { kind: BackendKind::Flex }
+    }
+}
+
+/// `[model]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSection {
+    /// Width of the residual stream.
+    pub dim: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Number of query heads.
+    pub heads: usize,
+    /// Number of key/value heads. Default: `heads`.
+    pub kv_heads: Option<usize>,
+    /// Width of a head. Default: `dim / heads`.
+    pub dim_head: Option<usize>,
+    /// Width of the feed-forward network. Default: 4 · `dim`.
+    pub ff_dim: Option<usize>,
+    /// Longest sequence, in tokens; also the length of the training windows.
+    pub context: usize,
+    /// Base of the rotary embedding.
+    pub rope_theta: f64,
+    /// ε of every norm.
+    pub norm_eps: f64,
+    /// `relu2-gated`, `swiglu` or `gelu`.
+    pub feed_forward: FeedForwardKind,
+    /// `sub-norm` or `in-linear`.
+    pub norms: NormPlacement,
+    /// `ternary`, `binary`, `binary-paper` or `none` (full precision).
+    pub quant: WeightQuant,
+    /// `int8-per-token`, `int8-per-tensor` or `none`.
+    pub activation: ActivationQuant,
+    /// Input features that share a weight scale. Default: one scale a tensor.
+    pub group_size: Option<usize>,
+    /// Whether the output head is the embedding, transposed.
+    pub tie_embeddings: bool,
+    /// Whether queries and keys are normalised.
+    pub qk_norm: bool,
+    /// Whether linears have biases.
+    pub bias: bool,
+    /// Standard deviation of the initial weights.
+    pub init_std: f64,
+}
+
+impl Default for ModelSection {
+    fn default() -> Self {
+        let model = BitNetTransformerConfig::new(256, 128, 4);
+        Self {
+            dim: model.dim,
+            depth: model.depth,
+            heads: 4,
+            kv_heads: None,
+            dim_head: None,
+            ff_dim: None,
+            context: 128,
+            rope_theta: model.rope_theta,
+            norm_eps: model.norm_eps,
+            feed_forward: model.feed_forward,
+            norms: model.norms,
+            quant: model.quant,
+            activation: model.activation,
+            group_size: model.group_size,
+            tie_embeddings: model.tie_embeddings,
+            qk_norm: model.qk_norm,
+            bias: model.bias,
+            init_std: model.init_std,
+        }
+    }
+}
+
+impl ModelSection {
+    pub(super) fn fill_in(&mut self) {
+        self.kv_heads.get_or_insert(self.heads);
+        self.dim_head.get_or_insert(self.dim / self.heads.max(1));
+        self.ff_dim.get_or_insert(self.dim.saturating_mul(4));
+    }
+
+    /// The library's configuration for a vocabulary.
+    pub fn transformer(&self, num_tokens: usize) -> BitNetTransformerConfig {
+        let mut section = self.clone();
+        section.fill_in();
+        BitNetTransformerConfig {
+            num_tokens,
+            dim: self.dim,
+            depth: self.depth,
+            heads: self.heads,
+            kv_heads: section.kv_heads.unwrap_or_default(),
+            dim_head: section.dim_head.unwrap_or_default(),
+            ff_dim: section.ff_dim.unwrap_or_default(),
+            max_seq_len: self.context,
+            rope_theta: self.rope_theta,
+            norm_eps: self.norm_eps,
+            feed_forward: self.feed_forward,
+            norms: self.norms,
+            quant: self.quant,
+            activation: self.activation,
+            group_size: self.group_size,
+            tie_embeddings: self.tie_embeddings,
+            qk_norm: self.qk_norm,
+            bias: self.bias,
+            init_std: self.init_std,
+        }
+    }
+}
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSection {
+    /// `kjv`, files (also `.gz`) and folders, read one after the other.
+    pub sources: Vec<String>,
+    /// Share of the text, at its end, that is kept for validation.
+    pub validation: f64,
+}
+
+impl Default for DataSection {
+    fn default() -> Self {
+        Self { sources: vec!["kjv".into()], validation: 0.1 }
+    }
+}
+
+/// `[train]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSection {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Windows of a micro-batch.
+    pub batch: usize,
+    /// Micro-batches of a step; their gradients are averaged.
+    pub accumulation: usize,
+    /// Highest learning rate.
+    pub lr: f64,
+    /// Start of the lower line of the `two-stage` schedule.
+    pub second_lr: f64,
+    /// Steps over which the learning rate rises.
+    pub warmup: u64,
+    /// `cosine`, `linear`, `constant` or `two-stage`.
+    pub schedule: ScheduleKind,
+    /// Learning rate at the end of `cosine` and `linear`, as a share of `lr`.
+    pub final_lr_fraction: f64,
+    /// Decoupled weight decay, of matrices only.
+    pub weight_decay: f64,
+    /// Decay rates of AdamW's moments.
+    pub betas: [f64; 2],
+    /// AdamW's ε.
+    pub epsilon: f64,
+    /// Largest norm of all gradients together; 0: no clipping.
+    pub clip: f64,
+    /// Steps between two lines of output.
+    pub log_every: u64,
+}
+
+impl Default for TrainSection {
+    fn default() -> Self {
+        Self {
+            steps: 1000,
+            batch: 16,
+            accumulation: 1,
+            lr: 2e-3,
+            second_lr: 1e-3,
+            warmup: 50,
+            schedule: ScheduleKind::Cosine,
+            final_lr_fraction: 0.1,
+            weight_decay: 0.1,
+            betas: [0.9, 0.95],
+            epsilon: 1e-8,
+            clip: 1.0,
+            log_every: 10,
+        }
+    }
+}
+
+impl TrainSection {
+    /// Learning rate and weight decay as functions of the step.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            kind: self.schedule,
+            peak: self.lr,
+            second_peak: self.second_lr,
+            final_fraction: self.final_lr_fraction,
+            warmup: self.warmup,
+            steps: self.steps,
+            weight_decay: self.weight_decay,
+        }
+    }
+}
+
+/// `[eval]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalSection {
+    /// Steps between two validations.
+    pub every: u64,
+    /// Windows of a batch.
+    pub batch: usize,
+    /// Windows of each validation during training, spread evenly over the validation part and
+    /// always the same; 0: all. The last validation always covers the whole part.
+    pub windows: usize,
+}
+
+impl Default for EvalSection {
+    fn default() -> Self {
+        Self { every: 250, batch: 16, windows: 0 }
+    }
+}
+
+/// `[checkpoint]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointSection {
+    /// Steps between two checkpoints.
+    pub every: u64,
+    /// Number of checkpoints kept, the newest ones.
+    pub keep: usize,
+    /// Type of the weights in `model/`: `f32` or `bf16`. Checkpoints are always f32.
+    pub dtype: WeightDtype,
+}
+
+impl Default for CheckpointSection {
+    fn default() -> Self {
+        Self { every: 250, keep: 2, dtype: WeightDtype::F32 }
+    }
+}
+
+/// `[sample]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SampleSection {
+    /// Text to continue.
+    pub prompt: String,
+    /// Tokens to generate; 0: no samples.
+    pub tokens: usize,
+    /// Divides the logits; 0: greedy.
+    pub temperature: f64,
+    /// Keeps the most probable tokens that together reach this probability.
+    pub top_p: f64,
+}
+
+impl Default for SampleSection {
+    fn default() -> Self {
+        Self { prompt: "\n".into(), tokens: 200, temperature: 0.8, top_p: 0.95 }
+    }
+}
+
+impl SampleSection {
+    /// The library's configuration.
+    pub fn generation(&self, seed: u64) -> GenerationConfig {
+        GenerationConfig {
+            max_tokens: self.tokens,
+            sampling: Sampling {
+                temperature: self.temperature,
+                top_p: self.top_p,
+                seed,
+                ..Sampling::default()
+            },
+            stop: Vec::new(),
+        }
+    }
+}

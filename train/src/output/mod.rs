@@ -1,0 +1,9 @@
+//! What a run shows and records while it goes on.
+
+mod metrics_csv;
+mod plain;
+mod report;
+
+pub use metrics_csv::MetricsCsv;
+pub use plain::{PlainPrinter, PlainRenderer};
+pub use report::{Field, Report, ReportMetric};

@@ -1,0 +1,87 @@
+use std::{ops::Range, sync::Arc};
+
+use anyhow::ensure;
+use bitnet::{
+    data::{self, DataError, TrainBatches, windows},
+    evaluate::WindowBatch,
+    tokenizer::{ByteTokenizer, Tokenizer},
+};
+
+use crate::config::Config;
+
+/// The text of a run, as tokens.
+pub struct Text {
+    /// All tokens.
+    pub tokens: Arc<Vec<u32>>,
+    /// What made them.
+    pub tokenizer: Arc<dyn Tokenizer>,
+    /// The part that is trained on.
+    pub training: Range<usize>,
+    /// The part that is held out.
+    pub validation: Range<usize>,
+}
+
+impl Text {
+    /// Reads and tokenises the sources.
+    ///
+    /// # Errors
+    /// If a source cannot be read, or a part is shorter than a window.
+    pub fn load(config: &Config) -> anyhow::Result<Self> {
+        let tokenizer = ByteTokenizer;
+        let tokens = tokenizer.encode(&data::load(&config.data.sources)?);
+        let (training, validation) = data::split(tokens.len(), config.data.validation);
+        let text =
+            Self { tokens: Arc::new(tokens), tokenizer: Arc::new(tokenizer), training, validation };
+        text.batches(config)?;
+        if text.validation.len() < 2 {
+            let actual = text.validation.len();
+            return Err(DataError::TooShort { part: "validation", actual, needed: 2 }.into());
+        }
+        Ok(text)
+    }
+
+    /// The training batches.
+    ///
+    /// # Errors
+    /// If the training part is shorter than a window.
+    pub fn batches(&self, config: &Config) -> Result<TrainBatches, DataError> {
+        TrainBatches::new(
+            self.tokens.clone(),
+            self.training.clone(),
+            config.train.batch,
+            config.model.context,
+            config.seed,
+        )
+    }
+
+    /// The tokens that are held out.
+    pub fn held_out(&self) -> &[u32] {
+        &self.tokens[self.validation.clone()]
+    }
+
+    /// The windows of a validation: at most `limit`, evenly spread (0: all). They cover the part
+    /// without overlap.
+    pub fn validation_windows(&self, config: &Config, limit: usize) -> Vec<WindowBatch> {
+        let context = config.model.context;
+        let mut windows = windows(self.validation.len(), context, context);
+        if limit > 0 && limit < windows.len() {
+            let all = windows.len();
+            windows = (0..limit).map(|i| windows[i * all / limit]).collect();
+        }
+        WindowBatch::group(&windows, config.eval.batch)
+    }
+
+    /// Checks that the sample prompt fits the model.
+    ///
+    /// # Errors
+    /// If it is empty or too long.
+    pub fn check_prompt(&self, config: &Config) -> anyhow::Result<()> {
+        let tokens = self.tokenizer.encode(config.sample.prompt.as_bytes()).len();
+        ensure!(
+            config.sample.tokens == 0 || (1..=config.model.context).contains(&tokens),
+            "sample.prompt has {tokens} tokens, must have 1 to {}",
+            config.model.context
+        );
+        Ok(())
+    }
+}
