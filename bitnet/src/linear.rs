@@ -161,7 +161,7 @@ impl BitLinearConfig {
 }
 
 /// The part of the configuration that the forward pass needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Recipe {
     quant: WeightQuant,
     activation: ActivationQuant,
@@ -197,7 +197,8 @@ impl<B: Backend> BitLinear<B> {
     /// # Panics
     /// If `config.group_size` is zero or does not divide the layer's number of inputs.
     pub fn from_linear(linear: Linear<B>, config: &BitLinearConfig) -> Self {
-        let [d_input, d_output] = linear.weight.lazy_shape().dims();
+        // Not `lazy_shape`, which is swapped for an unused layer of the transposed layout.
+        let [d_input, d_output] = linear.weight.dims();
         let config = BitLinearConfig { d_input, d_output, ..config.clone() };
         config.assemble(linear.weight, linear.bias)
     }
@@ -211,13 +212,44 @@ impl<B: Backend> BitLinear<B> {
         let tokens = shape[..D - 1].iter().product();
         shape[D - 1] = d_output;
 
-        let x = self.prepare_input(input.reshape([tokens, d_input]));
+        let x = self.quantize_input(input.reshape([tokens, d_input]));
+        self.product(x).reshape(shape)
+    }
+
+    /// The first half of the forward pass: norm and input quantiser.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, d_input]`; the output has the same shape.
+    pub(crate) fn quantize_input(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.recipe.quantize_input(x)
+    }
+
+    /// As [`quantize_input`](Self::quantize_input), given what it made of the same `x` in a
+    /// sibling layer: if both quantise alike, the work is done.
+    pub(crate) fn share_input(
+        &self,
+        sibling: &Self,
+        x: &Tensor<B, 2>,
+        quantized: &Tensor<B, 2>,
+    ) -> Tensor<B, 2> {
+        if self.recipe == sibling.recipe {
+            quantized.clone()
+        } else {
+            self.quantize_input(x.clone())
+        }
+    }
+
+    /// The second half of the forward pass: the product with the effective weight, and the bias.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, d_input]`, quantised
+    /// - output: `[tokens, d_output]`
+    pub(crate) fn product(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let y = x.matmul(self.effective_weight());
-        let y = match &self.bias {
+        match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
-        };
-        y.reshape(shape)
+        }
     }
 
     /// The weight that the forward pass multiplies by, `[d_input, d_output]`: at most three
@@ -245,11 +277,12 @@ impl<B: Backend> BitLinear<B> {
     pub fn quant(&self) -> WeightQuant {
         self.recipe.quant
     }
+}
 
+impl Recipe {
     /// Norm and input quantiser: `[tokens, d_input]` to the same shape.
-    fn prepare_input(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let Recipe { quant, activation, norm, norm_eps, group_size, before_nonlinearity } =
-            self.recipe;
+    fn quantize_input<B: Backend>(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let Recipe { quant, activation, norm, norm_eps, group_size, before_nonlinearity } = self;
         match (quant, activation) {
             // b1 groups the activations, too, each with its own norm and range (§2.3).
             (WeightQuant::BinaryPaper, _) => {

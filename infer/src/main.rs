@@ -1,1 +1,61 @@
-fn main() {}
+//! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over a text.
+
+mod eval;
+mod failure;
+mod generate;
+mod info;
+mod layers;
+mod model;
+mod output;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// Use a trained 1-bit or 1.58-bit transformer.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = false)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Continue a prompt
+    Generate(generate::GenerateArgs),
+    /// Describe a model: architecture, parameters, sizes, quantised layers
+    Info(info::InfoArgs),
+    /// Measure a model's loss over a text
+    Eval(eval::EvalArgs),
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader, `head` for one, has seen enough.
+        Err(error) if failure::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not `eprintln!`, which panics where standard error is closed.
+            let _ = writeln!(io::stderr(), "{}", failure::line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => return Err(failure::usage(&error)),
+        Err(help) => return help.print().context(output::CANNOT_WRITE),
+    };
+    match args.command {
+        Command::Generate(args) => args.run(),
+        Command::Info(args) => args.run(),
+        Command::Eval(args) => args.run(),
+    }
+}

@@ -4,7 +4,7 @@ use burn::{
     tensor::{Bool, Tensor, activation::softmax, backend::Backend},
 };
 
-use super::{BitNetTransformerConfig, RotaryEmbedding, cache::LayerCache};
+use super::{BitNetTransformerConfig, cache::LayerCache, rope::Positions};
 use crate::linear::BitLinear;
 
 /// Causal self-attention with rotary positions and grouped queries: key/value head `j` serves the
@@ -54,52 +54,54 @@ impl<B: Backend> Attention<B> {
     /// Attends from each token to itself and the tokens before it.
     ///
     /// # Shapes
-    /// - `x`: `[batch, seq, dim]`, tokens at positions `start .. start + seq`
-    /// - output: `[batch, seq, dim]`
+    /// - `x`: `[batch, seq, dim]`; the output has the same shape.
     pub(super) fn forward(
         &self,
         x: Tensor<B, 3>,
-        rope: &RotaryEmbedding<B>,
-        start: usize,
+        positions: &Positions<B>,
         cache: Option<&mut LayerCache<B>>,
     ) -> Tensor<B, 3> {
-        let [batch, seq, _] = x.dims();
-        let q = self.split_heads(self.q_proj.forward(x.clone()), self.heads);
-        let k = self.split_heads(self.k_proj.forward(x.clone()), self.kv_heads);
-        let v = self.split_heads(self.v_proj.forward(x), self.kv_heads);
+        let [batch, seq, dim] = x.dims();
+        let split = |x: Tensor<B, 2>, heads| x.reshape([batch, seq, heads, self.dim_head]);
 
-        let q = rope.forward(normalized(&self.q_norm, q), start);
-        let k = rope.forward(normalized(&self.k_norm, k), start);
+        let x = x.reshape([batch * seq, dim]);
+        let quantized = self.q_proj.quantize_input(x.clone());
+        let [for_k, for_v] =
+            [&self.k_proj, &self.v_proj].map(|proj| proj.share_input(&self.q_proj, &x, &quantized));
+        let q = split(self.q_proj.product(quantized), self.heads);
+        let k = split(self.k_proj.product(for_k), self.kv_heads);
+        let v = split(self.v_proj.product(for_v), self.kv_heads);
+
+        let q = positions.queries.apply(normalized(&self.q_norm, q)).swap_dims(1, 2);
+        let k = positions.keys.apply(normalized(&self.k_norm, k)).swap_dims(1, 2);
+        let v = v.swap_dims(1, 2);
         let (k, v) = match cache {
-            Some(cache) => cache.extend(start, k, v),
+            Some(cache) => cache.extend(positions.start, k, v),
             None => (k, v),
         };
 
         // The queries of a group stand one after the other along the sequence, so that keys and
         // values need not be repeated for each.
         let group = self.heads / self.kv_heads;
-        let grouped = [batch, self.kv_heads, group * seq, self.dim_head];
-        let scale = (self.dim_head as f64).sqrt().recip();
-        let scores = q.mul_scalar(scale).reshape(grouped).matmul(k.swap_dims(2, 3));
-        let scores = if seq == 1 {
-            scores
-        } else {
-            let mask = causal_mask::<B>(group, seq, start, &scores.device());
-            scores.mask_fill(mask, f32::NEG_INFINITY)
+        let q = match group {
+            1 => q,
+            _ => q.reshape([batch, self.kv_heads, group * seq, self.dim_head]),
         };
-        let mixed = softmax(scores, 3)
-            .matmul(v)
+        let scores = q.matmul(k.swap_dims(2, 3));
+        let scores = match seq {
+            1 => scores,
+            _ => {
+                let mask = causal_mask::<B>(group, seq, positions.start, &scores.device());
+                scores.mask_fill(mask, f32::NEG_INFINITY)
+            }
+        };
+        let mixed = softmax(scores, 3).matmul(v);
+        let mixed = mixed
             .reshape([batch, self.heads, seq, self.dim_head])
             .swap_dims(1, 2)
             .reshape([batch, seq, self.heads * self.dim_head]);
 
         self.o_proj.forward(normalized(&self.attn_sub_norm, mixed))
-    }
-
-    /// `[batch, seq, heads · dim_head]` to `[batch, heads, seq, dim_head]`.
-    fn split_heads(&self, x: Tensor<B, 3>, heads: usize) -> Tensor<B, 4> {
-        let [batch, seq, _] = x.dims();
-        x.reshape([batch, seq, heads, self.dim_head]).swap_dims(1, 2)
     }
 }
 

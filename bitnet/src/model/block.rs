@@ -5,8 +5,8 @@ use burn::{
 };
 
 use super::{
-    Attention, BitNetTransformerConfig, FeedForward, RotaryEmbedding, attention::normalized,
-    cache::LayerCache,
+    Attention, BitNetTransformerConfig, FeedForward, attention::normalized, cache::LayerCache,
+    rope::Positions,
 };
 
 /// One decoder block:
@@ -40,17 +40,15 @@ impl<B: Backend> Block<B> {
     }
 
     /// # Shapes
-    /// - `x`: `[batch, seq, dim]`, tokens at positions `start .. start + seq`; the output has the
-    ///   same shape.
+    /// - `x`: `[batch, seq, dim]`; the output has the same shape.
     pub(super) fn forward(
         &self,
         x: Tensor<B, 3>,
-        rope: &RotaryEmbedding<B>,
-        start: usize,
+        positions: &Positions<B>,
         cache: Option<&mut LayerCache<B>>,
     ) -> Tensor<B, 3> {
         let normed = normalized(&self.input_layernorm, x.clone());
-        let h = x + self.self_attn.forward(normed, rope, start, cache);
+        let h = x + self.self_attn.forward(normed, positions, cache);
         let normed = normalized(&self.post_attention_layernorm, h.clone());
         h + self.mlp.forward(normed)
     }

@@ -12,6 +12,12 @@ use crate::{
 /// of sizes cannot overflow.
 const MAX_SIZE: usize = 1 << 24;
 
+/// Largest depth, width of a head, and table of rotary angles. A model is built before its weights
+/// are read, so that a damaged configuration must not ask for all memory.
+const MAX_DEPTH: usize = 1 << 12;
+const MAX_DIM_HEAD: usize = 1 << 12;
+const MAX_ANGLES: usize = 1 << 27;
+
 /// Where a block normalises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -175,18 +181,18 @@ impl BitNetTransformerConfig {
     /// [`ModelError::InvalidConfig`] naming the first field that does not fit.
     pub fn validate(&self) -> Result<(), ModelError> {
         let invalid = |reason: String| Err(ModelError::InvalidConfig(reason));
-        for (name, size) in [
-            ("num_tokens", self.num_tokens),
-            ("dim", self.dim),
-            ("depth", self.depth),
-            ("heads", self.heads),
-            ("kv_heads", self.kv_heads),
-            ("dim_head", self.dim_head),
-            ("ff_dim", self.ff_dim),
-            ("max_seq_len", self.max_seq_len),
+        for (name, size, max) in [
+            ("num_tokens", self.num_tokens, MAX_SIZE),
+            ("dim", self.dim, MAX_SIZE),
+            ("depth", self.depth, MAX_DEPTH),
+            ("heads", self.heads, MAX_SIZE),
+            ("kv_heads", self.kv_heads, MAX_SIZE),
+            ("dim_head", self.dim_head, MAX_DIM_HEAD),
+            ("ff_dim", self.ff_dim, MAX_SIZE),
+            ("max_seq_len", self.max_seq_len, MAX_ANGLES / self.dim_head.clamp(1, MAX_DIM_HEAD)),
         ] {
-            if !(1..=MAX_SIZE).contains(&size) {
-                return invalid(format!("{name} is {size}, must be between 1 and {MAX_SIZE}"));
+            if !(1..=max).contains(&size) {
+                return invalid(format!("{name} is {size}, must be between 1 and {max}"));
             }
         }
         if !self.heads.is_multiple_of(self.kv_heads) {

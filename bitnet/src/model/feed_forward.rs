@@ -44,17 +44,21 @@ impl<B: Backend> FeedForward<B> {
     /// # Shapes
     /// - `x`: `[batch, seq, dim]`; the output has the same shape.
     pub(super) fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [batch, seq, dim] = x.dims();
+        let x = x.reshape([batch * seq, dim]);
+        let quantized = self.up_proj.quantize_input(x.clone());
         let hidden = match &self.gate_proj {
             Some(gate_proj) => {
-                let gate = gate_proj.forward(x.clone());
-                let up = self.up_proj.forward(x);
+                let for_gate = gate_proj.share_input(&self.up_proj, &x, &quantized);
+                let gate = gate_proj.product(for_gate);
+                let up = self.up_proj.product(quantized);
                 match self.kind {
                     FeedForwardKind::Swiglu => silu(gate) * up,
                     _ => relu(gate).square() * up,
                 }
             }
-            None => gelu(self.up_proj.forward(x)),
+            None => gelu(self.up_proj.product(quantized)),
         };
-        self.down_proj.forward(normalized(&self.ffn_sub_norm, hidden))
+        self.down_proj.forward(normalized(&self.ffn_sub_norm, hidden)).reshape([batch, seq, dim])
     }
 }

@@ -3,50 +3,103 @@ use burn::{
     tensor::{Tensor, TensorData, backend::Backend},
 };
 
+use super::BitNetTransformerConfig;
+
 /// Rotary position embedding of the *half-split* kind: feature `i` is paired with `i + d/2`, as in
 /// the Hugging Face LLaMA and BitNet models. (Burn's own `RotaryEncoding` pairs neighbours.)
 ///
 /// The pair `i` at position `p` turns by the angle `p · θ^(−2i/d)` (RoFormer, arXiv 2104.09864).
 #[derive(Module, Debug)]
 pub struct RotaryEmbedding<B: Backend> {
-    /// Cosines, `[max_seq_len, dim_head]`, the half repeated.
+    /// Cosines, `[max_seq_len, dim_head]`, both halves alike.
     cos: Tensor<B, 2>,
-    /// Sines, `[max_seq_len, dim_head]`, the first half negated.
+    /// Sines, `[max_seq_len, dim_head]`, both halves alike.
     sin: Tensor<B, 2>,
+    /// Sends the halves `(a, b)` of a head to `(−b, a)`: a signed permutation, `[d, d]`.
+    ///
+    /// A product with it is exact, and cheaper than taking the halves apart and together again,
+    /// forward and backward.
+    swap: Tensor<B, 2>,
+    heads: usize,
+    kv_heads: usize,
 }
 
 impl<B: Backend> RotaryEmbedding<B> {
-    /// Tables for positions `0 .. max_seq_len` of heads of an even width `dim_head`.
-    pub fn new(max_seq_len: usize, dim_head: usize, theta: f64, device: &B::Device) -> Self {
+    pub(super) fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
+        let &BitNetTransformerConfig { max_seq_len, dim_head, heads, kv_heads, .. } = config;
         let half = dim_head / 2;
-        let frequency = |i: usize| theta.powf(-((2 * i) as f64) / dim_head as f64);
-        let mut cos = Vec::with_capacity(max_seq_len * dim_head);
-        let mut sin = Vec::with_capacity(max_seq_len * dim_head);
-        for position in 0..max_seq_len {
-            for feature in 0..dim_head {
-                // In f64: at long contexts f32 angles would lose whole digits.
-                let angle = position as f64 * frequency(feature % half);
-                let sign = if feature < half { -1.0 } else { 1.0 };
-                cos.push(angle.cos() as f32);
-                sin.push((sign * angle.sin()) as f32);
-            }
+        let angles: Vec<f64> = (0..max_seq_len)
+            .flat_map(|position| (0..dim_head).map(move |feature| (position, feature % half)))
+            // In f64: at long contexts f32 angles would lose whole digits.
+            .map(|(position, pair)| {
+                let exponent = -((2 * pair) as f64) / dim_head as f64;
+                position as f64 * config.rope_theta.powf(exponent)
+            })
+            .collect();
+        let mut swap = vec![0.0; dim_head * dim_head];
+        for i in 0..half {
+            swap[(i + half) * dim_head + i] = -1.0;
+            swap[i * dim_head + i + half] = 1.0;
         }
-        let table =
-            |values| Tensor::from_data(TensorData::new(values, [max_seq_len, dim_head]), device);
-        Self { cos: table(cos), sin: table(sin) }
+        let matrix = |values: Vec<f32>| {
+            let rows = values.len() / dim_head;
+            Tensor::from_data(TensorData::new(values, [rows, dim_head]), device)
+        };
+        Self {
+            cos: matrix(angles.iter().map(|angle| angle.cos() as f32).collect()),
+            sin: matrix(angles.iter().map(|angle| angle.sin() as f32).collect()),
+            swap: matrix(swap),
+            heads,
+            kv_heads,
+        }
     }
 
-    /// Rotates queries or keys that stand at positions `start .. start + seq`.
-    ///
+    /// The rotations of positions `start .. start + seq`, made once for all layers.
+    pub(super) fn at(&self, start: usize, seq: usize) -> Positions<B> {
+        let [_, dim_head] = self.cos.dims();
+        let table = |table: &Tensor<B, 2>, heads: usize, factor: f64| {
+            let rows = table.clone().slice([start..start + seq]).mul_scalar(factor);
+            rows.unsqueeze_dim::<3>(1).repeat_dim(1, heads).reshape([1, seq * heads * dim_head])
+        };
+        let rotation = |heads, factor| Rotation {
+            cos: table(&self.cos, heads, factor),
+            sin: table(&self.sin, heads, factor),
+            swap: self.swap.clone(),
+        };
+        let scale = (dim_head as f64).sqrt().recip();
+        Positions {
+            start,
+            queries: rotation(self.heads, scale),
+            keys: rotation(self.kv_heads, 1.0),
+        }
+    }
+}
+
+/// Where the tokens of a forward pass stand, and what that means for queries and keys.
+pub(super) struct Positions<B: Backend> {
+    /// Position of the first token.
+    pub(super) start: usize,
+    /// Rotates queries, and divides them by √dim_head for the attention scores.
+    pub(super) queries: Rotation<B>,
+    /// Rotates keys.
+    pub(super) keys: Rotation<B>,
+}
+
+/// Rotations of a stretch of positions, `[1, seq · heads · dim_head]` each.
+pub(super) struct Rotation<B: Backend> {
+    cos: Tensor<B, 2>,
+    sin: Tensor<B, 2>,
+    swap: Tensor<B, 2>,
+}
+
+impl<B: Backend> Rotation<B> {
     /// # Shapes
-    /// - `x`: `[batch, heads, seq, dim_head]`; the output has the same shape.
-    pub fn forward(&self, x: Tensor<B, 4>, start: usize) -> Tensor<B, 4> {
-        let [_, _, seq, dim_head] = x.dims();
-        let half = dim_head / 2;
-        let rows =
-            |table: &Tensor<B, 2>| table.clone().slice([start..start + seq]).unsqueeze::<4>();
-        let swapped =
-            Tensor::cat(vec![x.clone().narrow(3, half, half), x.clone().narrow(3, 0, half)], 3);
-        x * rows(&self.cos) + swapped * rows(&self.sin)
+    /// - `x`: `[batch, seq, heads, dim_head]`; the output has the same shape.
+    pub(super) fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [batch, seq, heads, dim_head] = x.dims();
+        let rows = [batch, seq * heads * dim_head];
+        let swapped = x.clone().reshape([batch * seq * heads, dim_head]).matmul(self.swap.clone());
+        let turned = x.reshape(rows) * self.cos.clone() + swapped.reshape(rows) * self.sin.clone();
+        turned.reshape([batch, seq, heads, dim_head])
     }
 }

@@ -28,7 +28,7 @@ pub struct BitNetTransformer<B: Backend> {
 impl<B: Backend> BitNetTransformer<B> {
     /// Builds a model of a configuration that has been validated.
     pub(super) fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
-        let &BitNetTransformerConfig { num_tokens, dim, depth, max_seq_len, dim_head, .. } = config;
+        let &BitNetTransformerConfig { num_tokens, dim, depth, .. } = config;
         let initializer = config.initializer();
         Self {
             embed_tokens: EmbeddingConfig::new(num_tokens, dim)
@@ -42,7 +42,7 @@ impl<B: Backend> BitNetTransformer<B> {
                     .with_initializer(initializer)
                     .init(device)
             }),
-            rope: RotaryEmbedding::new(max_seq_len, dim_head, config.rope_theta, device),
+            rope: RotaryEmbedding::new(config, device),
             config: config.clone(),
         }
     }
@@ -69,7 +69,8 @@ impl<B: Backend> BitNetTransformer<B> {
             return Err(ModelError::MaxSequenceLengthExceeded { actual, max });
         }
         let x = self.embed_tokens.forward(tokens);
-        let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, &self.rope, 0, None));
+        let positions = self.rope.at(0, actual);
+        let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, &positions, None));
         Ok(self.head(x))
     }
 
@@ -119,10 +120,10 @@ impl<B: Backend> BitNetTransformer<B> {
     ) -> Result<Tensor<B, 3>, ModelError> {
         let [batch, seq] = tokens.dims();
         cache.check_room(batch, seq)?;
-        let start = cache.len();
+        let positions = self.rope.at(cache.len(), seq);
         let mut x = self.embed_tokens.forward(tokens);
         for (layer, cache) in self.layers.iter().zip(cache.layers_mut()) {
-            x = layer.forward(x, &self.rope, start, Some(cache));
+            x = layer.forward(x, &positions, Some(cache));
         }
         cache.advance(seq);
         Ok(x)

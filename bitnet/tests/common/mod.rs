@@ -35,7 +35,10 @@ macro_rules! for_each_backend {
 pub(crate) use for_each_backend;
 
 /// A tensor of the given values, row by row.
-pub(crate) fn tensor<B: Backend, const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<B, D> {
+pub(crate) fn tensor<B: Backend, const D: usize>(
+    values: &[f32],
+    shape: [usize; D],
+) -> Tensor<B, D> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), &Default::default())
 }
 
@@ -70,22 +73,25 @@ pub(crate) fn random_tensor<B: Backend, const D: usize>(
     tensor(&randoms(seed, shape.iter().product(), std), shape)
 }
 
-/// Largest difference, as a share of the largest expected magnitude.
-#[track_caller]
-pub(crate) fn relative_difference(actual: &[f32], expected: &[f32]) -> f32 {
-    assert_eq!(actual.len(), expected.len(), "numbers of values");
-    assert!(actual.iter().all(|value| value.is_finite()), "not finite: {actual:?}");
-    let top = expected.iter().fold(f32::MIN_POSITIVE, |top, value| top.max(value.abs()));
-    let differences = actual.iter().zip(expected).map(|(a, e)| (a - e).abs() / top);
-    differences.fold(0.0, f32::max)
-}
-
 /// Checks values against expected ones, with a tolerance relative to the largest of these.
 #[track_caller]
 pub(crate) fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32, what: &str) {
-    let difference = relative_difference(actual, expected);
-    assert!(
-        difference <= tolerance,
-        "{what}: relative difference {difference:e}\n  actual {actual:?}\nexpected {expected:?}"
-    );
+    assert_eq!(actual.len(), expected.len(), "{what}: number of values");
+    let top = expected.iter().fold(f32::MIN_POSITIVE, |top, value| top.max(value.abs()));
+    for (index, (a, e)) in actual.iter().zip(expected).enumerate() {
+        let difference = (a - e).abs() / top;
+        // Written so that NaN fails.
+        assert!(
+            difference <= tolerance,
+            "{what}[{index}]: {a} instead of {e}, off by {difference:e}"
+        );
+    }
+}
+
+/// Checks that two results differ by more than rounding could make them.
+#[track_caller]
+pub(crate) fn assert_differ(a: &[f32], b: &[f32], what: &str) {
+    let top = a.iter().fold(f32::MIN_POSITIVE, |top, value| top.max(value.abs()));
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs() / top);
+    assert!(differences.fold(0.0, f32::max) > 1e-3, "{what}: nearly equal: {a:?} and {b:?}");
 }

@@ -48,6 +48,7 @@ impl Config {
             ("train.steps", steps),
             ("train.batch", batch as u64),
             ("train.accumulation", accumulation as u64),
+            ("train.workers", self.train.workers as u64),
             ("train.log_every", self.train.log_every),
             ("eval.every", self.eval.every),
             ("eval.batch", self.eval.batch as u64),
@@ -56,13 +57,13 @@ impl Config {
         ] {
             ensure!(value > 0, "{key} is 0, must be 1 or above");
         }
-        ensure!(batch <= 1 << 20, "train.batch is {batch}, must be at most {}", 1 << 20);
-        ensure!(
-            self.eval.batch <= 1 << 20,
-            "eval.batch is {}, must be at most {}",
-            self.eval.batch,
-            1 << 20
-        );
+        for (key, value) in [
+            ("train.batch", batch),
+            ("train.accumulation", accumulation),
+            ("eval.batch", self.eval.batch),
+        ] {
+            ensure!(value <= 1 << 20, "{key} is {value}, must be at most {}", 1 << 20);
+        }
         for (key, value, highest) in [
             ("train.lr", self.train.lr, 1e3),
             ("train.second_lr", self.train.second_lr, 1e3),

@@ -154,6 +154,9 @@ pub struct TrainSection {
     pub batch: usize,
     /// Micro-batches of a step; their gradients are averaged.
     pub accumulation: usize,
+    /// Micro-batches computed at the same time, on a thread each. The result is the same; CPU
+    /// backends run most operations on one core.
+    pub workers: usize,
     /// Highest learning rate.
     pub lr: f64,
     /// Start of the lower line of the `two-stage` schedule.
@@ -182,6 +185,7 @@ impl Default for TrainSection {
             steps: 1000,
             batch: 16,
             accumulation: 1,
+            workers: 1,
             lr: 2e-3,
             second_lr: 1e-3,
             warmup: 50,

@@ -28,7 +28,7 @@ pub struct LanguageModel<B: Backend> {
 pub struct MicroBatch<B: Backend> {
     /// Inputs and targets.
     pub batch: Batch<B>,
-    /// Its share of the step, by which its gradient counts: one over the number of micro-batches.
+    /// Its share of the step, by which its loss counts: one over the number of micro-batches.
     pub share: f64,
 }
 
@@ -45,14 +45,14 @@ const FITS: &str = "windows are as long as the context at most";
 
 impl<B: AutodiffBackend> TrainStep for LanguageModel<B> {
     type Input = MicroBatch<B>;
-    /// Mean loss of the micro-batch, `[1]`, in nats a token.
+    /// The micro-batch's share of the step's mean loss, `[1]`, in nats a token.
     type Output = Item<Tensor<B::InnerBackend, 1>>;
 
     fn step(&self, input: MicroBatch<B>) -> TrainOutput<Self::Output> {
         let logits = self.transformer.forward(input.batch.inputs).expect(FITS);
-        let loss = cross_entropy(logits, input.batch.targets);
+        let loss = cross_entropy(logits, input.batch.targets).mul_scalar(input.share);
         let value = loss.clone().inner();
-        let grads = loss.mul_scalar(input.share).backward();
+        let grads = loss.backward();
         TrainOutput::new(self, grads, Item::new(value))
     }
 }

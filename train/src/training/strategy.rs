@@ -1,5 +1,7 @@
 use std::{
+    panic::resume_unwind,
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::Instant,
 };
 
@@ -18,8 +20,8 @@ use burn::{
 };
 use burn_train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
-    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents,
-    TrainingItem, ValidLoader,
+    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainOutput,
+    TrainStep, TrainingComponents, TrainingItem, ValidLoader,
 };
 
 use super::{
@@ -174,11 +176,14 @@ impl<B: AutodiffBackend> StepStrategy<B> {
         let model = learner.model();
         let mut loss = Tensor::zeros([1], &self.device);
         let mut accumulator = GradientsAccumulator::<LanguageModel<B>>::new();
-        for batch in batches.take(train.accumulation) {
-            let share = batch.share;
-            let output = learner.train_step(batch);
-            loss = loss + output.item.value.mul_scalar(share);
-            accumulator.accumulate(&model, output.grads);
+        let micro_batches: Vec<_> = batches.take(train.accumulation).collect();
+        let mut rest = micro_batches.into_iter();
+        while rest.len() > 0 {
+            // Added in the order of the batches, so that the sum does not depend on timing.
+            for output in self.concurrently(&model, rest.by_ref().take(train.workers)) {
+                loss = loss + output.item.value;
+                accumulator.accumulate(&model, output.grads);
+            }
         }
         let max_norm = if train.clip > 0.0 { train.clip } else { f64::INFINITY };
         let (grads, norm): (GradientsParams, _) =
@@ -188,6 +193,28 @@ impl<B: AutodiffBackend> StepStrategy<B> {
         learner.lr_step();
         learner.optimizer_step(grads);
         (loss, norm)
+    }
+
+    /// Forward and backward passes of some micro-batches, each on a thread of its own.
+    fn concurrently(
+        &self,
+        model: &LanguageModel<B>,
+        batches: impl Iterator<Item = MicroBatch<B>>,
+    ) -> Vec<TrainOutput<Item<Tensor<B::InnerBackend, 1>>>> {
+        let work: Vec<_> = batches
+            // A fork has autodiff nodes of its own: the passes do not wait for one another.
+            .map(|batch| (model.clone().fork(&self.device), batch))
+            .collect();
+        thread::scope(|scope| {
+            let threads: Vec<_> = work
+                .into_iter()
+                .map(|(model, batch)| scope.spawn(move || TrainStep::step(&model, batch)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
     }
 
     fn tokens_per_step(&self) -> u64 {

@@ -1,0 +1,123 @@
+//! `infer eval`: the loss over a text.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use anyhow::ensure;
+use bitnet::{
+    backend::{BackendKind, BackendVisitor},
+    data,
+    evaluate::{Evaluation, WindowBatch},
+    pretrained::Pretrained,
+};
+use burn::tensor::backend::Backend;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::{
+    model,
+    output::{self, thousands},
+};
+
+/// What to evaluate, and how.
+#[derive(Debug, clap::Args)]
+pub struct EvalArgs {
+    /// Model folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Files, folders, .gz files, or "kjv"; read one after the other as one text
+    #[arg(long, value_name = "SOURCE", required = true, num_args = 1..)]
+    data: Vec<String>,
+    /// Tokens from one window to the next: fewer give more context and take longer [default: the
+    /// model's context]
+    #[arg(long, value_name = "N")]
+    stride: Option<usize>,
+    /// Windows evaluated together
+    #[arg(long, value_name = "N", default_value = "16")]
+    batch: NonZeroUsize,
+    /// Backend to compute on
+    #[arg(long, value_name = "NAME", default_value_t = BackendKind::Flex)]
+    backend: BackendKind,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl EvalArgs {
+    /// Prints the loss of the model over the whole text.
+    ///
+    /// # Errors
+    /// If model, data or stride cannot be used.
+    pub fn run(self) -> anyhow::Result<()> {
+        self.backend.visit(self)?
+    }
+
+    /// The sum over all windows.
+    fn evaluate<B: Backend>(
+        &self,
+        model: &Pretrained<B>,
+        tokens: &[u32],
+        stride: usize,
+    ) -> anyhow::Result<Evaluation> {
+        let context = model.model.config().max_seq_len;
+        let windows = data::windows(tokens.len(), context, stride);
+        let batches = WindowBatch::group(&windows, self.batch.get());
+        // Drawn on standard error, and only where that is a terminal.
+        let bar = ProgressBar::new(batches.len() as u64)
+            .with_style(ProgressStyle::with_template("{bar:40} {percent}% eta {eta}")?);
+        let mut sum = Evaluation::default();
+        for batch in &batches {
+            let tokenizer = model.tokenizer.as_ref();
+            sum.add(batch.evaluate(&model.model, tokenizer, tokens, model.device())?);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(sum)
+    }
+
+    fn format(&self, sum: &Evaluation, context: usize, stride: usize) -> String {
+        if self.json {
+            let value = json!({
+                "nats_per_token": sum.loss(),
+                "bits_per_byte": sum.bits_per_byte(),
+                "perplexity": sum.perplexity(),
+                "tokens": sum.tokens,
+                "bytes": sum.bytes,
+                "context": context,
+                "stride": stride,
+            });
+            return format!("{value:#}\n");
+        }
+        output::table(&[
+            ["nats/token".into(), format!("{:.4}", sum.loss())],
+            ["bits/byte".into(), format!("{:.4}", sum.bits_per_byte())],
+            ["perplexity".into(), format!("{:.4}", sum.perplexity())],
+            ["tokens predicted".into(), thousands(sum.tokens)],
+            ["bytes predicted".into(), thousands(sum.bytes)],
+            ["context".into(), thousands(context)],
+            ["stride".into(), thousands(stride)],
+        ])
+    }
+}
+
+impl BackendVisitor for EvalArgs {
+    type Output = anyhow::Result<()>;
+
+    fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
+        let model = model::load::<B>(&self.model, &device)?;
+        let context = model.model.config().max_seq_len;
+        let stride = self.stride.unwrap_or(context);
+        ensure!(
+            (1..=context).contains(&stride),
+            "stride is {stride}, must be between 1 and the model's context of {context}"
+        );
+        let tokens = model.tokenizer.encode(&data::load(&self.data)?);
+        ensure!(
+            tokens.len() >= 2,
+            "the data is too short: {} token, at least 2 are needed",
+            tokens.len()
+        );
+        let sum = self.evaluate(&model, &tokens, stride)?;
+        ensure!(sum.nats.is_finite(), "the model's loss is not finite; its weights are damaged");
+        output::print(&self.format(&sum, context, stride))
+    }
+}

@@ -1,0 +1,61 @@
+//! How a failure is shown: as one line.
+
+use std::io;
+
+/// The line for standard error: `error: <context>: <cause>: <its cause> …`.
+pub fn line(error: &anyhow::Error) -> String {
+    let mut line = String::from("error");
+    for cause in error.chain() {
+        // Line breaks come from file names.
+        let cause = cause.to_string().replace(['\n', '\r'], " ");
+        // Some errors already end with the message of their cause.
+        if !line.ends_with(&format!(": {cause}")) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+/// Whether standard output was closed by its reader.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    kinds.map(io::Error::kind).any(|kind| kind == io::ErrorKind::BrokenPipe)
+}
+
+/// What clap says about a wrong command line, without its paragraphs on usage.
+pub fn usage(error: &clap::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let paragraphs: Vec<String> = text
+        .split("\n\n")
+        .take_while(|text| !text.starts_with("Usage:") && !text.starts_with("For more"))
+        .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let text = paragraphs.join("; ");
+    anyhow::anyhow!("{}; see --help", text.strip_prefix("error: ").unwrap_or(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+    use bitnet::pretrained::PretrainedError;
+
+    use super::*;
+
+    #[test]
+    fn causes_follow_their_context_once() {
+        let error = anyhow!("disk\nfull").context("cannot write").context("model");
+        assert_eq!(line(&error), "error: model: cannot write: disk full");
+
+        let json = serde_json::from_str::<u8>("x").unwrap_err();
+        let message = format!("error: model x: config.json: {json}");
+        let error = Err::<(), _>(PretrainedError::from(json)).context("model x").unwrap_err();
+        assert_eq!(line(&error), message);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_found_below_its_context() {
+        let error = |kind| anyhow::Error::from(io::Error::from(kind)).context("cannot write");
+        assert!(is_closed_pipe(&error(io::ErrorKind::BrokenPipe)));
+        assert!(!is_closed_pipe(&error(io::ErrorKind::StorageFull)));
+    }
+}

@@ -1,0 +1,162 @@
+//! `infer generate`: continues a prompt.
+
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+    path::PathBuf,
+    time::Instant,
+};
+
+use anyhow::Context;
+use bitnet::{
+    backend::{BackendKind, BackendVisitor},
+    generate::{GenerateError, GenerationConfig, Sampling},
+};
+use burn::tensor::backend::Backend;
+
+use crate::{model, output};
+
+/// What to generate, and how.
+#[derive(Debug, clap::Args)]
+pub struct GenerateArgs {
+    /// Model folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Text to continue; "-" reads it from standard input, less one line break at its end
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: String,
+    /// Most tokens to generate
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    tokens: usize,
+    /// Below 1 more predictable, above 1 less; 0 takes the most probable token always
+    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
+    temperature: f64,
+    /// Draw from the K most probable tokens only; 0 is off
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Draw from the most probable tokens that together reach P only; 1 is off
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    top_p: f64,
+    /// Draw from tokens at least P times as probable as the most probable one only; 0 is off
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
+    min_p: f64,
+    /// Above 1, makes tokens that have occurred less probable; 1 is off
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
+    repetition_penalty: f64,
+    /// Seed of the random draws: the same seed gives the same text
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// End before this text (repeatable)
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
+    /// Backend to compute on
+    #[arg(long, value_name = "NAME", default_value_t = BackendKind::Flex)]
+    backend: BackendKind,
+}
+
+impl GenerateArgs {
+    /// Prints prompt and continuation, the latter as it is made, then its speed on standard error.
+    ///
+    /// # Errors
+    /// If prompt, model or a sampling parameter cannot be used.
+    pub fn run(self) -> anyhow::Result<()> {
+        self.backend.visit(self)?
+    }
+
+    fn prompt(&self) -> anyhow::Result<Cow<'_, str>> {
+        if self.prompt != "-" {
+            return Ok(Cow::Borrowed(&self.prompt));
+        }
+        let mut text = io::read_to_string(io::stdin())
+            .context("cannot read the prompt from standard input")?;
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        Ok(Cow::Owned(text))
+    }
+
+    fn config(&self) -> GenerationConfig {
+        GenerationConfig {
+            max_tokens: self.tokens,
+            sampling: Sampling {
+                repetition_penalty: self.repetition_penalty,
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                min_p: self.min_p,
+                seed: self.seed,
+            },
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+impl BackendVisitor for GenerateArgs {
+    type Output = anyhow::Result<()>;
+
+    fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
+        let prompt = self.prompt()?;
+        let model = model::load::<B>(&self.model, &device)?;
+        let mut generation = model.stream(&prompt, &self.config())?;
+
+        let start = Instant::now();
+        write_text(&mut io::stdout().lock(), &prompt, &mut generation)?;
+        let seconds = start.elapsed().as_secs_f64();
+
+        let tokens = generation.generated();
+        let speed = tokens as f64 / seconds.max(f64::MIN_POSITIVE);
+        // The text is out: a closed standard error is no reason to fail.
+        let _ = writeln!(io::stderr(), "{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)");
+        Ok(())
+    }
+}
+
+/// Writes the prompt, each piece of text once it is there, and a line break.
+fn write_text(
+    out: &mut impl Write,
+    prompt: &str,
+    mut pieces: impl Iterator<Item = Result<String, GenerateError>>,
+) -> anyhow::Result<()> {
+    output::write(out, prompt)?;
+    let generated = pieces.try_for_each(|piece| output::write(out, &piece?));
+    // In case of an error, too: its message begins on a line of its own.
+    output::write(out, "\n")?;
+    generated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Marks flushes with a bar.
+    struct Recorder(String);
+
+    impl Write for Recorder {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push_str(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.push('|');
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_piece_is_flushed() {
+        let mut out = Recorder(String::new());
+        let pieces = ["b", "cd"].map(|piece| Ok(piece.to_string()));
+        write_text(&mut out, "a", pieces.into_iter()).unwrap();
+        assert_eq!(out.0, "a|b|cd|\n|");
+    }
+
+    #[test]
+    fn text_before_an_error_is_a_line_of_its_own() {
+        let mut out = Recorder(String::new());
+        let pieces = [Ok("b".to_string()), Err(GenerateError::NonFinite), Ok("c".to_string())];
+        let error = write_text(&mut out, "a", pieces.into_iter()).unwrap_err();
+        assert!(error.downcast_ref::<GenerateError>().is_some());
+        assert_eq!(out.0, "a|b|\n|");
+    }
+}

@@ -1,0 +1,200 @@
+//! What a user sees when something is wrong: exit code 1 and one line that says what.
+
+mod common;
+
+use std::fs;
+
+use bitnet::pretrained::WeightDtype;
+use burn::{module::Param, tensor::Tensor};
+use common::{CONTEXT, Folder, build, config, run};
+use serde_json::{Value, json};
+
+const TEXT: &str = "a text of more than two tokens";
+
+/// Runs all commands on a model folder that none can read.
+fn assert_unreadable(folder: &Folder, parts: &[&str]) {
+    let data = folder.write("text.txt", TEXT);
+    let model = folder.arg("model");
+    let parts = [&["error: model ", &model[..]], parts].concat();
+    folder.run("info", &[]).assert_fails(&parts);
+    folder.run("generate", &["--prompt", "a"]).assert_fails(&parts);
+    folder.run("eval", &["--data", &data]).assert_fails(&parts);
+}
+
+/// A model folder whose `config.json` was changed afterwards.
+fn edited(key: &str, value: Value) -> Folder {
+    let folder = Folder::new();
+    let config = fs::read_to_string(folder.path("model/config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config[key] = value;
+    folder.write("model/config.json", config.to_string());
+    folder
+}
+
+#[test]
+fn missing_model_files() {
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let folder = Folder::new();
+        fs::remove_file(folder.path("model").join(name)).unwrap();
+        assert_unreadable(&folder, &[name, "No such file"]);
+    }
+    let folder = Folder::new();
+    fs::remove_dir_all(folder.path("model")).unwrap();
+    assert_unreadable(&folder, &["config.json", "No such file"]);
+    folder.write("model", "a file, no folder");
+    assert_unreadable(&folder, &["config.json", "Not a directory"]);
+}
+
+#[test]
+fn truncated_weights() {
+    let whole = fs::read(Folder::new().path("model/model.safetensors")).unwrap();
+    for length in [0, 4, 100, whole.len() / 2, whole.len() - 1] {
+        let folder = Folder::new();
+        folder.write("model/model.safetensors", &whole[..length]);
+        assert_unreadable(&folder, &["model.safetensors is damaged"]);
+    }
+}
+
+#[test]
+fn damaged_weights() {
+    let folder = Folder::new();
+    let mut bytes = fs::read(folder.path("model/model.safetensors")).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    folder.write("model/model.safetensors", bytes);
+    assert_unreadable(&folder, &["not finite"]);
+}
+
+#[test]
+fn damaged_json() {
+    for name in ["config.json", "tokenizer.json"] {
+        for text in ["", "{", "[]", "\u{0}"] {
+            let folder = Folder::new();
+            folder.write(&format!("model/{name}"), text);
+            assert_unreadable(&folder, &[name]);
+        }
+    }
+    // The cause is said once, though two errors carry it.
+    let folder = Folder::new();
+    folder.write("model/config.json", "{}");
+    let run = folder.run("info", &[]);
+    assert_eq!(run.stderr.matches("missing field").count(), 1, "{}", run.stderr);
+}
+
+#[test]
+fn a_configuration_that_does_not_fit_the_weights() {
+    for (key, value, part) in [
+        ("num_hidden_layers", json!(2), "no tensor \"model.layers.1."),
+        ("hidden_size", json!(64), "config.json asks for [256, 64]"),
+        ("intermediate_size", json!(64), "config.json asks for"),
+        ("num_key_value_heads", json!(1), "k_proj"),
+        ("tie_word_embeddings", json!(false), "no tensor \"lm_head.weight\""),
+        ("hidden_act", json!("gelu"), "gate_proj"),
+        ("hidden_act", json!("tanh"), "hidden_act is \"tanh\""),
+        ("vocab_size", json!(257), "the tokenizer has 256 tokens, the model's vocabulary 257"),
+        ("num_attention_heads", json!(0), "heads is 0"),
+        ("head_dim", json!(15), "dim_head is 15, must be even"),
+        ("model_type", json!("llama"), "only \"bitnet\""),
+        ("hidden_size", json!("32"), "config.json: invalid type"),
+        ("bitnet", json!({"group_size": 5}), "group_size 5"),
+    ] {
+        assert_unreadable(&edited(key, value), &[part]);
+    }
+}
+
+#[test]
+fn weights_that_overflow() {
+    let mut model = build(&config());
+    let gain = Tensor::full([config().dim], 3e38, &Default::default());
+    model.norm.gamma = Param::from_tensor(gain);
+    let folder = Folder::with_model(&model, WeightDtype::F32);
+    let data = folder.write("text.txt", TEXT);
+    folder.run("generate", &["--prompt", "a"]).assert_fails(&["not finite"]);
+    folder.run("eval", &["--data", &data]).assert_fails(&["not finite"]);
+    folder.run("info", &[]).stdout();
+}
+
+#[test]
+fn unusable_prompts() {
+    let folder = Folder::new();
+    let generate = |prompt: &str| folder.run("generate", &["--prompt", prompt]);
+    let fits = "a".repeat(CONTEXT);
+    generate(&fits).stdout();
+    let run = generate(&format!("{fits}a"));
+    assert_eq!(run.stdout, "");
+    run.assert_fails(&["the prompt has 33 tokens, the model's context holds 32"]);
+    generate("").assert_fails(&["the prompt is empty"]);
+    let stdin = |input: &[u8]| folder.run_with_input("generate", &["--prompt", "-"], input);
+    stdin(b"").assert_fails(&["the prompt is empty"]);
+    stdin(b"\n").assert_fails(&["the prompt is empty"]);
+    stdin(b"\xff").assert_fails(&["cannot read the prompt from standard input", "UTF-8"]);
+}
+
+#[test]
+fn unusable_sampling_parameters() {
+    let folder = Folder::new();
+    for (option, value) in [
+        ("--temperature", "-1"),
+        ("--temperature", "NaN"),
+        ("--temperature", "inf"),
+        ("--temperature", "warm"),
+        ("--top-p", "0"),
+        ("--top-p", "1.5"),
+        ("--top-p", "-0.5"),
+        ("--min-p", "-0.1"),
+        ("--min-p", "2"),
+        ("--repetition-penalty", "0"),
+        ("--repetition-penalty", "-1"),
+        ("--top-k", "1.5"),
+        ("--tokens", "many"),
+        ("--seed", "18446744073709551616"),
+    ] {
+        let run = folder.run("generate", &["--prompt", "a", option, value]);
+        assert_eq!(run.stdout, "");
+        run.assert_fails(&[option.trim_start_matches('-')]);
+    }
+}
+
+#[test]
+fn unusable_data() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.arg(name);
+    folder.write("empty.txt", "");
+    folder.write("one.txt", "a");
+    folder.write("bad.gz", "no gzip");
+    for (name, part) in [
+        ("missing.txt", "No such file"),
+        ("empty.txt", "the data is empty"),
+        ("one.txt", "the data is too short: 1 token, at least 2 are needed"),
+        ("bad.gz", "bad.gz"),
+        ("line\nbreak.txt", "No such file"),
+    ] {
+        folder.run("eval", &["--data", &path(name)]).assert_fails(&[part]);
+    }
+    folder.run("eval", &[]).assert_fails(&["--data <SOURCE>"]);
+}
+
+#[test]
+fn unusable_windows() {
+    let folder = Folder::new();
+    let data = folder.write("text.txt", TEXT);
+    let eval = |option: &str, value: &str| folder.run("eval", &["--data", &data, option, value]);
+    eval("--stride", "0").assert_fails(&["stride is 0, must be between 1 and", "32"]);
+    eval("--stride", "33").assert_fails(&["stride is 33"]);
+    eval("--stride", "-1").assert_fails(&["-1"]);
+    eval("--batch", "0").assert_fails(&["--batch"]);
+}
+
+#[test]
+fn unusable_command_lines() {
+    let folder = Folder::new();
+    let data = folder.write("text.txt", TEXT);
+    let known = "unknown backend \"cuda\" (known: flex, ndarray)";
+    folder.run("generate", &["--prompt", "a", "--backend", "cuda"]).assert_fails(&[known]);
+    folder.run("eval", &["--data", &data, "--backend", "cuda"]).assert_fails(&[known]);
+    folder.run("generate", &[]).assert_fails(&["--prompt <TEXT>", "; see --help"]);
+    folder.run("info", &["--jsn"]).assert_fails(&["'--jsn'", "similar argument exists: '--json'"]);
+    run(&["info"], b"").assert_fails(&["--model <DIR>"]);
+    run(&[], b"").assert_fails(&["requires a subcommand", "generate, info, eval"]);
+    run(&["train"], b"").assert_fails(&["'train'"]);
+}

@@ -1,0 +1,129 @@
+//! `infer generate`, against the library.
+
+mod common;
+
+use bitnet::generate::{GenerationConfig, Sampling};
+use common::{CONTEXT, Folder};
+
+const PROMPT: &str = "In the beginning";
+
+/// What the binary should print for [`PROMPT`].
+fn expected(folder: &Folder, tokens: usize, sampling: Sampling, stop: &[&str]) -> String {
+    let stop = stop.iter().map(ToString::to_string).collect();
+    let config = GenerationConfig { max_tokens: tokens, sampling, stop };
+    let text = folder.load().generate(PROMPT, &config).expect("a generation");
+    format!("{PROMPT}{text}\n")
+}
+
+fn generate(folder: &Folder, args: &[&str]) -> String {
+    folder.run("generate", &[&["--prompt", PROMPT], args].concat()).stdout()
+}
+
+#[test]
+fn greedy_is_the_librarys_and_ignores_the_seed() {
+    let folder = Folder::new();
+    let expected = expected(&folder, 40, Sampling::greedy(), &[]);
+    for seed in ["0", "7"] {
+        let args = ["--tokens", "40", "--temperature", "0", "--seed", seed];
+        assert_eq!(generate(&folder, &args), expected);
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_text_and_another_seed_another() {
+    let folder = Folder::new();
+    let text = generate(&folder, &["--seed", "3"]);
+    assert_eq!(text, generate(&folder, &["--seed", "3"]));
+    assert_ne!(text, generate(&folder, &["--seed", "4"]));
+}
+
+#[test]
+fn every_option_reaches_the_sampler() {
+    let folder = Folder::new();
+    let defaults = Sampling { temperature: 0.8, ..Sampling::default() };
+    let cases: [(&[&str], Sampling); 6] = [
+        (&[], defaults),
+        (&["--temperature", "2"], Sampling { temperature: 2.0, ..defaults }),
+        (&["--top-k", "2"], Sampling { top_k: 2, ..defaults }),
+        (&["--top-p", "0.6"], Sampling { top_p: 0.6, ..defaults }),
+        (&["--min-p", "0.3"], Sampling { min_p: 0.3, ..defaults }),
+        (&["--repetition-penalty", "1.9"], Sampling { repetition_penalty: 1.9, ..defaults }),
+    ];
+    let mut seen = Vec::new();
+    for (args, sampling) in cases {
+        let text = generate(&folder, args);
+        assert_eq!(text, expected(&folder, 200, sampling, &[]), "{args:?}");
+        assert!(!seen.contains(&text), "{args:?} changes nothing");
+        seen.push(text);
+    }
+}
+
+#[test]
+fn a_text_may_be_longer_than_the_context() {
+    let folder = Folder::new();
+    let tokens = 5 * CONTEXT;
+    let args = ["--prompt", PROMPT, "--tokens", &tokens.to_string(), "--temperature", "0"];
+    let run = folder.run("generate", &args);
+    assert!(run.stderr.starts_with(&format!("{tokens} tokens in ")), "{}", run.stderr);
+    assert!(run.stderr.ends_with(" tokens/s)\n"), "{}", run.stderr);
+    assert_eq!(run.stderr.lines().count(), 1);
+    assert_eq!(run.stdout(), expected(&folder, tokens, Sampling::greedy(), &[]));
+}
+
+#[test]
+fn no_tokens_give_the_prompt_alone() {
+    let run = Folder::new().run("generate", &["--prompt", PROMPT, "--tokens", "0"]);
+    assert!(run.stderr.starts_with("0 tokens in 0.00 s (0.0 tokens/s)"), "{}", run.stderr);
+    assert_eq!(run.stdout(), format!("{PROMPT}\n"));
+}
+
+#[test]
+fn the_prompt_comes_from_standard_input_less_one_line_break() {
+    let folder = Folder::new();
+    let greedy = ["--temperature", "0", "--tokens", "20"];
+    for (input, prompt) in [("ab", "ab"), ("ab\n", "ab"), ("ab\n\n", "ab\n"), ("-\n", "-")] {
+        let piped = folder.run_with_input(
+            "generate",
+            &[&["--prompt", "-"], &greedy[..]].concat(),
+            input.as_bytes(),
+        );
+        let text = piped.stdout();
+        assert!(text.starts_with(prompt));
+        if prompt != "-" {
+            let direct = folder.run("generate", &[&["--prompt", prompt], &greedy[..]].concat());
+            assert_eq!(text, direct.stdout(), "{input:?}");
+        }
+    }
+}
+
+#[test]
+fn stop_texts_end_the_text_and_are_not_shown() {
+    let folder = Folder::new();
+    let greedy = ["--temperature", "0", "--tokens", "30"];
+    let all = generate(&folder, &greedy);
+    let continuation: Vec<char> = all[PROMPT.len()..].chars().collect();
+    let late: String = continuation[12..14].iter().collect();
+    let early: String = continuation[5..7].iter().collect();
+    for stops in [vec![&late[..]], vec![&late[..], &early[..]], vec!["", &early[..]]] {
+        let args: Vec<&str> = stops.iter().flat_map(|stop| ["--stop", stop]).collect();
+        let text = generate(&folder, &[&greedy[..], &args].concat());
+        assert_eq!(text, expected(&folder, 30, Sampling::greedy(), &stops));
+        assert!(text.len() < all.len());
+        assert!(all.starts_with(text.trim_end_matches('\n')));
+    }
+}
+
+#[test]
+fn prompts_and_stops_may_begin_with_a_hyphen() {
+    let args = ["--prompt", "--tokens", "--stop", "-x", "--tokens", "3"];
+    let text = Folder::new().run("generate", &args).stdout();
+    assert!(text.starts_with("--tokens"));
+}
+
+#[test]
+fn the_other_backend_runs_too() {
+    let args = ["--tokens", "40", "--temperature", "0"];
+    let folder = Folder::new();
+    let other = generate(&folder, &[&args[..], &["--backend", "ndarray"]].concat());
+    assert_eq!(other, generate(&folder, &args));
+}
