@@ -1,4 +1,29 @@
-//! BitNet
+//! 1-bit and 1.58-bit transformers (BitNet) for [Burn](https://burn.dev), on any backend.
+//!
+//! ```
+//! use bitnet::BitLinearConfig;
+//! use burn::tensor::{Tensor, backend::Backend};
+//!
+//! fn ternary<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+//!     BitLinearConfig::new(64, 32).init(&x.device()).forward(x)
+//! }
+//!
+//! let x = Tensor::<burn_flex::Flex, 2>::ones([10, 64], &Default::default());
+//! assert_eq!(ternary(x).dims(), [10, 32]);
+//! ```
+//!
+//! From the bottom up:
+//!
+//! - [`quant`]: the papers' quantisers and the straight-through estimator; [`norm`].
+//! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
+//! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
+//! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it.
+//! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model.
+//! - [`backend`]: from a backend's name to its type.
+//!
+//! Everything that computes is generic over `B: Backend` and nothing else. Papers are cited by
+//! key: **b1** is BitNet (arXiv 2310.11453), **b1.58** is arXiv 2402.17764, **training tips** is
+//! its "Training Tips, Code and FAQ", **2B4T** is arXiv 2504.12285.
 
 #![warn(unreachable_pub)]
 #![recursion_limit = "256"]
@@ -14,6 +39,7 @@ pub mod norm;
 pub mod optim;
 pub mod pretrained;
 pub mod quant;
+mod reciprocal;
 pub mod storage;
 pub mod tokenizer;
 

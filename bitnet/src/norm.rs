@@ -1,9 +1,15 @@
-//! Normalisation without learned gains, as it stands inside a [`BitLinear`](crate::BitLinear).
-//!
-//! Norms with gains are Burn's own [`RmsNorm`](burn::nn::RmsNorm).
+//! Normalisation: without learned gains inside a [`BitLinear`](crate::BitLinear), with gains in
+//! the blocks around it.
 
-use burn::tensor::{Tensor, backend::Backend};
+use burn::{
+    module::{Initializer, Module, Param},
+    tensor::{Tensor, backend::Backend},
+};
 use serde::{Deserialize, Serialize};
+
+use crate::reciprocal::reciprocal;
+
+use crate::quant::reciprocal;
 
 /// The normalisation inside a [`BitLinear`](crate::BitLinear), before its input is quantised
 /// (SubLN: b1, §2.1; training tips, figure 5).
@@ -33,14 +39,37 @@ impl InnerNorm {
     }
 }
 
-/// `x / √(mean(x²) + ε)` over the last dimension.
+/// `x / √(mean(x²) + ε)` over the last dimension (RMSNorm without gain, arXiv 1910.07467).
 pub fn rms_normalize<B: Backend, const D: usize>(x: Tensor<B, D>, eps: f64) -> Tensor<B, D> {
-    let rms = x.clone().square().mean_dim(D - 1).add_scalar(eps).sqrt();
-    x / rms
+    // The product with the reciprocal has half the backward pass of the division.
+    x.clone() * reciprocal(x.square().mean_dim(D - 1).add_scalar(eps).sqrt())
 }
 
 /// `(x − mean x) / √(var x + ε)` over the last dimension, with the population variance.
 pub fn layer_normalize<B: Backend, const D: usize>(x: Tensor<B, D>, eps: f64) -> Tensor<B, D> {
     let mean = x.clone().mean_dim(D - 1);
     rms_normalize(x - mean, eps)
+}
+
+/// RMSNorm with a learned gain a feature.
+///
+/// As Burn's own, but cheaper to train through: see [`rms_normalize`].
+#[derive(Module, Debug)]
+pub struct RmsNorm<B: Backend> {
+    /// Gains, `[features]`; they start at one.
+    pub weight: Param<Tensor<B, 1>>,
+    eps: f64,
+}
+
+impl<B: Backend> RmsNorm<B> {
+    /// A norm over `features`.
+    pub fn new(features: usize, eps: f64, device: &B::Device) -> Self {
+        Self { weight: Initializer::Ones.init([features], device), eps }
+    }
+
+    /// # Shapes
+    /// - `x`: `[..., features]`; the output has the same shape.
+    pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        rms_normalize(x, self.eps) * self.weight.val().unsqueeze()
+    }
 }

@@ -67,27 +67,11 @@ fn architecture(config: &BitNetTransformerConfig) -> anyhow::Result<Vec<(&'stati
             vec![$((stringify!($field), serde_json::to_value($field)?)),+]
         }};
     }
-    Ok(fields![
-        num_tokens,
-        dim,
-        depth,
-        heads,
-        kv_heads,
-        dim_head,
-        ff_dim,
-        max_seq_len,
-        rope_theta,
-        norm_eps,
-        feed_forward,
-        norms,
-        quant,
-        activation,
-        group_size,
-        tie_embeddings,
-        qk_norm,
-        bias,
-        init_std
-    ])
+    Ok(fields! {
+        num_tokens, dim, depth, heads, kv_heads, dim_head, ff_dim, max_seq_len, rope_theta,
+        norm_eps, feed_forward, norms, quant, activation, group_size, tie_embeddings, qk_norm,
+        bias, init_std
+    })
 }
 
 struct Info {
@@ -194,7 +178,7 @@ impl Info {
                 layer.name.clone(),
                 format!("{} x {}", layer.inputs, layer.outputs),
                 format!("{:.1}%", 100.0 * layer.zero_fraction()),
-                format!("{:.3e}", layer.scale),
+                format!("{:.5}", layer.scale),
                 thousands(layer.scales),
             ]
         });

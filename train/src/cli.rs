@@ -16,7 +16,12 @@ use crate::{
 #[command(version)]
 struct Args {
     /// Configuration of a new run
-    #[arg(long, value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "resume",
+        conflicts_with = "resume"
+    )]
     config: Option<PathBuf>,
     /// Continue the run in this folder from its newest checkpoint
     #[arg(long, value_name = "DIR")]

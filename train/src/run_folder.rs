@@ -3,14 +3,13 @@
 //! ```text
 //! config.toml               the resolved configuration
 //! metrics.csv               a row for each log line
-//! samples.txt               the generated samples
-//! checkpoints/step-000250/  what a resumed run needs
+//! samples/step-00000250.txt the samples generated
+//! checkpoints/step-00000250 what a resumed run needs
 //! model/                    the model, as `infer` reads it
 //! ```
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -99,17 +98,15 @@ impl RunFolder {
         self.path.join("metrics.csv")
     }
 
-    /// Appends a generated sample.
+    /// Writes the text generated at a step.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn append_sample(&self, step: u64, text: &str) -> anyhow::Result<()> {
-        let path = self.path.join("samples.txt");
-        fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .and_then(|mut file| writeln!(file, "--- step {step}\n{text}\n"))
+    pub fn save_sample(&self, step: u64, text: &str) -> anyhow::Result<()> {
+        let folder = self.path.join("samples");
+        let path = folder.join(format!("step-{step:08}.txt"));
+        fs::create_dir_all(&folder)
+            .and_then(|()| storage::write_file(&path, text.as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -1,11 +1,10 @@
 use burn::{
     module::Module,
-    nn::RmsNorm,
-    tensor::{Bool, Tensor, activation::softmax, backend::Backend},
+    tensor::{Bool, Tensor, backend::Backend},
 };
 
 use super::{BitNetTransformerConfig, cache::LayerCache, rope::Positions};
-use crate::linear::BitLinear;
+use crate::{linear::BitLinear, norm::RmsNorm, quant::reciprocal};
 
 /// Causal self-attention with rotary positions and grouped queries: key/value head `j` serves the
 /// query heads `j·g .. (j+1)·g`, where `g = heads / kv_heads`.
@@ -90,12 +89,14 @@ impl<B: Backend> Attention<B> {
         let scores = q.matmul(k.swap_dims(2, 3));
         let scores = match seq {
             1 => scores,
-            _ => {
-                let mask = causal_mask::<B>(group, seq, positions.start, &scores.device());
-                scores.mask_fill(mask, f32::NEG_INFINITY)
-            }
+            _ => mask_future(scores, group, positions.start),
         };
-        let mixed = softmax(scores, 3).matmul(v);
+        // A softmax whose division comes after the product with the values, where there is less
+        // to divide.
+        let highest = scores.clone().detach().max_dim(3);
+        let weights = (scores - highest).exp();
+        let total = weights.clone().sum_dim(3);
+        let mixed = weights.matmul(v) * reciprocal(total);
         let mixed = mixed
             .reshape([batch, self.heads, seq, self.dim_head])
             .swap_dims(1, 2)
@@ -116,13 +117,18 @@ pub(super) fn normalized<B: Backend, const D: usize>(
     }
 }
 
-/// True where a query may not look: `[1, 1, group · seq, start + seq]`.
-fn causal_mask<B: Backend>(
-    group: usize,
-    seq: usize,
-    start: usize,
-    device: &B::Device,
-) -> Tensor<B, 4, Bool> {
-    let mask = Tensor::<B, 2, Bool>::tril_mask([seq, start + seq], start as i64, device);
-    mask.unsqueeze::<3>().repeat_dim(0, group).reshape([1, 1, group * seq, start + seq])
+/// Lowers to −∞ what a query may not look at.
+///
+/// # Shapes
+/// - `scores`: `[batch, kv_heads, group · seq, start + seq]`; the output has the same shape.
+fn mask_future<B: Backend>(scores: Tensor<B, 4>, group: usize, start: usize) -> Tensor<B, 4> {
+    let shape @ [batch, heads, queries, keys] = scores.dims();
+    let seq = queries / group;
+    let future = Tensor::<B, 2, Bool>::tril_mask([seq, keys], start as i64, &scores.device());
+    let mask = Tensor::<B, 2>::zeros([seq, keys], &scores.device())
+        .mask_fill(future, f32::NEG_INFINITY)
+        .repeat_dim(0, group)
+        .reshape([1, queries * keys]);
+    // Flat rows, and a sum in place of a fill: nothing to do in the backward pass.
+    (scores.reshape([batch * heads, queries * keys]) + mask).reshape(shape)
 }

@@ -1,6 +1,5 @@
 use burn::{
     module::Module,
-    nn::RmsNorm,
     tensor::{Tensor, backend::Backend},
 };
 
@@ -8,6 +7,7 @@ use super::{
     Attention, BitNetTransformerConfig, FeedForward, attention::normalized, cache::LayerCache,
     rope::Positions,
 };
+use crate::norm::RmsNorm;
 
 /// One decoder block:
 ///

@@ -2,6 +2,10 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::{BitNetTransformerConfig, ModelError};
 
+/// Tokens that a new cache has room for. It doubles as it fills: what a model could hold at most
+/// may be far more than a machine can.
+const FIRST_CAPACITY: usize = 256;
+
 /// Keys and values of the tokens seen so far, so that each new token costs one forward of length
 /// one. Made by [`BitNetTransformer::new_cache`](super::BitNetTransformer::new_cache).
 #[derive(Debug, Clone)]
@@ -14,13 +18,10 @@ pub struct KvCache<B: Backend> {
 
 impl<B: Backend> KvCache<B> {
     pub(super) fn new(config: &BitNetTransformerConfig, batch: usize, device: &B::Device) -> Self {
-        let shape = [batch, config.kv_heads, config.max_seq_len, config.dim_head];
-        let layers = (0..config.depth)
-            .map(|_| LayerCache {
-                keys: Tensor::zeros(shape, device),
-                values: Tensor::zeros(shape, device),
-            })
-            .collect();
+        let capacity = FIRST_CAPACITY.min(config.max_seq_len);
+        let empty = || Tensor::zeros([batch, config.kv_heads, capacity, config.dim_head], device);
+        let layers =
+            (0..config.depth).map(|_| LayerCache { keys: empty(), values: empty() }).collect();
         Self { layers, batch, len: 0, max_seq_len: config.max_seq_len }
     }
 
@@ -60,7 +61,7 @@ impl<B: Backend> KvCache<B> {
     }
 }
 
-/// Keys and values of one layer, `[batch, kv_heads, max_seq_len, dim_head]`.
+/// Keys and values of one layer, `[batch, kv_heads, capacity, dim_head]`.
 #[derive(Debug, Clone)]
 pub(super) struct LayerCache<B: Backend> {
     keys: Tensor<B, 4>,
@@ -75,14 +76,21 @@ impl<B: Backend> LayerCache<B> {
         keys: Tensor<B, 4>,
         values: Tensor<B, 4>,
     ) -> (Tensor<B, 4>, Tensor<B, 4>) {
-        let end = start + keys.dims()[2];
-        let write = |all: &mut Tensor<B, 4>, new: Tensor<B, 4>| {
-            let [batch, heads, _, dim_head] = new.dims();
-            // Taken, not cloned: a unique tensor is written in place.
-            let taken = std::mem::replace(all, Tensor::empty([1, 1, 1, 1], &new.device()));
-            *all = taken.slice_assign([0..batch, 0..heads, start..end, 0..dim_head], new);
-            all.clone().narrow(2, 0, end)
-        };
-        (write(&mut self.keys, keys), write(&mut self.values, values))
+        (write(&mut self.keys, start, keys), write(&mut self.values, start, values))
     }
+}
+
+fn write<B: Backend>(all: &mut Tensor<B, 4>, start: usize, new: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [batch, heads, seq, dim_head] = new.dims();
+    let end = start + seq;
+    // Taken, not cloned: a unique tensor is written in place.
+    let mut taken = std::mem::replace(all, Tensor::empty([1, 1, 1, 1], &new.device()));
+    let capacity = taken.dims()[2];
+    if end > capacity {
+        let more = end.max(2 * capacity) - capacity;
+        let room = Tensor::zeros([batch, heads, more, dim_head], &new.device());
+        taken = Tensor::cat(vec![taken, room], 2);
+    }
+    *all = taken.slice_assign([0..batch, 0..heads, start..end, 0..dim_head], new);
+    all.clone().narrow(2, 0, end)
 }

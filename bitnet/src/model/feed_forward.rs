@@ -1,6 +1,5 @@
 use burn::{
     module::Module,
-    nn::RmsNorm,
     tensor::{
         Tensor,
         activation::{gelu, relu, silu},
@@ -9,7 +8,7 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, FeedForwardKind, attention::normalized};
-use crate::linear::BitLinear;
+use crate::{linear::BitLinear, norm::RmsNorm};
 
 /// The feed-forward network of a block; [`FeedForwardKind`] has the formulas.
 #[derive(Module, Debug)]

@@ -58,7 +58,7 @@ impl<B: Backend> RotaryEmbedding<B> {
     pub(super) fn at(&self, start: usize, seq: usize) -> Positions<B> {
         let [_, dim_head] = self.cos.dims();
         let table = |table: &Tensor<B, 2>, heads: usize, factor: f64| {
-            let rows = table.clone().slice([start..start + seq]).mul_scalar(factor);
+            let rows = table.clone().narrow(0, start, seq).mul_scalar(factor);
             rows.unsqueeze_dim::<3>(1).repeat_dim(1, heads).reshape([1, seq * heads * dim_head])
         };
         let rotation = |heads, factor| Rotation {

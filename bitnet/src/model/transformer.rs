@@ -1,10 +1,11 @@
 use burn::{
     module::Module,
-    nn::{Embedding, EmbeddingConfig, Linear, LinearConfig, RmsNorm},
+    nn::{Embedding, EmbeddingConfig, Linear, LinearConfig},
     tensor::{Int, Tensor, backend::Backend},
 };
 
 use super::{BitNetTransformerConfig, Block, KvCache, ModelError, RotaryEmbedding};
+use crate::norm::RmsNorm;
 
 /// A decoder-only transformer whose linear layers are [`BitLinear`](crate::BitLinear)s.
 ///

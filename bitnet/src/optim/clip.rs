@@ -4,6 +4,8 @@ use burn::{
     tensor::{Tensor, backend::AutodiffBackend},
 };
 
+use crate::reciprocal::reciprocal;
+
 /// Scales the gradients of `module` so that their norm, over all parameters together, is at most
 /// `max_norm` (arXiv 1211.5063). Directions are kept: clipping tensor by tensor would not.
 ///
@@ -23,7 +25,7 @@ where
     module.visit(&mut squares);
     let norm = squares.sum.sqrt();
     // As PyTorch: the small term keeps a zero norm from dividing by zero.
-    let scale = norm.clone().add_scalar(1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
+    let scale = reciprocal(norm.clone().add_scalar(1e-6)).mul_scalar(max_norm).clamp_max(1.0);
     module.visit(&mut Scale::<B> { grads: &mut grads, scale });
     (grads, norm)
 }

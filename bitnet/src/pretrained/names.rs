@@ -1,5 +1,5 @@
 /// Follows a walk over a module and gives its parameters their names in Hugging Face
-/// checkpoints. Module fields are named alike, so that little remains to be changed.
+/// checkpoints. Module fields are named as there.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     path: Vec<String>,
@@ -20,11 +20,6 @@ impl Names {
     /// The name of the parameter the walk is at.
     pub(super) fn current(&self) -> String {
         let path = self.path.join(".");
-        // Burn calls the gain of a norm gamma.
-        let path = match path.strip_suffix(".gamma") {
-            Some(norm) => format!("{norm}.weight"),
-            None => path,
-        };
         if path.starts_with("lm_head.") { path } else { format!("model.{path}") }
     }
 

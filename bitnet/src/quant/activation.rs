@@ -2,6 +2,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
 use super::SCALE_EPS;
+use crate::reciprocal::reciprocal;
 
 /// Q_b of b1 for 8 bits: 2^(b−1).
 const PAPER_Q_B: f64 = 128.0;
@@ -42,7 +43,7 @@ pub fn absmax_int8<B: Backend, const D: usize>(
     x: Tensor<B, D>,
     dims: &[usize],
 ) -> QuantizedActivation<B, D> {
-    let scale = magnitude(x.clone(), dims).recip().mul_scalar(127.0);
+    let scale = reciprocal(magnitude(x.clone(), dims)).mul_scalar(127.0);
     let codes = (x * scale.clone()).round().clamp(-128.0, 127.0);
     QuantizedActivation { codes, scale }
 }
@@ -56,7 +57,7 @@ pub fn absmax_paper<B: Backend, const D: usize>(
     x: Tensor<B, D>,
     dims: &[usize],
 ) -> QuantizedActivation<B, D> {
-    let scale = magnitude(x.clone(), dims).recip().mul_scalar(PAPER_Q_B);
+    let scale = reciprocal(magnitude(x.clone(), dims)).mul_scalar(PAPER_Q_B);
     let codes = (x * scale.clone()).round().clamp(-127.0, 127.0);
     QuantizedActivation { codes, scale }
 }
@@ -69,7 +70,7 @@ pub fn absmax_paper_non_negative<B: Backend, const D: usize>(
     dims: &[usize],
 ) -> QuantizedActivation<B, D> {
     let eta = dims.iter().fold(x.clone(), |t, &dim| t.min_dim(dim));
-    let scale = magnitude(x.clone(), dims).recip().mul_scalar(PAPER_Q_B);
+    let scale = reciprocal(magnitude(x.clone(), dims)).mul_scalar(PAPER_Q_B);
     let codes = ((x - eta) * scale.clone()).round().clamp(0.0, 127.0);
     QuantizedActivation { codes, scale }
 }

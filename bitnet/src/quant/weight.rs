@@ -2,6 +2,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
 use super::SCALE_EPS;
+use crate::reciprocal::reciprocal;
 
 /// How a [`BitLinear`](crate::BitLinear) quantises its weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -76,9 +77,9 @@ pub fn ternary_absmean<B: Backend, const D: usize>(
     weight: Tensor<B, D>,
     dims: &[usize],
 ) -> (Tensor<B, D>, Tensor<B, D>) {
-    let s = weight.clone().abs().mean_dims(dims).clamp_min(SCALE_EPS).recip();
+    let s = reciprocal(weight.clone().abs().mean_dims(dims).clamp_min(SCALE_EPS));
     let codes = (weight * s.clone()).round().clamp(-1.0, 1.0);
-    (codes, s.recip())
+    (codes, reciprocal(s))
 }
 
 /// Binary weights of the training tips (figure 5): codes `sign(w − mean w)` with `sign(0) = 0`,

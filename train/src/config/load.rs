@@ -21,7 +21,8 @@ pub struct Overrides {
 /// # Errors
 /// One line that names the file and the key.
 pub fn load(path: &Path, overrides: &Overrides) -> anyhow::Result<Config> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut table = parse(&text).with_context(|| path.display().to_string())?;
     overrides.apply(&mut table)?;
     from_table(table).with_context(|| path.display().to_string())
@@ -59,14 +60,17 @@ fn parse(text: &str) -> anyhow::Result<Table> {
 fn from_table(table: Table) -> anyhow::Result<Config> {
     let known = leaves(&complete_example()?);
     if let Some(unknown) = leaves(&table).into_iter().find(|key| !is_known(key, &known)) {
-        let nearest =
-            known.iter().min_by_key(|key| strsim::damerau_levenshtein(key, &unknown));
-        bail!("unknown key \"{unknown}\"; the nearest valid one is \"{}\"", nearest.map_or("", |key| key));
+        let nearest = known.iter().min_by_key(|key| strsim::damerau_levenshtein(key, &unknown));
+        bail!(
+            "unknown key \"{unknown}\"; the nearest valid one is \"{}\"",
+            nearest.map_or("", |key| key)
+        );
     }
-    let config: Config = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
-        let reason = error.inner().message().lines().collect::<Vec<_>>().join(" ");
-        anyhow!("{}: {reason}", error.path())
-    })?;
+    let config: Config =
+        serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+            let reason = error.inner().message().lines().collect::<Vec<_>>().join(" ");
+            anyhow!("{}: {reason}", error.path())
+        })?;
     config.resolve()
 }
 
@@ -86,9 +90,8 @@ fn is_known(key: &str, known: &[String]) -> bool {
 impl Overrides {
     fn apply(&self, table: &mut Table) -> anyhow::Result<()> {
         for pair in &self.set {
-            let (key, value) = pair
-                .split_once('=')
-                .ok_or_else(|| anyhow!("--set {pair}: expected KEY=VALUE"))?;
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| anyhow!("--set {pair}: expected KEY=VALUE"))?;
             // A bare word is no TOML value; it is meant as a string.
             let value = format!("value = {value}")
                 .parse::<Table>()
@@ -126,7 +129,8 @@ fn insert(table: &mut Table, key: &str, value: Value) -> anyhow::Result<()> {
         }
         Some((section, rest)) => {
             let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            let section = section.as_table_mut().ok_or_else(|| anyhow!("{key} is in no section"))?;
+            let section =
+                section.as_table_mut().ok_or_else(|| anyhow!("{key} is in no section"))?;
             insert(section, rest, value)
         }
     }
@@ -172,8 +176,14 @@ mod tests {
     fn overrides_reach_any_key() {
         let config = read(
             "[train]\nsteps = 5",
-            &["train.steps=7", "model.quant=none", "train.betas=[0.8, 0.9]", "train.warmup=0",
-                "data.sources=[\"a.txt\"]", "sample.prompt=a b"],
+            &[
+                "train.steps=7",
+                "model.quant=none",
+                "train.betas=[0.8, 0.9]",
+                "train.warmup=0",
+                "data.sources=[\"a.txt\"]",
+                "sample.prompt=a b",
+            ],
         )
         .unwrap();
         assert_eq!(config.train.steps, 7);

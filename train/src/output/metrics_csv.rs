@@ -49,7 +49,8 @@ impl MetricsCsv {
                 kept.serialize(row)?;
             }
         }
-        let kept = kept.into_inner().map_err(|error| error.into_error()).with_context(cannot_write)?;
+        let kept =
+            kept.into_inner().map_err(|error| error.into_error()).with_context(cannot_write)?;
         let is_new = kept.is_empty();
         storage::write_file(path, &kept).with_context(cannot_write)?;
         let file = OpenOptions::new().append(true).open(path).with_context(cannot_write)?;

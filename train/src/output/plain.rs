@@ -80,8 +80,8 @@ impl PlainRenderer {
     fn time_left(&self, step: u64) -> String {
         let steps = self.bar.length().unwrap_or(step);
         let done = step.saturating_sub(self.first_step).max(1);
-        let seconds = self.started.elapsed().as_secs_f64() / done as f64
-            * steps.saturating_sub(step) as f64;
+        let seconds =
+            self.started.elapsed().as_secs_f64() / done as f64 * steps.saturating_sub(step) as f64;
         let left = Duration::from_secs(seconds as u64).as_secs();
         let (hours, minutes, seconds) = (left / 3600, left / 60 % 60, left % 60);
         if hours > 0 {

@@ -110,13 +110,13 @@ impl Checkpoint {
     ) -> anyhow::Result<R> {
         let path = self.path.join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        NamedMpkBytesRecorder::<FullPrecisionSettings>::default()
-            .load(bytes, device)
-            .map_err(|error| {
+        NamedMpkBytesRecorder::<FullPrecisionSettings>::default().load(bytes, device).map_err(
+            |error| {
                 let reason = error.to_string();
                 let reason = reason.lines().next().unwrap_or_default();
                 anyhow!("{} is damaged: {reason}", path.display())
-            })
+            },
+        )
     }
 }
 

@@ -60,10 +60,10 @@ pub struct ValidationLoader {
 
 impl<B: Backend> DataLoader<B, ValidationBatch> for ValidationLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<ValidationBatch> + 'a> {
-        let items = self.windows.iter().map(|windows| ValidationBatch {
-            windows: windows.clone(),
-            text: self.text.clone(),
-        });
+        let items = self
+            .windows
+            .iter()
+            .map(|windows| ValidationBatch { windows: windows.clone(), text: self.text.clone() });
         Box::new(Counted { items, done: 0, total: self.windows.len() })
     }
 

@@ -37,6 +37,11 @@ pub fn start(config: &Config, out: &Path, plain: bool) -> anyhow::Result<()> {
 pub fn resume(config: &Config, folder: &RunFolder, plain: bool) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::newest(&folder.checkpoints())?
         .with_context(|| format!("{} has no checkpoint yet", folder.path().display()))?;
+    let (done, steps) = (checkpoint.state.step, config.train.steps);
+    if done >= steps {
+        println!("the run has done {done} of {steps} steps; raise train.steps to go on");
+        return Ok(());
+    }
     let text = Text::load(config)?;
     folder.save_config(config)?;
     let folder = folder.clone();

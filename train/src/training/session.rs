@@ -130,7 +130,6 @@ fn prepare<B: AutodiffBackend>(
     resumed: Option<Checkpoint>,
     device: &B::Device,
 ) -> anyhow::Result<(LanguageModel<B>, RunOptimizer<B>, State)> {
-    text.check_prompt(config)?;
     let transformer = config
         .model
         .transformer(text.tokenizer.vocab_size())
@@ -144,8 +143,7 @@ fn prepare<B: AutodiffBackend>(
     let optimizer = SharedOptimizer::new(optimizer.init());
     let Some(checkpoint) = resumed else { return Ok((model, optimizer, State::default())) };
     let (model_record, optimizer_record) = checkpoint.load::<B, _, _>(device)?;
-    let optimizer =
-        Optimizer::<LanguageModel<B>, B>::load_record(optimizer, optimizer_record);
+    let optimizer = Optimizer::<LanguageModel<B>, B>::load_record(optimizer, optimizer_record);
     Ok((model.load_record(model_record), optimizer, checkpoint.state))
 }
 

@@ -6,12 +6,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use bitnet::{
-    evaluate::Evaluation,
-    generate::Generation,
-    optim::clip_global_norm,
-    pretrained,
-};
+use bitnet::{evaluate::Evaluation, generate::Generation, optim::clip_global_norm, pretrained};
 use burn::{
     data::dataloader::{DataLoader, DataLoaderIterator, Progress},
     module::{AutodiffModule, Module},
@@ -276,7 +271,11 @@ impl<B: AutodiffBackend> StepStrategy<B> {
             bits_per_byte: evaluation.bits_per_byte(),
             ..Report::EMPTY
         };
-        ensure!(report.loss.is_finite(), "the validation loss of step {} is not finite", state.step);
+        ensure!(
+            report.loss.is_finite(),
+            "the validation loss of step {} is not finite",
+            state.step
+        );
         metrics.validation(&report)?;
         let epochs = self.epochs(state.step);
         processor.process_valid(LearnerEvent::ProcessedItem(TrainingItem::new(
@@ -299,16 +298,11 @@ impl<B: AutodiffBackend> StepStrategy<B> {
         let model = learner.model().valid();
         let config = sample.generation(self.config.seed);
         let tokenizer = self.text.tokenizer.as_ref();
-        let generation = Generation::new(
-            &model.transformer,
-            tokenizer,
-            &self.device,
-            &sample.prompt,
-            &config,
-        )?;
+        let generation =
+            Generation::new(&model.transformer, tokenizer, &self.device, &sample.prompt, &config)?;
         let text = generation.collect::<Result<String, _>>()?;
         let text = format!("{}{text}", sample.prompt);
-        self.folder.append_sample(state.step, &text)?;
+        self.folder.save_sample(state.step, &text)?;
         if let Some(printer) = &self.printer {
             printer.print(&format!("--- sample at step {}\n{text}\n---", state.step));
         }
@@ -369,9 +363,8 @@ impl<B: AutodiffBackend> Interval<B> {
 
     /// Mean loss, and norm of the last gradient.
     fn read(&self) -> (f64, f64) {
-        let read = |tensor: &Tensor<B::InnerBackend, 1>| -> f64 {
-            tensor.clone().into_scalar().elem()
-        };
+        let read =
+            |tensor: &Tensor<B::InnerBackend, 1>| -> f64 { tensor.clone().into_scalar().elem() };
         (read(&self.loss) / self.steps as f64, read(&self.norm))
     }
 }

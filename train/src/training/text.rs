@@ -1,9 +1,10 @@
 use std::{ops::Range, sync::Arc};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use bitnet::{
     data::{self, DataError, TrainBatches, windows},
     evaluate::WindowBatch,
+    generate::Sampler,
     tokenizer::{ByteTokenizer, Tokenizer},
 };
 
@@ -33,6 +34,7 @@ impl Text {
         let text =
             Self { tokens: Arc::new(tokens), tokenizer: Arc::new(tokenizer), training, validation };
         text.batches(config)?;
+        text.check_samples(config)?;
         if text.validation.len() < 2 {
             let actual = text.validation.len();
             return Err(DataError::TooShort { part: "validation", actual, needed: 2 }.into());
@@ -71,17 +73,16 @@ impl Text {
         WindowBatch::group(&windows, config.eval.batch)
     }
 
-    /// Checks that the sample prompt fits the model.
-    ///
-    /// # Errors
-    /// If it is empty or too long.
-    pub fn check_prompt(&self, config: &Config) -> anyhow::Result<()> {
-        let tokens = self.tokenizer.encode(config.sample.prompt.as_bytes()).len();
+    /// Checks that samples can be generated, which would else fail in the middle of the run.
+    fn check_samples(&self, config: &Config) -> anyhow::Result<()> {
+        let sample = &config.sample;
+        let tokens = self.tokenizer.encode(sample.prompt.as_bytes()).len();
         ensure!(
-            config.sample.tokens == 0 || (1..=config.model.context).contains(&tokens),
+            sample.tokens == 0 || (1..=config.model.context).contains(&tokens),
             "sample.prompt has {tokens} tokens, must have 1 to {}",
             config.model.context
         );
+        Sampler::new(sample.generation(config.seed).sampling).context("[sample]")?;
         Ok(())
     }
 }

@@ -1,9 +1,6 @@
 //! What the integration tests share: one instance of a test for every backend, and tensors to and
 //! from plain vectors.
 
-// Every test file is a crate of its own and uses a part of this.
-#![allow(dead_code, unused_macros, unused_imports)]
-
 use burn::tensor::{BasicOps, Int, Tensor, TensorData, TensorKind, backend::Backend};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

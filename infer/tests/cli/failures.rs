@@ -1,12 +1,10 @@
 //! What a user sees when something is wrong: exit code 1 and one line that says what.
 
-mod common;
-
 use std::fs;
 
+use crate::common::{CONTEXT, Folder, build, config, run};
 use bitnet::pretrained::WeightDtype;
 use burn::{module::Param, tensor::Tensor};
-use common::{CONTEXT, Folder, build, config, run};
 use serde_json::{Value, json};
 
 const TEXT: &str = "a text of more than two tokens";
@@ -24,8 +22,8 @@ fn assert_unreadable(folder: &Folder, parts: &[&str]) {
 /// A model folder whose `config.json` was changed afterwards.
 fn edited(key: &str, value: Value) -> Folder {
     let folder = Folder::new();
-    let config = fs::read_to_string(folder.path("model/config.json")).unwrap();
-    let mut config: Value = serde_json::from_str(&config).unwrap();
+    let config = fs::read_to_string(folder.path("model/config.json")).expect("a file");
+    let mut config: Value = serde_json::from_str(&config).expect("valid JSON");
     config[key] = value;
     folder.write("model/config.json", config.to_string());
     folder
@@ -106,7 +104,7 @@ fn a_configuration_that_does_not_fit_the_weights() {
 fn weights_that_overflow() {
     let mut model = build(&config());
     let gain = Tensor::full([config().dim], 3e38, &Default::default());
-    model.norm.gamma = Param::from_tensor(gain);
+    model.norm.weight = Param::from_tensor(gain);
     let folder = Folder::with_model(&model, WeightDtype::F32);
     let data = folder.write("text.txt", TEXT);
     folder.run("generate", &["--prompt", "a"]).assert_fails(&["not finite"]);

@@ -1,21 +1,19 @@
 //! Standard output and standard error that take nothing.
 
-mod common;
-
 use std::{
     fs::File,
     io::Read,
     process::{Command, Output, Stdio},
 };
 
-use common::Folder;
+use crate::common::Folder;
 
 /// Every way to print something.
 fn commands(folder: &Folder) -> Vec<Vec<String>> {
     let model = folder.arg("model");
     let data = folder.write("text.txt", "a text of more than two tokens");
     let commands: [&[&str]; 6] = [
-        &["generate", "--model", &model, "--prompt", "a", "--tokens", "3000"],
+        &["generate", "--model", &model, "--prompt", "a", "--tokens", "100000"],
         &["info", "--model", &model],
         &["info", "--model", &model, "--json"],
         &["eval", "--model", &model, "--data", &data],

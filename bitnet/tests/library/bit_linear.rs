@@ -2,8 +2,9 @@
 //! time.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
+use crate::common::{
+    Ad, assert_close, assert_differ, bits, for_each_backend, random_tensor, tensor, values,
+};
 use bitnet::{
     BitLinear, BitLinearConfig,
     norm::InnerNorm,
@@ -14,9 +15,6 @@ use burn::{
     nn::{Linear, LinearConfig, LinearLayout},
     record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder},
     tensor::{Tensor, backend::Backend},
-};
-use common::{
-    Ad, assert_close, assert_differ, bits, for_each_backend, random_tensor, tensor, values,
 };
 
 for_each_backend!(

@@ -1,14 +1,12 @@
 //! `infer eval`, against windows evaluated one by one through the library.
 
-mod common;
-
 use std::{fs, io::Write};
 
+use crate::common::{B, CONTEXT, Folder};
 use bitnet::{
     data::{Batch, windows},
     loss::token_losses,
 };
-use common::{B, CONTEXT, Folder};
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
@@ -38,9 +36,9 @@ fn eval(folder: &Folder, args: &[&str]) -> Value {
 }
 
 #[track_caller]
-fn assert_near(actual: &Value, expected: f64) {
+fn assert_near(actual: &Value, expected: f64, tolerance: f64) {
     let actual = actual.as_f64().expect("a number");
-    assert!((actual / expected - 1.0).abs() < 1e-5, "{actual} instead of {expected}");
+    assert!((actual / expected - 1.0).abs() < tolerance, "{actual} instead of {expected}");
 }
 
 #[test]
@@ -55,9 +53,9 @@ fn agrees_with_windows_one_by_one() {
         // Every token but the first is predicted, once, whatever the stride.
         assert_eq!((&result["tokens"], &result["bytes"]), (&1002.into(), &1002.into()));
         assert_eq!((&result["context"], &result["stride"]), (&CONTEXT.into(), &stride.into()));
-        assert_near(&result["nats_per_token"], nats / 1002.0);
-        assert_near(&result["bits_per_byte"], nats / 1002.0 / std::f64::consts::LN_2);
-        assert_near(&result["perplexity"], (nats / 1002.0).exp());
+        assert_near(&result["nats_per_token"], nats / 1002.0, 1e-5);
+        assert_near(&result["bits_per_byte"], nats / 1002.0 / std::f64::consts::LN_2, 1e-5);
+        assert_near(&result["perplexity"], (nats / 1002.0).exp(), 1e-5);
     }
 }
 
@@ -66,10 +64,15 @@ fn the_batch_size_and_the_backend_do_not_matter() {
     let folder = Folder::new();
     let data = folder.write("text.txt", text());
     let nats = by_hand(&folder, &text(), CONTEXT);
-    for args in [["--batch", "1"], ["--batch", "3"], ["--batch", "1000"], ["--backend", "ndarray"]]
-    {
-        let result = eval(&folder, &[&["--data", &data], &args[..]].concat());
-        assert_near(&result["nats_per_token"], nats / 1002.0);
+    for (option, value, tolerance) in [
+        ("--batch", "1", 1e-5),
+        ("--batch", "3", 1e-5),
+        ("--batch", "1000", 1e-5),
+        // Another order of additions turns a few 8-bit codes into their neighbours.
+        ("--backend", "ndarray", 1e-3),
+    ] {
+        let result = eval(&folder, &["--data", &data, option, value]);
+        assert_near(&result["nats_per_token"], nats / 1002.0, tolerance);
     }
 }
 
@@ -100,7 +103,7 @@ fn short_texts_are_one_window() {
         let result = eval(&folder, &["--data", &data]);
         assert_eq!(result["tokens"], length - 1);
         let nats = by_hand(&folder, &text()[..length], CONTEXT);
-        assert_near(&result["nats_per_token"], nats / (length - 1) as f64);
+        assert_near(&result["nats_per_token"], nats / (length - 1) as f64, 1e-5);
     }
 }
 

@@ -1,8 +1,7 @@
 //! [`BitNetTransformer`]: cached and full forward pass, causality, errors, sizes, seeds.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
+use crate::common::{assert_close, assert_differ, bits, for_each_backend, tokens, values};
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig, ModelError,
     model::{FeedForwardKind, NormPlacement},
@@ -12,7 +11,6 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
-use common::{assert_close, assert_differ, bits, for_each_backend, tokens, values};
 
 for_each_backend!(
     cached_equals_full,

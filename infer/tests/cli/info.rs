@@ -1,9 +1,8 @@
 //! `infer info`: counts by hand.
 
-mod common;
-
 use std::fs;
 
+use crate::common::{B, Folder, build, config};
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig,
     model::{FeedForwardKind, NormPlacement},
@@ -14,7 +13,6 @@ use burn::{
     module::Param,
     tensor::{Tensor, TensorData},
 };
-use common::{B, Folder, build, config};
 use serde_json::{Value, json};
 
 fn folder(config: &BitNetTransformerConfig) -> Folder {
@@ -53,12 +51,12 @@ fn counts_of_the_default_model() {
 fn the_text_says_the_same() {
     let text = Folder::new().run("info", &[]).stdout();
     for line in [
-        "num_tokens              256",
-        "activation    int8-per-token",
+        "num_tokens                 256",
+        "activation      int8-per-token",
         "parameters        24,832",
         "  ternary         16,384",
         "  full precision   8,448",
-        "packed   37,916 bytes  12.22 bits/parameter",
+        "packed    37,916 bytes  12.22 bits/parameter",
         "packed: 2 bits a ternary weight, an f32 a scale, an f32 any other parameter",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -2,8 +2,7 @@
 //! outputs and all gradients, in every mode.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
+use crate::common::{Ad, assert_close, for_each_backend, tensor, values};
 use bitnet::{
     BitLinear, BitLinearConfig,
     norm::InnerNorm,
@@ -13,12 +12,11 @@ use burn::{
     module::Param,
     tensor::{Tensor, backend::Backend},
 };
-use common::{Ad, assert_close, for_each_backend, tensor, values};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-const CASES: &str = include_str!("golden/bit_linear.json");
-const TENSORS: &[u8] = include_bytes!("golden/bit_linear.safetensors");
+const CASES: &str = include_str!("../golden/bit_linear.json");
+const TENSORS: &[u8] = include_bytes!("../golden/bit_linear.safetensors");
 
 /// Relative to the largest magnitude of a tensor. Codes are equal, so only the order of summation
 /// differs; in f64 the vectors are right to 4e-7.

@@ -1,9 +1,12 @@
 //! `infer generate`, against the library.
 
-mod common;
-
-use bitnet::generate::{GenerationConfig, Sampling};
-use common::{CONTEXT, Folder};
+use crate::common::{CONTEXT, Folder};
+use bitnet::{
+    backend::{BackendKind, BackendVisitor},
+    generate::{GenerationConfig, Sampling},
+    pretrained::Pretrained,
+};
+use burn::tensor::backend::Backend;
 
 const PROMPT: &str = "In the beginning";
 
@@ -120,10 +123,26 @@ fn prompts_and_stops_may_begin_with_a_hyphen() {
     assert!(text.starts_with("--tokens"));
 }
 
+/// The greedy continuation on a backend by name.
+struct Greedy<'a>(&'a Folder);
+
+impl BackendVisitor for Greedy<'_> {
+    type Output = String;
+
+    fn visit<B: Backend>(self, device: B::Device) -> String {
+        let model = Pretrained::<B>::load(&self.0.path("model"), &device).expect("a model");
+        let config =
+            GenerationConfig { max_tokens: 40, sampling: Sampling::greedy(), stop: vec![] };
+        model.generate(PROMPT, &config).expect("a generation")
+    }
+}
+
 #[test]
-fn the_other_backend_runs_too() {
-    let args = ["--tokens", "40", "--temperature", "0"];
+fn every_backend_runs() {
     let folder = Folder::new();
-    let other = generate(&folder, &[&args[..], &["--backend", "ndarray"]].concat());
-    assert_eq!(other, generate(&folder, &args));
+    for backend in BackendKind::ALL {
+        let text = backend.visit(Greedy(&folder)).unwrap();
+        let args = ["--tokens", "40", "--temperature", "0", "--backend", backend.name()];
+        assert_eq!(generate(&folder, &args), format!("{PROMPT}{text}\n"));
+    }
 }

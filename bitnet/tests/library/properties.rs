@@ -1,24 +1,24 @@
 //! What holds of the quantisers for any input, subnormal and huge ones included.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::common::{Ad, assert_close, bits, for_each_backend, randoms, tensor, values};
 use bitnet::{
     BitLinear, BitLinearConfig,
+    norm::rms_normalize,
     quant::{WeightQuant, absmax_int8, absmax_paper, absmax_paper_non_negative, straight_through},
 };
 use burn::{
     module::Param,
     tensor::{Tensor, backend::Backend},
 };
-use common::{Ad, assert_close, bits, for_each_backend, tensor, values};
 use proptest::prelude::*;
 
 for_each_backend!(
     weights_have_few_values,
     activation_codes_are_bytes,
+    scales_are_as_precise_as_floats,
     straight_through_is_exact,
     requantising_shrinks_the_scale,
 );
@@ -133,6 +133,28 @@ fn activation_codes_are_bytes<B: Backend>() {
             prop_assert!(off.iter().all(|steps| steps.abs() <= 0.50002), "{off:?}");
         }
     });
+}
+
+fn scales_are_as_precise_as_floats<B: Backend>() {
+    // Many at once: vector units have reciprocals of a few bits, and some backends use them.
+    let close = |actual: Vec<f32>, expected: Vec<f32>| {
+        for (actual, expected) in actual.into_iter().zip(expected) {
+            assert!((actual / expected - 1.0).abs() < 1e-6, "{actual} instead of {expected}");
+        }
+    };
+    let x = randoms(1, 200, 1.0);
+    let mean: Vec<f32> = x.chunks(2).map(|pair| (pair[0].abs() + pair[1].abs()) / 2.0).collect();
+    let top: Vec<f32> = x.chunks(2).map(|pair| pair[0].abs().max(pair[1].abs())).collect();
+    let (weight, tokens) = (tensor::<B, 2>(&x, [200, 1]), tensor::<B, 2>(&x, [100, 2]));
+    close(values(WeightQuant::Ternary.quantize(weight.clone(), Some(2)).scale), mean.clone());
+    close(values(WeightQuant::Binary.quantize(weight, Some(2)).scale), mean);
+    let scales = top.iter().map(|top| 127.0 / top).collect();
+    close(values(absmax_int8(tokens.clone(), &[1]).scale), scales);
+    let scales = top.iter().map(|top| 128.0 / top).collect();
+    close(values(absmax_paper(tokens.clone(), &[1]).scale), scales);
+
+    let norms = values(rms_normalize(tokens, 0.0).square().mean_dim(1));
+    close(norms, vec![1.0; 100]);
 }
 
 fn straight_through_is_exact<B: Backend>() {

@@ -1,8 +1,5 @@
 //! What the integration tests share: tiny models in temporary folders, and runs of the binary.
 
-// Every test file is a crate of its own and uses a part of this.
-#![allow(dead_code)]
-
 use std::{
     fs,
     path::{Path, PathBuf},

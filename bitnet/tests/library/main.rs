@@ -1,0 +1,13 @@
+//! Tests of the library from outside, each for every backend.
+
+mod bit_linear;
+mod common;
+mod generate;
+mod golden_bit_linear;
+mod golden_transformer;
+mod model;
+mod optim;
+mod peers;
+mod pretrained;
+mod properties;
+mod training;

@@ -1,0 +1,8 @@
+//! Tests of the program, run as a program.
+
+mod common;
+mod eval;
+mod failures;
+mod generate;
+mod info;
+mod streams;

@@ -1,0 +1,106 @@
+//! Bad input: one clear line, exit code 1, and nothing that was there is touched.
+
+use std::fs;
+
+use crate::common::{Playground, failed, read, succeeded};
+
+#[track_caller]
+fn says(playground: &Playground, args: &[&str], expected: &str) {
+    let error = failed(playground.train(args));
+    assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    assert!(!playground.path("run").exists(), "a failed start left a folder");
+}
+
+#[test]
+fn configurations() {
+    let playground = Playground::new();
+    let config =
+        |args: &[&'static str]| [&["--config", "tiny.toml", "--out", "run"], args].concat();
+    let set = |pair| config(&["--set", pair]);
+    says(&playground, &["--config", "missing.toml", "--out", "run"], "cannot read missing.toml");
+    says(&playground, &["--config", ".", "--out", "run"], "cannot read .");
+    says(&playground, &[], "--config");
+    says(&playground, &config(&["--sett", "a=b"]), "--sett");
+    says(&playground, &set("train.stesp=1"), "the nearest valid one is \"train.steps\"");
+    says(&playground, &set("train.steps=soon"), "train.steps: invalid type: string");
+    says(&playground, &set("train.steps=0"), "train.steps is 0");
+    says(&playground, &set("train.batch=99999999999999"), "train.batch is 99999999999999");
+    says(&playground, &set("train.lr=-1"), "train.lr is -1");
+    says(&playground, &set("train.lr=nan"), "train.lr is NaN");
+    says(&playground, &set("model.dim=0"), "dim is 0");
+    says(&playground, &set("model.dim=99999999999"), "dim is 99999999999");
+    says(&playground, &set("model.kv_heads=3"), "2 heads cannot be shared among 3 kv_heads");
+    says(&playground, &set("model.quant=1.58bit"), "model.quant: ");
+    says(&playground, &set("model.quant=binary-paper"), "needs norms \"in-linear\"");
+    says(&playground, &set("model.group_size=5"), "group_size 5 does not divide");
+    says(&playground, &set("backend.kind=cpu"), "backend.kind: unknown variant `cpu`");
+    says(&playground, &config(&["--backend", "tpu"]), "unknown variant `tpu`");
+    says(&playground, &set("sample.prompt="), "sample.prompt has 0 tokens");
+    says(&playground, &set("sample.temperature=-1"), "temperature is -1");
+    fs::write(playground.path("broken.toml"), "[train]\nsteps = = 2").unwrap();
+    says(&playground, &["--config", "broken.toml", "--out", "run"], "broken.toml: line 2: ");
+    fs::write(playground.path("binary.toml"), [0xff, 0xfe, 0]).unwrap();
+    says(&playground, &["--config", "binary.toml", "--out", "run"], "cannot read binary.toml");
+}
+
+#[test]
+fn data() {
+    let playground = Playground::new();
+    let data = |source| ["--config", "tiny.toml", "--out", "run", "--data", source];
+    says(&playground, &data("missing.txt"), "cannot read missing.txt");
+    fs::write(playground.path("empty.txt"), "").unwrap();
+    says(&playground, &data("empty.txt"), "the data is empty: empty.txt");
+    fs::write(playground.path("short.txt"), "sixteen bytes + ").unwrap();
+    says(&playground, &data("short.txt"), "the training data has 14 tokens, one window needs 17");
+    fs::write(playground.path("bad.gz"), "not gzip").unwrap();
+    says(&playground, &data("bad.gz"), "cannot read bad.gz");
+}
+
+#[test]
+fn output_folders() {
+    let playground = Playground::new();
+    // A file in the way, and a folder that nobody can write to.
+    let error = failed(playground.train(&["--config", "tiny.toml", "--out", "text.txt/run"]));
+    assert!(error.contains("cannot create text.txt/run"), "{error}");
+    let error = failed(playground.train(&["--config", "tiny.toml", "--out", "/proc/run"]));
+    assert!(error.contains("cannot create /proc/run"), "{error}");
+
+    let run = ["--config", "tiny.toml", "--out", "run", "--set", "train.steps=4"];
+    succeeded(playground.train(&run));
+    let model = read(playground.path("run/model/model.safetensors"));
+    let error = failed(playground.train(&run));
+    assert!(error.contains("run exists and is not empty; continue it with --resume run"));
+    assert_eq!(read(playground.path("run/model/model.safetensors")), model);
+}
+
+#[test]
+fn resuming() {
+    let playground = Playground::new();
+    let error = failed(playground.train(&["--resume", "run"]));
+    assert!(error.contains("run is no run folder"), "{error}");
+    succeeded(playground.train(&["--config", "tiny.toml", "--out", "run"]));
+
+    let error = failed(playground.train(&["--resume", "run", "--set", "model.dim=32"]));
+    assert!(error.contains("a resumed run cannot change model.dim;"), "{error}");
+
+    let newest = playground.path("run/checkpoints/step-00000012");
+    let model = read(newest.join("model.mpk"));
+    for (name, damaged) in [
+        ("model.mpk", model[..model.len() / 2].to_vec()),
+        ("optimizer.mpk", Vec::new()),
+        ("state.json", b"{\"format\": 1}".to_vec()),
+        ("state.json", b"{\"format\": 2, \"step\": 4, \"tokens\": 1, \"seconds\": 0.0}".to_vec()),
+    ] {
+        let whole = read(newest.join(name));
+        fs::write(newest.join(name), damaged).unwrap();
+        let error = failed(playground.train(&["--resume", "run"]));
+        assert!(error.contains("step-00000012"), "{error}");
+        fs::write(newest.join(name), whole).unwrap();
+    }
+    succeeded(playground.train(&["--resume", "run"]));
+
+    fs::remove_dir_all(playground.path("run/checkpoints")).unwrap();
+    fs::create_dir(playground.path("run/checkpoints")).unwrap();
+    let error = failed(playground.train(&["--resume", "run"]));
+    assert!(error.contains("run has no checkpoint yet"), "{error}");
+}

@@ -1,0 +1,164 @@
+//! Whole runs: what they leave behind, and that a resumed one ends like an uninterrupted one.
+
+use std::fs;
+
+use crate::common::{Playground, failed, read, succeeded};
+use bitnet::{generate::GenerationConfig, pretrained::Pretrained};
+
+const MODEL: &str = "model/model.safetensors";
+
+#[test]
+fn a_run_leaves_config_metrics_samples_checkpoints_and_a_model() {
+    let playground = Playground::new();
+    let shown = succeeded(playground.train(&["--config", "tiny.toml", "--out", "run"]));
+
+    let line = shown.lines().find(|line| line.starts_with("step 6/12 ")).unwrap();
+    for part in ["| train ", "| val ", "| bits/byte ", "| lr ", " tok/s", "| eta "] {
+        assert!(line.contains(part), "{part:?} is not in {line:?}");
+    }
+    assert!(!line.contains("val -"), "the validation of step 4 is not in {line:?}");
+    assert!(shown.contains("whole validation part"));
+
+    let metrics = String::from_utf8(read(playground.path("run/metrics.csv"))).unwrap();
+    // The header, 6 log lines, 3 validations.
+    assert_eq!(metrics.lines().count(), 10, "{metrics}");
+    let entries = |folder| fs::read_dir(playground.path(folder)).unwrap().count();
+    assert_eq!((entries("run/samples"), entries("run/checkpoints")), (3, 3));
+    assert!(read(playground.path("run/samples/step-00000004.txt")).starts_with(b"The"));
+
+    let device = Default::default();
+    let model =
+        Pretrained::<burn_flex::Flex>::load(&playground.path("run/model"), &device).unwrap();
+    let config = GenerationConfig { max_tokens: 5, ..GenerationConfig::default() };
+    assert!(model.generate("The", &config).is_ok());
+}
+
+#[test]
+fn a_resumed_run_ends_like_an_uninterrupted_one() {
+    for extra in [
+        &[][..],
+        &["--set", "train.accumulation=3", "--set", "train.workers=2"],
+        &["--set", "train.schedule=two-stage", "--set", "model.quant=binary"],
+        &["--backend", "ndarray"],
+    ] {
+        let playground = Playground::new();
+        let args = [&["--config", "tiny.toml", "--out", "run"], extra].concat();
+        succeeded(playground.train(&args));
+        let model = read(playground.path("run").join(MODEL));
+        let losses = losses(&playground);
+
+        // What a run killed after step 4 would have left.
+        for step in ["step-00000008", "step-00000012"] {
+            fs::remove_dir_all(playground.path("run/checkpoints").join(step)).unwrap();
+        }
+        fs::remove_dir_all(playground.path("run/model")).unwrap();
+        succeeded(playground.train(&["--resume", "run"]));
+        assert_eq!(read(playground.path("run").join(MODEL)), model, "{extra:?}");
+        assert_eq!(self::losses(&playground), losses, "{extra:?}");
+    }
+}
+
+/// The columns of the metrics that do not depend on time.
+fn losses(playground: &Playground) -> Vec<Vec<String>> {
+    let text = String::from_utf8(read(playground.path("run/metrics.csv"))).unwrap();
+    let timed = ["seconds", "tokens_per_second"];
+    let header: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+    let keep = |row: &str| {
+        let columns = row.split(',').zip(&header).filter(|(_, name)| !timed.contains(name));
+        columns.map(|(value, _)| value.to_owned()).collect()
+    };
+    text.lines().map(keep).collect()
+}
+
+#[test]
+fn micro_batches_do_not_change_the_step() {
+    let model_of = |set: &[&str]| {
+        let playground = Playground::new();
+        let args = [&["--config", "tiny.toml", "--out", "run"], set].concat();
+        succeeded(playground.train(&args));
+        read(playground.path("run").join(MODEL))
+    };
+    let accumulated = ["--set", "train.accumulation=2"];
+    let one_worker = model_of(&accumulated);
+    let two_workers = model_of(&[&accumulated[..], &["--set", "train.workers=2"]].concat());
+    assert_eq!(one_worker, two_workers);
+    assert_ne!(one_worker, model_of(&[]), "accumulation sees more text");
+}
+
+#[test]
+fn a_full_precision_twin_trains_from_the_same_file() {
+    let playground = Playground::new();
+    let args = ["--config", "tiny.toml", "--out", "twin", "--set", "model.quant=none"];
+    succeeded(playground.train(&args));
+    let config = String::from_utf8(read(playground.path("twin/model/config.json"))).unwrap();
+    assert!(config.contains("\"quant\": \"none\"") && !config.contains("quantization_config"));
+}
+
+#[test]
+fn the_printed_config_is_the_run() {
+    let playground = Playground::new();
+    let set = ["--set", "train.lr=0.004", "--data", "text.txt"];
+    let print = [&["--config", "tiny.toml", "--print-config"], &set[..]].concat();
+    let printed = succeeded(playground.train(&print));
+    assert!(printed.contains("lr = 0.004") && printed.contains("dim_head = 8"), "{printed}");
+    fs::write(playground.path("printed.toml"), &printed).unwrap();
+    succeeded(playground.train(&["--config", "printed.toml"]));
+    assert_eq!(read(playground.path("runs/printed/config.toml")), printed.as_bytes());
+}
+
+#[test]
+fn a_diverging_run_stops_and_keeps_its_checkpoint() {
+    let playground = Playground::new();
+    succeeded(playground.train(&["--config", "tiny.toml", "--out", "run"]));
+    let model = read(playground.path("run").join(MODEL));
+    let checkpoint = read(playground.path("run/checkpoints/step-00000012/model.mpk"));
+    // A decay of more than everything makes the weights explode.
+    let explode = [
+        "--set",
+        "train.steps=60",
+        "--set",
+        "train.schedule=constant",
+        "--set",
+        "train.lr=1000",
+        "--set",
+        "train.weight_decay=1000",
+        "--set",
+        "eval.every=100",
+    ];
+    let error = failed(playground.train(&[&["--resume", "run"], &explode[..]].concat()));
+    assert!(error.contains("no longer finite") && error.contains("step 12"), "{error}");
+    assert_eq!(read(playground.path("run").join(MODEL)), model);
+    assert_eq!(read(playground.path("run/checkpoints/step-00000012/model.mpk")), checkpoint);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_exits_well() {
+    use std::{io::Read, process::Stdio, thread::sleep, time::Duration};
+
+    let playground = Playground::new();
+    let args = [
+        "--config",
+        "tiny.toml",
+        "--out",
+        "run",
+        "--set",
+        "train.steps=1000000",
+        "--set",
+        "checkpoint.every=1000000",
+        "--set",
+        "eval.every=1000000",
+    ];
+    let mut child = playground.command(&args).stdout(Stdio::piped()).spawn().unwrap();
+    while fs::metadata(playground.path("run/metrics.csv")).map_or(0, |file| file.len()) < 500 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
+        sleep(Duration::from_millis(20));
+    }
+    let kill = ["-INT", &child.id().to_string()].map(String::from);
+    assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+    let mut shown = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(shown.contains("continue with --resume run"), "{shown}");
+    assert_eq!(fs::read_dir(playground.path("run/checkpoints")).unwrap().count(), 1);
+}
