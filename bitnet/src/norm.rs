@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::reciprocal::reciprocal;
 
-use crate::quant::reciprocal;
-
 /// The normalisation inside a [`BitLinear`](crate::BitLinear), before its input is quantised
 /// (SubLN: b1, §2.1; training tips, figure 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

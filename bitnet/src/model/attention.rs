@@ -4,7 +4,7 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, cache::LayerCache, rope::Positions};
-use crate::{linear::BitLinear, norm::RmsNorm, quant::reciprocal};
+use crate::{linear::BitLinear, norm::RmsNorm, reciprocal::reciprocal};
 
 /// Causal self-attention with rotary positions and grouped queries: key/value head `j` serves the
 /// query heads `j·g .. (j+1)·g`, where `g = heads / kv_heads`.

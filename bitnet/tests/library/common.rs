@@ -1,7 +1,7 @@
 //! What the integration tests share: one instance of a test for every backend, and tensors to and
 //! from plain vectors.
 
-use burn::tensor::{BasicOps, Int, Tensor, TensorData, TensorKind, backend::Backend};
+use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
