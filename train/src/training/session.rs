@@ -85,10 +85,10 @@ impl Session<'_> {
         .with_interrupter(interrupter)
         .with_application_logger(None)
         .with_metric_logger(InMemoryMetricLogger::new())
+        .metrics((ReportMetric::new(Field::Loss), ReportMetric::new(Field::BitsPerByte)))
         .metric_train_numeric(ReportMetric::new(Field::LearningRate))
         .metric_train_numeric(ReportMetric::new(Field::GradientNorm))
-        .metric_train_numeric(ReportMetric::new(Field::TokensPerSecond))
-        .metrics((ReportMetric::new(Field::Loss), ReportMetric::new(Field::BitsPerByte)));
+        .metric_train_numeric(ReportMetric::new(Field::TokensPerSecond));
 
         let on_dashboard = !plain && std::io::stdout().is_terminal();
         let mut printer = None;
