@@ -38,7 +38,8 @@ struct Args {
     /// Folder of the new run [default: runs/NAME, after the configuration file]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Print the whole configuration with every default and override, and stop
+    /// Print the whole configuration with every default and override, and stop; without a file,
+    /// that of the defaults
     #[arg(long)]
     print_config: bool,
     /// Print plain lines even on a terminal, instead of the dashboard
@@ -86,7 +87,7 @@ pub fn run() -> anyhow::Result<()> {
             check_resumable(&old, &config)?;
             training::resume(&config, &folder, args.plain)
         }
-        (None, None) => bail!("--config or --resume is needed"),
+        (None, None) => print(&overrides.apply_to(&Config::default())?),
     }
 }
 

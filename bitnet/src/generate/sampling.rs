@@ -140,6 +140,8 @@ fn penalize(logits: &mut [f32], history: &[u32], penalty: f32) {
 
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::LN_2;
+
     use super::*;
 
     /// Tokens drawn in 4,000 attempts, by how often.
@@ -152,8 +154,8 @@ mod tests {
         counts
     }
 
-    /// Probabilities 8/15, 4/15, 2/15, 1/15, in no order.
-    const LOGITS: [f32; 4] = [0.693_147_2, 2.079_441_5, 0.0, 1.386_294_4];
+    /// The logarithms of 2, 8, 1 and 4: probabilities 2/15, 8/15, 1/15 and 4/15.
+    const LOGITS: [f32; 4] = [LN_2, 3.0 * LN_2, 0.0, 2.0 * LN_2];
 
     #[test]
     fn draws_follow_the_probabilities() {

@@ -1,8 +1,10 @@
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use burn::{
     module::Module,
     tensor::{
         Tensor,
-        activation::{gelu, relu, silu},
+        activation::{relu, silu},
         backend::Backend,
     },
 };
@@ -60,4 +62,11 @@ impl<B: Backend> FeedForward<B> {
         };
         self.down_proj.forward(normalized(&self.ffn_sub_norm, hidden)).reshape([batch, seq, dim])
     }
+}
+
+/// `x · Φ(x)`, by the error function. Burn's own has the same values, but on most backends the
+/// gradient of the tanh approximation.
+fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    let twice_phi = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0);
+    x * twice_phi.mul_scalar(0.5)
 }

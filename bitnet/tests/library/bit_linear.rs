@@ -1,6 +1,5 @@
 //! [`BitLinear`] by hand-worked values, as a replacement of a linear layer, and one example at a
 //! time.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::{
     Ad, assert_close, assert_differ, bits, for_each_backend, random_tensor, tensor, values,

@@ -1,5 +1,4 @@
 //! Generated text: what it is, where it ends, and when there is none.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::{for_each_backend, values};
 use bitnet::{

@@ -1,6 +1,5 @@
 //! [`BitLinear`] against vectors made by plain PyTorch (`golden/generate.py`): effective weights,
 //! outputs and all gradients, in every mode.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::{Ad, assert_close, for_each_backend, tensor, values};
 use bitnet::{

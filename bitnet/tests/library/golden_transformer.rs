@@ -1,6 +1,5 @@
 //! [`BitNetTransformer`] against vectors made by plain PyTorch (`golden/generate.py`): logits,
 //! loss and the gradient of every parameter.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,7 @@
 //! Tests of the library from outside, each for every backend.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is what a failed unwrap should be")]
+
 mod bit_linear;
 mod common;
 mod generate;

@@ -1,5 +1,4 @@
 //! [`BitNetTransformer`]: cached and full forward pass, causality, errors, sizes, seeds.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::{assert_close, assert_differ, bits, for_each_backend, tokens, values};
 use bitnet::{

@@ -1,5 +1,4 @@
 //! Clipping by the global norm, and AdamW step by step.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::{Ad, assert_close, bits, for_each_backend, tensor, values};
 use bitnet::optim::{AdamW, AdamWConfig, Schedule, ScheduleKind, clip_global_norm};

@@ -1,5 +1,4 @@
 //! Mistakes found in other implementations, one test each, named after the mistake.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::{
     Ad, assert_close, assert_differ, for_each_backend, random_tensor, tensor, tokens, values,

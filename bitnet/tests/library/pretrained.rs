@@ -1,5 +1,4 @@
 //! Model folders: what is written, that it comes back, and that damaged ones are errors.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,5 +1,4 @@
 //! What holds of the quantisers for any input, subnormal and huge ones included.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

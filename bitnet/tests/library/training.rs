@@ -1,5 +1,4 @@
 //! Training converges: the transformer in every mode, and a layer in somebody else's module.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::{Ad, for_each_backend, random_tensor, values};
 use bitnet::{

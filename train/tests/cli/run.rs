@@ -104,6 +104,7 @@ fn the_printed_config_is_the_run() {
     fs::write(playground.path("printed.toml"), &printed).unwrap();
     succeeded(playground.train(&["--config", "printed.toml"]));
     assert_eq!(read(playground.path("runs/printed/config.toml")), printed.as_bytes());
+    assert!(succeeded(playground.train(&["--print-config"])).contains("[checkpoint]"));
 }
 
 #[test]
