@@ -16,12 +16,7 @@ use crate::{
 #[command(version)]
 struct Args {
     /// Configuration of a new run
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "resume",
-        conflicts_with = "resume"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
     /// Continue the run in this folder from its newest checkpoint
     #[arg(long, value_name = "DIR")]
@@ -87,7 +82,8 @@ pub fn run() -> anyhow::Result<()> {
             check_resumable(&old, &config)?;
             training::resume(&config, &folder, args.plain)
         }
-        (None, None) => print(&overrides.apply_to(&Config::default())?),
+        (None, None) if args.print_config => print(&overrides.apply_to(&Config::default())?),
+        (None, None) => bail!("--config FILE or --resume DIR is needed; see --help"),
     }
 }
 

@@ -40,6 +40,11 @@ impl Config {
     /// # Errors
     /// The first key out of its range.
     pub fn resolve(mut self) -> anyhow::Result<Self> {
+        let ModelSection { dim, heads, dim_head, .. } = self.model;
+        ensure!(
+            dim_head.is_some() || heads == 0 || dim.is_multiple_of(heads),
+            "model.dim {dim} is no multiple of model.heads {heads}: set model.dim_head"
+        );
         self.model.fill_in();
         // The vocabulary is the tokenizer's; any valid size will do for the check.
         self.model.transformer(256).validate().context("[model]")?;

@@ -93,7 +93,8 @@ fn resuming() {
     ] {
         let whole = read(newest.join(name));
         fs::write(newest.join(name), damaged).unwrap();
-        let error = failed(playground.train(&["--resume", "run"]));
+        let more = ["--resume", "run", "--set", "train.steps=16"];
+        let error = failed(playground.train(&more));
         assert!(error.contains("step-00000012"), "{error}");
         fs::write(newest.join(name), whole).unwrap();
     }
