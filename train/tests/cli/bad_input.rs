@@ -28,7 +28,7 @@ fn configurations() {
     says(&playground, &set("train.lr=-1"), "train.lr is -1");
     says(&playground, &set("train.lr=nan"), "train.lr is NaN");
     says(&playground, &set("model.dim=0"), "dim is 0");
-    says(&playground, &set("model.dim=99999999999"), "dim is 99999999999");
+    says(&playground, &set("model.dim=100000000000"), "dim is 100000000000");
     says(&playground, &set("model.kv_heads=3"), "2 heads cannot be shared among 3 kv_heads");
     says(&playground, &set("model.quant=1.58bit"), "model.quant: ");
     says(&playground, &set("model.quant=binary-paper"), "needs norms \"in-linear\"");
