@@ -18,7 +18,7 @@ pub fn write(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
 /// Writes `text` to standard output.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn print(text: &str) -> anyhow::Result<()> {
     write(&mut io::stdout().lock(), text)
 }
