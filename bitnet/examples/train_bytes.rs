@@ -31,6 +31,7 @@ fn run<B: AutodiffBackend>(source: String, device: &B::Device) -> Result<(), Box
         peak: 3e-3,
         second_peak: 0.0,
         final_fraction: 0.1,
+        decay_fraction: 0.0,
         warmup: 10,
         steps,
         weight_decay: 0.1,

@@ -8,15 +8,15 @@ use clap::Parser;
 use crate::{
     config::{self, Config, Overrides},
     run_folder::RunFolder,
-    training,
+    training::{self, Options},
 };
 
 /// Train a 1-bit or 1.58-bit transformer on text.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Configuration of a new run
-    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    /// Configuration of a new run, or with --resume the one to go on with
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Continue the run in this folder from its newest checkpoint
     #[arg(long, value_name = "DIR")]
@@ -33,6 +33,12 @@ struct Args {
     /// Folder of the new run [default: runs/NAME, after the configuration file]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
+    /// Resume although the configuration or the text makes it another experiment
+    #[arg(long, requires = "resume")]
+    force_changes: bool,
+    /// Stop after this step as if interrupted: save, and say how to go on
+    #[arg(long, value_name = "STEP")]
+    stop_at: Option<u64>,
     /// Print the whole configuration with every default and override, and stop; without a file,
     /// that of the defaults
     #[arg(long)]
@@ -57,8 +63,9 @@ pub fn run() -> anyhow::Result<()> {
         }
     };
     let overrides = Overrides { set: args.set, data: args.data, backend: args.backend };
+    let options = Options { plain: args.plain, stop_at: args.stop_at };
     match (&args.config, &args.resume) {
-        (Some(file), _) => {
+        (Some(file), None) => {
             let config = config::load(file, &overrides)?;
             if args.print_config {
                 return print(&config);
@@ -70,17 +77,17 @@ pub fn run() -> anyhow::Result<()> {
                     PathBuf::from("runs").join(name)
                 }
             };
-            training::start(&config, &out, args.plain)
+            training::start(config, &out, options)
         }
-        (None, Some(folder)) => {
-            let folder = RunFolder::open(folder)?;
-            let old = folder.config()?;
-            let config = overrides.apply_to(&old)?;
+        (file, Some(folder)) => {
+            let config = match file {
+                Some(file) => config::load(file, &overrides)?,
+                None => overrides.apply_to(&RunFolder::read_config(folder)?)?,
+            };
             if args.print_config {
                 return print(&config);
             }
-            check_resumable(&old, &config)?;
-            training::resume(&config, &folder, args.plain)
+            training::resume(config, &RunFolder::open(folder)?, options, args.force_changes)
         }
         (None, None) if args.print_config => print(&overrides.apply_to(&Config::default())?),
         (None, None) => bail!("--config FILE or --resume DIR is needed; see --help"),
@@ -90,20 +97,4 @@ pub fn run() -> anyhow::Result<()> {
 fn print(config: &Config) -> anyhow::Result<()> {
     print!("{}", config::to_toml(config)?);
     Ok(())
-}
-
-/// Keys that a resumed run cannot change: the saved state would not fit, or the run would be
-/// another experiment under the old name.
-fn check_resumable(old: &Config, new: &Config) -> anyhow::Result<()> {
-    const FIXED: [&str; 5] = ["model.", "data.", "seed", "train.batch", "train.accumulation"];
-    let changed = config::differing_keys(old, new)?;
-    let refused: Vec<&str> = changed
-        .iter()
-        .filter(|key| FIXED.iter().any(|fixed| key.starts_with(fixed)))
-        .map(String::as_str)
-        .collect();
-    if refused.is_empty() {
-        return Ok(());
-    }
-    bail!("a resumed run cannot change {}; start a new run instead", refused.join(", "))
 }

@@ -13,6 +13,9 @@ pub enum ScheduleKind {
     Linear,
     /// The peak throughout.
     Constant,
+    /// Warmup, stable, decay (arXiv 2404.06395): the peak, then over the last `decay_fraction` of
+    /// the steps a fall to the final rate as 1 − √progress (arXiv 2405.18392).
+    Wsd,
     /// The b1.58 recipe (training tips): a straight line to zero from the peak; at half time a
     /// drop onto the line to zero from `second_peak`, and no weight decay from there on.
     TwoStage,
@@ -27,8 +30,10 @@ pub struct Schedule {
     pub peak: f64,
     /// Start of the lower line of [`ScheduleKind::TwoStage`].
     pub second_peak: f64,
-    /// Learning rate after the last step of cosine and linear, as a share of the peak.
+    /// Learning rate after the last step of cosine, linear and WSD, as a share of the peak.
     pub final_fraction: f64,
+    /// Share of all steps, at the end, over which [`ScheduleKind::Wsd`] decays.
+    pub decay_fraction: f64,
     /// Steps over which the rate rises from zero.
     pub warmup: u64,
     /// Steps of the whole training.
@@ -52,6 +57,11 @@ impl Schedule {
             ScheduleKind::Constant => self.peak,
             ScheduleKind::Linear => fall(1.0 - progress),
             ScheduleKind::Cosine => fall(0.5 * (1.0 + (PI * progress).cos())),
+            ScheduleKind::Wsd => {
+                let decay = (self.steps as f64 * self.decay_fraction).round().max(1.0);
+                let left = self.steps.saturating_sub(step) as f64;
+                fall(1.0 - (1.0 - left / decay).max(0.0).sqrt())
+            }
             ScheduleKind::TwoStage if self.in_second_stage(step) => {
                 self.second_peak * (1.0 - progress)
             }
@@ -83,6 +93,7 @@ mod tests {
             peak: 1.0,
             second_peak: 0.5,
             final_fraction: 0.1,
+            decay_fraction: 0.2,
             warmup: 10,
             steps: 110,
             weight_decay: 0.1,
@@ -136,8 +147,26 @@ mod tests {
     }
 
     #[test]
+    fn wsd_stays_at_its_peak_and_falls_at_the_end() {
+        // 110 steps, of which the last 22 fall.
+        let schedule = schedule(ScheduleKind::Wsd);
+        for step in 10..=88 {
+            assert_close(schedule.learning_rate(step), 1.0);
+        }
+        // A quarter of the way: half of the fall from 1 to 0.1.
+        assert_close(Schedule { steps: 120, ..schedule }.learning_rate(102), 0.1 + 0.9 * 0.5);
+        assert_close(schedule.learning_rate(99), 0.1 + 0.9 * (1.0 - 0.5f64.sqrt()));
+        assert_close(schedule.learning_rate(110), 0.1);
+        assert_close(schedule.learning_rate(500), 0.1);
+        let all = Schedule { decay_fraction: 0.0, ..schedule };
+        assert_close(all.learning_rate(109), 1.0);
+        assert_close(all.learning_rate(110), 0.1);
+    }
+
+    #[test]
     fn degenerate_lengths_stay_finite() {
-        for kind in [ScheduleKind::Cosine, ScheduleKind::Linear, ScheduleKind::TwoStage] {
+        use ScheduleKind::{Cosine, Linear, TwoStage, Wsd};
+        for kind in [Cosine, Linear, Wsd, TwoStage] {
             for (warmup, steps) in [(0, 0), (0, 1), (5, 3)] {
                 let schedule = Schedule { warmup, steps, ..schedule(kind) };
                 assert!((0..20).all(|step| schedule.learning_rate(step).is_finite()));

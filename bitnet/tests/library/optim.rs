@@ -98,6 +98,7 @@ fn adamw<B: Backend>(
         peak: LR,
         second_peak: LR,
         final_fraction: 0.0,
+        decay_fraction: 0.0,
         warmup: 0,
         steps: 4,
         weight_decay: 0.5,

@@ -48,6 +48,7 @@ fn learns_a_text<B: Backend>(config: &BitNetTransformerConfig) {
         peak: 2e-2,
         second_peak: 0.0,
         final_fraction: 0.1,
+        decay_fraction: 0.0,
         warmup: 10,
         steps: STEPS,
         weight_decay: 0.01,

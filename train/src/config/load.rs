@@ -28,25 +28,61 @@ pub fn load(path: &Path, overrides: &Overrides) -> anyhow::Result<Config> {
     from_table(table).with_context(|| path.display().to_string())
 }
 
+/// The keys that say how long a run is: one of them does.
+const BUDGETS: [&str; 4] =
+    ["train.steps", "train.tokens", "train.epochs", "train.tokens_per_parameter"];
+
+/// Reads a configuration that [`to_toml`] wrote.
+///
+/// # Errors
+/// One line that names the key.
+pub fn from_toml(text: &str) -> anyhow::Result<Config> {
+    from_table(parse(text)?)
+}
+
 /// The whole configuration as TOML.
 ///
 /// # Errors
 /// None in practice: every value has a TOML form.
 pub fn to_toml(config: &Config) -> anyhow::Result<String> {
-    Ok(toml::to_string(config)?)
+    Ok(toml::to_string(&to_table(config)?)?)
 }
 
-/// The dotted keys in which two configurations differ.
+fn to_table(config: &Config) -> anyhow::Result<Table> {
+    let mut table = Table::try_from(config)?;
+    if BUDGETS[1..].iter().any(|key| get(&table, key).is_some()) {
+        remove(&mut table, BUDGETS[0]);
+    }
+    Ok(table)
+}
+
+/// The dotted keys in which two configurations differ, with both values.
 ///
 /// # Errors
 /// As [`to_toml`].
-pub fn differing_keys(a: &Config, b: &Config) -> anyhow::Result<Vec<String>> {
-    let (a, b) = (Table::try_from(a)?, Table::try_from(b)?);
+pub(super) fn differences(a: &Config, b: &Config) -> anyhow::Result<Vec<Difference>> {
+    let (a, b) = (to_table(a)?, to_table(b)?);
     let mut keys: Vec<String> = leaves(&a).into_iter().chain(leaves(&b)).collect();
     keys.sort();
     keys.dedup();
     keys.retain(|key| get(&a, key) != get(&b, key));
-    Ok(keys)
+    let show = |table, key: &str| get(table, key).map_or("unset".into(), Value::to_string);
+    let differences = keys.into_iter().map(|key| {
+        let (old, new) = (show(&a, &key), show(&b, &key));
+        Difference { key, old, new }
+    });
+    Ok(differences.collect())
+}
+
+/// A key in which two configurations differ.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Difference {
+    /// The dotted key.
+    pub(super) key: String,
+    /// Its value in the first, in TOML.
+    pub(super) old: String,
+    /// Its value in the second.
+    pub(super) new: String,
 }
 
 fn parse(text: &str) -> anyhow::Result<Table> {
@@ -66,6 +102,11 @@ fn from_table(table: Table) -> anyhow::Result<Config> {
             nearest.map_or("", |key| key)
         );
     }
+    let budgets: Vec<&str> =
+        BUDGETS.into_iter().filter(|key| get(&table, key).is_some()).collect();
+    if let [first, second, ..] = budgets[..] {
+        bail!("{first} and {second} both say how long the run is: keep one");
+    }
     let config: Config =
         serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
             let reason = error.inner().message().lines().collect::<Vec<_>>().join(" ");
@@ -79,6 +120,9 @@ fn complete_example() -> anyhow::Result<Table> {
     let mut example = Config::default();
     example.model.fill_in();
     example.model.group_size = Some(1);
+    example.train.tokens = Some(1);
+    example.train.epochs = Some(1.0);
+    example.train.tokens_per_parameter = Some(1.0);
     Ok(Table::try_from(example)?)
 }
 
@@ -98,7 +142,11 @@ impl Overrides {
                 .ok()
                 .and_then(|mut table| table.remove("value"))
                 .unwrap_or_else(|| Value::String(value.into()));
-            insert(table, key.trim(), value).with_context(|| format!("--set {pair}"))?;
+            let key = key.trim();
+            if BUDGETS.contains(&key) {
+                BUDGETS.iter().for_each(|other| remove(table, other));
+            }
+            insert(table, key, value).with_context(|| format!("--set {pair}"))?;
         }
         if !self.data.is_empty() {
             let sources = self.data.iter().cloned().map(Value::String).collect();
@@ -115,7 +163,7 @@ impl Overrides {
     /// # Errors
     /// As [`load`].
     pub fn apply_to(&self, config: &Config) -> anyhow::Result<Config> {
-        let mut table = Table::try_from(config)?;
+        let mut table = to_table(config)?;
         self.apply(&mut table)?;
         from_table(table)
     }
@@ -140,6 +188,17 @@ fn get<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     match key.split_once('.') {
         None => table.get(key),
         Some((section, rest)) => get(table.get(section)?.as_table()?, rest),
+    }
+}
+
+fn remove(table: &mut Table, key: &str) {
+    match key.split_once('.') {
+        None => _ = table.remove(key),
+        Some((section, rest)) => {
+            if let Some(section) = table.get_mut(section).and_then(Value::as_table_mut) {
+                remove(section, rest);
+            }
+        }
     }
 }
 
@@ -225,6 +284,22 @@ mod tests {
     fn differences_are_named() {
         let a = read("", &[]).unwrap();
         let b = read("", &["train.steps=2000", "model.group_size=64"]).unwrap();
-        assert_eq!(differing_keys(&a, &b).unwrap(), ["model.group_size", "train.steps"]);
+        let found = differences(&a, &b).unwrap();
+        let found: Vec<_> =
+            found.iter().map(|d| (d.key.as_str(), d.old.as_str(), d.new.as_str())).collect();
+        let group = ("model.group_size", "unset", "64");
+        assert_eq!(found, [group, ("train.steps", "1000", "2000")]);
+    }
+
+    #[test]
+    fn one_key_says_how_long_the_run_is() {
+        let config = read("[train]\nsteps = 5", &["train.tokens=7"]).unwrap();
+        assert_eq!(config.train.tokens, Some(7));
+        let printed = to_toml(&config).unwrap();
+        assert!(!printed.contains("steps ="), "{printed}");
+        assert_eq!(read(&printed, &[]).unwrap().train.tokens, Some(7));
+        let both = error("[train]\nsteps = 5\nepochs = 1.0", &[]);
+        assert_eq!(both, "train.steps and train.epochs both say how long the run is: keep one");
+        assert!(error("", &["train.epochs=0"]).starts_with("train.epochs is 0"));
     }
 }

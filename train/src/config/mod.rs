@@ -1,9 +1,11 @@
 //! The configuration of a run: one TOML file, with overrides from the command line.
 
+mod changes;
 mod load;
 mod sections;
 
-pub use load::{Overrides, differing_keys, load, to_toml};
+pub use changes::Changes;
+pub use load::{Overrides, from_toml, load, to_toml};
 pub use sections::{
     BackendSection, CheckpointSection, DataSection, EvalSection, ModelSection, SampleSection,
     TrainSection,
@@ -57,7 +59,7 @@ impl Config {
             ("train.log_every", self.train.log_every),
             ("eval.every", self.eval.every),
             ("eval.batch", self.eval.batch as u64),
-            ("checkpoint.every", self.checkpoint.every),
+            ("train.tokens", self.train.tokens.unwrap_or(1)),
             ("checkpoint.keep", self.checkpoint.keep as u64),
         ] {
             ensure!(value > 0, "{key} is 0, must be 1 or above");
@@ -75,6 +77,9 @@ impl Config {
             ("train.final_lr_fraction", self.train.final_lr_fraction, 1.0),
             ("train.weight_decay", self.train.weight_decay, 1e3),
             ("train.clip", self.train.clip, f64::MAX),
+            ("train.decay_fraction", self.train.decay_fraction, 1.0),
+            ("train.minutes", self.train.minutes, 1e9),
+            ("checkpoint.minutes", self.checkpoint.minutes, 1e9),
             ("data.validation", self.data.validation, 0.9),
         ] {
             ensure!(
@@ -85,6 +90,17 @@ impl Config {
         for (key, value) in [("train.lr", self.train.lr), ("train.epsilon", self.train.epsilon)] {
             ensure!(value > 0.0 && value.is_finite(), "{key} is {value}, must be above 0");
         }
+        for (key, value) in [
+            ("train.epochs", self.train.epochs),
+            ("train.tokens_per_parameter", self.train.tokens_per_parameter),
+        ] {
+            let value = value.unwrap_or(1.0);
+            ensure!(value > 0.0 && value <= 1e9, "{key} is {value}, must be above 0, at most 1e9");
+        }
+        ensure!(
+            self.checkpoint.every > 0 || self.checkpoint.minutes > 0.0,
+            "checkpoint.every and checkpoint.minutes are both 0: nothing would be saved"
+        );
         for beta in betas {
             ensure!((0.0..1.0).contains(&beta), "train.betas has {beta}, must be below 1");
         }
@@ -92,5 +108,49 @@ impl Config {
             bail!("data.sources is empty; name a dataset or a file");
         }
         Ok(self)
+    }
+
+    /// Replaces a budget of tokens, epochs or tokens per parameter by the steps it comes to,
+    /// rounded up, for a model of `parameters` parameters and `text` tokens to train on.
+    ///
+    /// # Errors
+    /// If there are more steps than can be counted.
+    pub fn with_steps(mut self, parameters: u128, text: usize) -> anyhow::Result<Self> {
+        let train = &mut self.train;
+        let tokens = train
+            .tokens
+            .take()
+            .map(|tokens| tokens as f64)
+            .or(train.epochs.take().map(|epochs| epochs * text as f64))
+            .or(train.tokens_per_parameter.take().map(|ratio| ratio * parameters as f64));
+        if let Some(tokens) = tokens {
+            let per_step = (train.batch * train.accumulation * self.model.context) as f64;
+            let steps = (tokens / per_step).ceil().max(1.0);
+            ensure!(steps < 1e15, "the budget of {tokens:e} tokens is {steps:e} steps: too many");
+            train.steps = steps as u64;
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_come_to_steps() {
+        // 16 windows of 128 tokens: 2048 tokens a step.
+        let steps = |set: fn(&mut TrainSection)| {
+            let mut config = Config::default();
+            set(&mut config.train);
+            let config = config.with_steps(5000, 100_000).unwrap();
+            assert_eq!((config.train.tokens, config.train.epochs), (None, None));
+            config.train.steps
+        };
+        assert_eq!(steps(|_| ()), 1000);
+        assert_eq!(steps(|train| train.tokens = Some(2048)), 1);
+        assert_eq!(steps(|train| train.tokens = Some(2049)), 2);
+        assert_eq!(steps(|train| train.epochs = Some(1.5)), 74);
+        assert_eq!(steps(|train| train.tokens_per_parameter = Some(20.0)), 49);
     }
 }

@@ -148,8 +148,16 @@ impl Default for DataSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainSection {
-    /// Optimiser steps.
+    /// Optimiser steps. This, or one of the three budgets below, says how long the run is.
     pub steps: u64,
+    /// Instead of `steps`: tokens to train on.
+    pub tokens: Option<u64>,
+    /// Instead of `steps`: as many tokens as this many passes over the training part have.
+    pub epochs: Option<f64>,
+    /// Instead of `steps`: tokens to train on for each parameter of the model.
+    pub tokens_per_parameter: Option<f64>,
+    /// Minutes of training after which the run ends although steps are left; 0: no limit.
+    pub minutes: f64,
     /// Windows of a micro-batch.
     pub batch: usize,
     /// Micro-batches of a step; their gradients are averaged.
@@ -163,10 +171,12 @@ pub struct TrainSection {
     pub second_lr: f64,
     /// Steps over which the learning rate rises.
     pub warmup: u64,
-    /// `cosine`, `linear`, `constant` or `two-stage`.
+    /// `cosine`, `linear`, `constant`, `wsd` or `two-stage`.
     pub schedule: ScheduleKind,
-    /// Learning rate at the end of `cosine` and `linear`, as a share of `lr`.
+    /// Learning rate at the end of `cosine`, `linear` and `wsd`, as a share of `lr`.
     pub final_lr_fraction: f64,
+    /// Share of the steps, at the end, over which `wsd` decays.
+    pub decay_fraction: f64,
     /// Decoupled weight decay, of matrices only.
     pub weight_decay: f64,
     /// Decay rates of AdamW's moments.
@@ -183,6 +193,10 @@ impl Default for TrainSection {
     fn default() -> Self {
         Self {
             steps: 1000,
+            tokens: None,
+            epochs: None,
+            tokens_per_parameter: None,
+            minutes: 0.0,
             batch: 16,
             accumulation: 1,
             workers: 1,
@@ -191,6 +205,7 @@ impl Default for TrainSection {
             warmup: 50,
             schedule: ScheduleKind::Cosine,
             final_lr_fraction: 0.1,
+            decay_fraction: 0.2,
             weight_decay: 0.1,
             betas: [0.9, 0.95],
             epsilon: 1e-8,
@@ -208,6 +223,7 @@ impl TrainSection {
             peak: self.lr,
             second_peak: self.second_lr,
             final_fraction: self.final_lr_fraction,
+            decay_fraction: self.decay_fraction,
             warmup: self.warmup,
             steps: self.steps,
             weight_decay: self.weight_decay,
@@ -226,11 +242,13 @@ pub struct EvalSection {
     /// Windows of each validation during training, spread evenly over the validation part and
     /// always the same; 0: all. The last validation always covers the whole part.
     pub windows: usize,
+    /// Validations in a row without a new lowest loss after which the run ends; 0: it does not.
+    pub patience: u64,
 }
 
 impl Default for EvalSection {
     fn default() -> Self {
-        Self { every: 250, batch: 16, windows: 0 }
+        Self { every: 250, batch: 16, windows: 0, patience: 0 }
     }
 }
 
@@ -238,17 +256,31 @@ impl Default for EvalSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointSection {
-    /// Steps between two checkpoints.
+    /// Steps between two checkpoints; 0: only `minutes` counts.
     pub every: u64,
+    /// Minutes between two checkpoints; 0: only `every` counts.
+    pub minutes: f64,
     /// Number of checkpoints kept, the newest ones.
     pub keep: usize,
+    /// Number of checkpoints kept beside, those of the lowest validation losses. If above 0, each
+    /// new lowest loss is saved, and its model in `best/`.
+    pub keep_best: usize,
+    /// Checkpoints of every step that this divides are kept, too; 0: none.
+    pub keep_every: u64,
     /// Type of the weights in `model/`: `f32` or `bf16`. Checkpoints are always f32.
     pub dtype: WeightDtype,
 }
 
 impl Default for CheckpointSection {
     fn default() -> Self {
-        Self { every: 250, keep: 2, dtype: WeightDtype::F32 }
+        Self {
+            every: 250,
+            minutes: 0.0,
+            keep: 2,
+            keep_best: 1,
+            keep_every: 0,
+            dtype: WeightDtype::F32,
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 use std::{
     fs::{File, OpenOptions},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
-use bitnet::storage;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Report;
 
 /// A row of `metrics.csv`; columns without a value are empty.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 struct Row {
     step: u64,
     tokens: u64,
@@ -31,31 +31,46 @@ pub struct MetricsCsv {
 }
 
 impl MetricsCsv {
-    /// Opens the table of a run that has done `step` steps. Rows of later steps, which an
-    /// interrupted session left behind, are dropped.
+    /// Opens the table, or begins one.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let (file, bytes) = file
+            .and_then(|file| file.metadata().map(|metadata| (file, metadata.len())))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let writer = csv::WriterBuilder::new().has_headers(bytes == 0).from_writer(file);
+        Ok(Self { path: path.into(), writer })
+    }
+
+    /// Cuts off what an interrupted session wrote after the first `bytes` of the table. Gives
+    /// `false` if there is less: then rows are lost, and only whole ones are left.
     ///
     /// # Errors
     /// If the file cannot be read or written.
-    pub fn open(path: &Path, step: u64) -> anyhow::Result<Self> {
-        let cannot_write = || format!("cannot write {}", path.display());
-        let mut kept = csv::Writer::from_writer(Vec::new());
-        if path.exists() {
-            let mut rows = csv::ReaderBuilder::new()
-                .flexible(true)
-                .from_path(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            // The last row may be cut short; it then belongs to a step that is done again.
-            for row in rows.deserialize::<Row>().map_while(Result::ok).filter(|r| r.step <= step) {
-                kept.serialize(row)?;
-            }
-        }
-        let kept =
-            kept.into_inner().map_err(|error| error.into_error()).with_context(cannot_write)?;
-        let is_new = kept.is_empty();
-        storage::write_file(path, &kept).with_context(cannot_write)?;
-        let file = OpenOptions::new().append(true).open(path).with_context(cannot_write)?;
-        let writer = csv::WriterBuilder::new().has_headers(is_new).from_writer(file);
-        Ok(Self { path: path.into(), writer })
+    pub fn cut(path: &Path, bytes: u64) -> anyhow::Result<bool> {
+        let cut = || -> io::Result<bool> {
+            let file =
+                OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+            let mut kept = Vec::new();
+            (&file).take(bytes).read_to_end(&mut kept)?;
+            let whole_rows = kept.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+            file.set_len(whole_rows as u64)?;
+            Ok(kept.len() as u64 == bytes)
+        };
+        cut().with_context(|| format!("cannot cut {}", path.display()))
+    }
+
+    /// Flushes the table to disk and gives its length.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn sync(&mut self) -> anyhow::Result<u64> {
+        let file = self.writer.get_ref();
+        file.sync_all()
+            .and_then(|()| Ok(file.metadata()?.len()))
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     /// Adds the row of a log interval.
@@ -125,19 +140,22 @@ mod tests {
     }
 
     #[test]
-    fn resuming_drops_later_and_unfinished_rows() {
+    fn resuming_cuts_off_what_the_checkpoint_does_not_cover() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
-        let mut table = MetricsCsv::open(&path, 0).unwrap();
-        for step in [10, 20, 30] {
+        let mut table = MetricsCsv::open(&path).unwrap();
+        for step in [10, 20] {
             table.training(&report(step)).unwrap();
         }
-        table.validation(&report(30)).unwrap();
+        let bytes = table.sync().unwrap();
+        table.validation(&report(20)).unwrap();
+        table.training(&report(30)).unwrap();
         drop(table);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() - 12]).unwrap();
 
-        let mut table = MetricsCsv::open(&path, 20).unwrap();
+        assert!(MetricsCsv::cut(&path, bytes).unwrap());
+        let mut table = MetricsCsv::open(&path).unwrap();
         table.validation(&report(20)).unwrap();
         let lines: Vec<String> =
             fs::read_to_string(&path).unwrap().lines().map(String::from).collect();
@@ -145,5 +163,12 @@ mod tests {
         assert!(lines[0].starts_with("step,tokens,seconds,train_loss,validation_loss,"));
         assert_eq!(lines[2], "20,200,20.0,2.5,,,0.001,0.1,1.0,100.0");
         assert_eq!(lines[3], "20,200,20.0,,2.5,3.5,,,,");
+
+        // Lost rows are told of, and no half row is left.
+        fs::write(&path, "step\n1\n2").unwrap();
+        assert!(!MetricsCsv::cut(&path, 1000).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "step\n1\n");
+        fs::remove_file(&path).unwrap();
+        assert!(!MetricsCsv::cut(&path, 1000).unwrap());
     }
 }

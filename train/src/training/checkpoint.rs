@@ -3,77 +3,83 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use bitnet::storage;
 use burn::{
     record::{FullPrecisionSettings, NamedMpkBytesRecorder, Record, Recorder},
     tensor::backend::Backend,
 };
-use serde::{Deserialize, Serialize};
 
-const FORMAT: u32 = 1;
-const STATE: &str = "state.json";
+use super::{manifest::Manifest, state::State};
+use crate::config::{self, CheckpointSection, Config};
+
+const FORMAT: u32 = 2;
+const STATE: &str = "state.toml";
+const CONFIG: &str = "config.toml";
 const MODEL: &str = "model.mpk";
 const OPTIMIZER: &str = "optimizer.mpk";
 
-/// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct State {
-    /// Version of the checkpoint's layout.
-    format: u32,
-    /// Optimiser steps done: also the data position, since batches are numbered.
-    pub step: u64,
-    /// Tokens trained on.
-    pub tokens: u64,
-    /// Seconds spent in training steps.
-    pub seconds: f64,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self { format: FORMAT, step: 0, tokens: 0, seconds: 0.0 }
-    }
-}
-
-/// A checkpoint on disk: `state.json`, and the records of model and optimiser in full precision.
-/// They hold no trace of the backend.
+/// A checkpoint on disk: `state.toml`, `config.toml`, the records of model and optimiser in full
+/// precision, and a manifest with the sums of these. It holds no trace of the backend.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
     /// Where the run stood.
     pub state: State,
+    /// The configuration it ran with.
+    pub config: Config,
+}
+
+/// What [`Checkpoint::newest`] found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The newest checkpoint that is whole, if there is any.
+    pub checkpoint: Option<Checkpoint>,
+    /// Newer ones that are damaged, and how.
+    pub damaged: Vec<(PathBuf, String)>,
 }
 
 impl Checkpoint {
-    /// The newest checkpoint in the folder, if any.
+    /// The newest checkpoint in the folder that is as it was written.
     ///
     /// # Errors
-    /// If the folder or the checkpoint cannot be read.
-    pub fn newest(folder: &Path) -> anyhow::Result<Option<Self>> {
-        let Some((_, path)) = numbered(folder)?.pop() else { return Ok(None) };
-        let state_path = path.join(STATE);
-        let json = fs::read(&state_path)
-            .with_context(|| format!("cannot read {}", state_path.display()))?;
-        let state: State = serde_json::from_slice(&json)
-            .with_context(|| format!("{} is damaged", state_path.display()))?;
-        ensure!(
-            state.format == FORMAT,
-            "{} has format {}, this program reads {FORMAT}",
-            path.display(),
-            state.format
-        );
-        Ok(Some(Self { path, state }))
+    /// If the folder cannot be read, or a checkpoint is of another version of the program.
+    pub fn newest(folder: &Path) -> anyhow::Result<Found> {
+        let mut damaged = Vec::new();
+        for (_, path) in numbered(folder)?.into_iter().rev() {
+            let manifest = Manifest::read(&path);
+            if let Ok(Manifest { format, .. }) = manifest
+                && format != FORMAT
+            {
+                bail!("{} has format {format}, this program reads {FORMAT}", path.display());
+            }
+            let opened = manifest
+                .and_then(|manifest| manifest.check(&path))
+                .and_then(|()| Self::open(path.clone()));
+            match opened {
+                Ok(checkpoint) => return Ok(Found { checkpoint: Some(checkpoint), damaged }),
+                Err(error) => damaged.push((path, format!("{error:#}"))),
+            }
+        }
+        Ok(Found { checkpoint: None, damaged })
     }
 
-    /// Writes a checkpoint, complete or not at all, then removes all but the newest `keep`.
+    /// Reads a checkpoint but for its records.
+    fn open(path: PathBuf) -> anyhow::Result<Self> {
+        let config = fs::read_to_string(path.join(CONFIG)).context(CONFIG)?;
+        let config = config::from_toml(&config).context(CONFIG)?;
+        let state = read_state(&path)?;
+        Ok(Self { path, state, config })
+    }
+
+    /// Writes a checkpoint, complete or not at all, then removes those that need not be kept.
     ///
     /// # Errors
     /// If it cannot be written; earlier ones then remain.
     pub fn save<B: Backend>(
         folder: &Path,
-        keep: usize,
-        state: State,
+        config: &Config,
+        state: &State,
         model: impl Record<B>,
         optimizer: impl Record<B>,
     ) -> anyhow::Result<()> {
@@ -81,15 +87,12 @@ impl Checkpoint {
         storage::write_folder(&path, |folder| -> anyhow::Result<()> {
             fs::write(folder.join(MODEL), to_bytes(model)?)?;
             fs::write(folder.join(OPTIMIZER), to_bytes(optimizer)?)?;
-            fs::write(folder.join(STATE), serde_json::to_vec_pretty(&state)?)?;
-            Ok(())
+            fs::write(folder.join(CONFIG), config::to_toml(config)?)?;
+            fs::write(folder.join(STATE), toml::to_string(state)?)?;
+            Manifest::write(folder, FORMAT)
         })
         .with_context(|| format!("cannot write {}", path.display()))?;
-        let all = numbered(folder)?;
-        for (_, old) in &all[..all.len().saturating_sub(keep)] {
-            fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
-        }
-        Ok(())
+        remove_old(folder, &config.checkpoint)
     }
 
     /// Reads the records of model and optimiser.
@@ -120,11 +123,67 @@ impl Checkpoint {
     }
 }
 
+impl Found {
+    /// Renames the damaged checkpoints, so that they no longer count as the newest ones.
+    ///
+    /// # Errors
+    /// If one cannot be renamed.
+    pub fn set_damaged_aside(&self) -> anyhow::Result<()> {
+        for (path, _) in &self.damaged {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let aside = path.with_file_name(format!("damaged-{name}"));
+            if aside.exists() {
+                fs::remove_dir_all(&aside)?;
+            }
+            fs::rename(path, &aside)
+                .with_context(|| format!("cannot rename {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn read_state(checkpoint: &Path) -> anyhow::Result<State> {
+    let text = fs::read_to_string(checkpoint.join(STATE)).context(STATE)?;
+    let state: State = toml::from_str(&text)
+        .map_err(|error| anyhow!("{}", error.message()))
+        .with_context(|| format!("{STATE} is damaged"))?;
+    ensure!(state.interval.loss.is_finite(), "{STATE} has a loss that is not finite");
+    Ok(state)
+}
+
 fn to_bytes<B: Backend>(record: impl Record<B>) -> anyhow::Result<Vec<u8>> {
     Ok(NamedMpkBytesRecorder::<FullPrecisionSettings>::default().record(record, ())?)
 }
 
-/// The checkpoints of a folder, oldest first. Unfinished ones have other names.
+/// Removes all checkpoints but the newest ones, those of the lowest validation losses, and those
+/// of the steps to be kept.
+fn remove_old(folder: &Path, section: &CheckpointSection) -> anyhow::Result<()> {
+    let all = numbered(folder)?;
+    let mut losses: Vec<(f64, u64)> = all
+        .iter()
+        .filter_map(|(step, path)| {
+            // The loss of the very step. One whose state cannot be read is not among the best.
+            let validated = read_state(path).ok()?.validated.filter(|v| v.step == *step)?;
+            Some((validated.loss, *step))
+        })
+        .collect();
+    losses.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    losses.truncate(section.keep_best);
+    for (step, path) in &all[..all.len().saturating_sub(section.keep)] {
+        let is_best = losses.iter().any(|(_, best)| best == step);
+        let is_milestone = section.keep_every > 0 && step.is_multiple_of(section.keep_every);
+        if !is_best && !is_milestone {
+            // Renamed first: a kill in the middle must not leave half a checkpoint.
+            let unfinished = folder.join(format!("{}step-{step}", storage::TEMPORARY));
+            fs::rename(path, &unfinished)
+                .and_then(|()| fs::remove_dir_all(&unfinished))
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The checkpoints of a folder, oldest first. Unfinished and damaged ones have other names.
 fn numbered(folder: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     let entries =
@@ -138,4 +197,41 @@ fn numbered(folder: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::state::Validated;
+
+    #[test]
+    fn the_newest_the_best_and_the_milestones_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let losses = [(1, 3.0), (2, 1.0), (3, 1.0), (4, 2.0), (5, 2.5), (6, 2.5), (7, 2.5)];
+        for (step, loss) in losses {
+            let path = folder.path().join(format!("step-{step:08}"));
+            fs::create_dir(&path).unwrap();
+            let validated = Some(Validated { step, loss });
+            let state = State { step, validated, ..State::default() };
+            fs::write(path.join(STATE), toml::to_string(&state).unwrap()).unwrap();
+        }
+        // The loss of another step does not make a checkpoint one of the best.
+        let stale = State { validated: Some(Validated { step: 1, loss: 0.1 }), ..State::default() };
+        let path = folder.path().join("step-00000006").join(STATE);
+        fs::write(path, toml::to_string(&stale).unwrap()).unwrap();
+
+        let steps = || numbered(folder.path()).unwrap().into_iter().map(|(step, _)| step);
+        let section = |keep, keep_best, keep_every| CheckpointSection {
+            keep,
+            keep_best,
+            keep_every,
+            ..CheckpointSection::default()
+        };
+        remove_old(folder.path(), &section(1, 3, 5)).unwrap();
+        assert_eq!(steps().collect::<Vec<_>>(), [2, 3, 4, 5, 7]);
+        remove_old(folder.path(), &section(1, 1, 0)).unwrap();
+        assert_eq!(steps().collect::<Vec<_>>(), [2, 7]);
+        remove_old(folder.path(), &section(1, 0, 0)).unwrap();
+        assert_eq!(steps().collect::<Vec<_>>(), [7]);
+    }
 }

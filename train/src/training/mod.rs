@@ -1,58 +1,113 @@
 //! A training run: burn-train's learner, with this project's step, loop and checkpoints.
 
 mod checkpoint;
+mod interval;
 mod item;
 mod loaders;
+mod manifest;
 mod model;
 mod optimizer;
+mod outcome;
 mod scheduler;
 mod session;
+mod state;
 mod strategy;
 mod text;
+mod validation;
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{bail, ensure};
 use bitnet::backend::BackendVisitor;
 use burn::tensor::backend::Backend;
 
 use self::{checkpoint::Checkpoint, session::Session, text::Text};
-use crate::{config::Config, run_folder::RunFolder};
+use crate::{
+    config::{Changes, Config},
+    output::MetricsCsv,
+    run_folder::RunFolder,
+};
+
+/// What the command line says about a session, rather than about the run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Plain lines even on a terminal.
+    pub plain: bool,
+    /// The step after which the session stops as if interrupted.
+    pub stop_at: Option<u64>,
+}
 
 /// Starts a run in the new folder `out`.
 ///
 /// # Errors
 /// If its data cannot be used, its folder cannot be written, or the training diverges.
-pub fn start(config: &Config, out: &Path, plain: bool) -> anyhow::Result<()> {
+pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<()> {
     // The data first: a run that cannot begin leaves no folder behind.
-    let text = Text::load(config)?;
-    let folder = RunFolder::create(out, config)?;
-    visit(config, Session { config, text, folder, resumed: None, plain })
+    let (text, config) = Text::load(config)?;
+    let folder = RunFolder::create(out, &config)?;
+    visit(Session { config, text, folder, resumed: None, options })
 }
 
-/// Continues the run in `folder` from its newest checkpoint.
+/// Continues the run in `folder` from its newest checkpoint that is whole.
 ///
 /// # Errors
-/// As [`start`], or if there is no checkpoint that can be read.
-pub fn resume(config: &Config, folder: &RunFolder, plain: bool) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::newest(&folder.checkpoints())?
-        .with_context(|| format!("{} has no checkpoint yet", folder.path().display()))?;
-    let (done, steps) = (checkpoint.state.step, config.train.steps);
-    if done >= steps {
-        println!("the run has done {done} of {steps} steps; raise train.steps to go on");
-        return Ok(());
+/// As [`start`], or if no checkpoint is whole, or if `config` makes it another run: `force` allows
+/// what the saved weights survive.
+pub fn resume(
+    config: Config,
+    folder: &RunFolder,
+    options: Options,
+    force: bool,
+) -> anyhow::Result<()> {
+    let found = Checkpoint::newest(&folder.checkpoints())?;
+    for (path, how) in &found.damaged {
+        eprintln!("warning: {} is damaged ({how})", path.display());
     }
-    let text = Text::load(config)?;
-    folder.save_config(config)?;
+    let (text, config) = Text::load(config)?;
+    let path = folder.path().display();
+    match &found.checkpoint {
+        Some(Checkpoint { state, config: old, .. }) => {
+            let changes = Changes::between(old, &config)?;
+            changes.check(force)?;
+            ensure!(
+                force || state.text == text.fingerprint,
+                "{path} was trained on another text than that of data.sources now; \
+                 insist with --force-changes"
+            );
+            for line in changes.lines() {
+                println!("changed since the checkpoint: {line}");
+            }
+            if let (Some(end), true) = (state.end(&config), folder.has_ended()) {
+                println!("the run is at its end: {} to go on", end.describe(&config));
+                return Ok(());
+            }
+            println!("continuing after step {}", state.step);
+        }
+        None if found.damaged.is_empty() => {
+            println!("{path} has no checkpoint yet: starting at the first step");
+        }
+        None => bail!("no checkpoint of {path} is whole: there is nothing to go on from"),
+    }
+    found.set_damaged_aside()?;
+    folder.remove_result()?;
+    folder.save_config(&config)?;
+    let (step, bytes) = match &found.checkpoint {
+        Some(Checkpoint { state, .. }) => (state.step, state.metrics_bytes),
+        None => (0, 0),
+    };
+    folder.remove_samples_after(step)?;
+    if !MetricsCsv::cut(&folder.metrics(), bytes)? {
+        eprintln!("warning: rows of {} are lost", folder.metrics().display());
+    }
     let folder = folder.clone();
-    visit(config, Session { config, text, folder, resumed: Some(checkpoint), plain })
+    visit(Session { config, text, folder, resumed: found.checkpoint, options })
 }
 
-fn visit(config: &Config, session: Session<'_>) -> anyhow::Result<()> {
-    config.backend.kind.visit(session)?
+fn visit(session: Session) -> anyhow::Result<()> {
+    session.config.backend.kind.visit(session)?
 }
 
-impl BackendVisitor for Session<'_> {
+impl BackendVisitor for Session {
     type Output = anyhow::Result<()>;
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {

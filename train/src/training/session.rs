@@ -1,11 +1,14 @@
 use std::{
-    io::IsTerminal,
+    io::{self, IsTerminal},
     process,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, anyhow};
-use bitnet::optim::{AdamW, AdamWConfig};
+use bitnet::{
+    optim::{AdamW, AdamWConfig},
+    pretrained::PretrainedError,
+};
 use burn::{
     backend::Autodiff,
     module::Module,
@@ -18,11 +21,13 @@ use burn_train::{
 };
 
 use super::{
-    checkpoint::{Checkpoint, State},
+    Options,
+    checkpoint::Checkpoint,
     loaders::{TrainLoader, ValidationLoader},
     model::LanguageModel,
     optimizer::SharedOptimizer,
     scheduler::StepScheduler,
+    state::State,
     strategy::{Finished, StepStrategy},
     text::Text,
 };
@@ -40,30 +45,31 @@ pub type Components<B> =
     LearningComponentsMarker<B, StepScheduler, LanguageModel<B>, RunOptimizer<B>>;
 
 /// A run from its start, or from a checkpoint, to its end.
-pub struct Session<'a> {
-    pub config: &'a Config,
+pub struct Session {
+    pub config: Config,
     pub text: Text,
     pub folder: RunFolder,
     pub resumed: Option<Checkpoint>,
-    pub plain: bool,
+    pub options: Options,
 }
 
-impl Session<'_> {
+impl Session {
     /// Runs on a backend.
     pub fn run<B: Backend>(self, device: &B::Device) -> anyhow::Result<()> {
-        let Self { config, text, folder, resumed, plain } = self;
+        let Self { config, text, folder, resumed, options } = self;
         let text = Arc::new(text);
-        let (model, optimizer, state) = prepare::<Autodiff<B>>(config, &text, resumed, device)?;
+        let (model, optimizer, state) = prepare::<Autodiff<B>>(&config, &text, resumed, device)?;
 
         let accumulation = config.train.accumulation as u64;
         let training = TrainLoader::<Autodiff<B>> {
-            batches: text.batches(config)?,
-            range: state.step * accumulation..config.train.steps * accumulation,
+            batches: text.batches(&config)?,
+            range: state.batches
+                ..state.batches + config.train.steps.saturating_sub(state.step) * accumulation,
             share: 1.0 / accumulation as f64,
             device: device.clone(),
         };
         let validation = |limit| ValidationLoader {
-            windows: text.validation_windows(config, limit).into(),
+            windows: text.validation_windows(&config, limit).into(),
             text: text.clone(),
         };
 
@@ -90,7 +96,7 @@ impl Session<'_> {
         .metric_train_numeric(ReportMetric::new(Field::GradientNorm))
         .metric_train_numeric(ReportMetric::new(Field::TokensPerSecond));
 
-        let on_dashboard = !plain && std::io::stdout().is_terminal();
+        let on_dashboard = !options.plain && io::stdout().is_terminal();
         let mut printer = None;
         if !on_dashboard {
             let renderer = PlainRenderer::new(state.step, config.train.steps);
@@ -104,7 +110,8 @@ impl Session<'_> {
             text: text.clone(),
             folder: folder.clone(),
             optimizer: optimizer.clone(),
-            state,
+            stop_at: options.stop_at,
+            state: state.clone(),
             whole_validation: Arc::new(validation(0)),
             printer,
             device: device.clone(),
@@ -117,8 +124,16 @@ impl Session<'_> {
         drop(learning.launch(Learner::new(model, optimizer, scheduler)));
 
         let finished = finished.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let finished = finished.unwrap_or_else(|| Err(anyhow!("the training loop did not end")))?;
-        report_end(&finished, &folder);
+        let finished = finished.unwrap_or_else(|| Err(anyhow!("the training loop did not end")));
+        let Finished { state, outcome } = finished.map_err(|error| advise(error, &folder))?;
+        match outcome {
+            Some(outcome) => outcome.print(&config, &folder),
+            None => println!(
+                "stopped after step {}; continue with --resume {}",
+                state.step,
+                folder.path().display()
+            ),
+        }
         Ok(())
     }
 }
@@ -141,30 +156,33 @@ fn prepare<B: AutodiffBackend>(
         schedule: config.train.schedule(),
     };
     let optimizer = SharedOptimizer::new(optimizer.init());
-    let Some(checkpoint) = resumed else { return Ok((model, optimizer, State::default())) };
+    let text = text.fingerprint.clone();
+    let Some(checkpoint) = resumed else {
+        return Ok((model, optimizer, State { text, ..State::default() }));
+    };
     let (model_record, optimizer_record) = checkpoint.load::<B, _, _>(device)?;
     let optimizer = Optimizer::<LanguageModel<B>, B>::load_record(optimizer, optimizer_record);
-    Ok((model.load_record(model_record), optimizer, checkpoint.state))
+    Ok((model.load_record(model_record), optimizer, State { text, ..checkpoint.state }))
 }
 
-fn report_end(finished: &Finished, folder: &RunFolder) {
-    let Finished { state, evaluation, interrupted } = finished;
+/// Adds to an error how the run can go on.
+fn advise(error: anyhow::Error, folder: &RunFolder) -> anyhow::Error {
+    let is_full = error.chain().any(|cause| {
+        let error = match cause.downcast_ref::<PretrainedError>() {
+            Some(PretrainedError::Write { error, .. }) => Some(error),
+            _ => cause.downcast_ref::<io::Error>(),
+        };
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        error.is_some_and(|e| matches!(e.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+    });
+    let space = if is_full { "free some space, then " } else { "" };
     let path = folder.path().display();
-    if *interrupted {
-        println!("stopped after step {}; continue with --resume {path}", state.step);
-        return;
+    let newest = Checkpoint::newest(&folder.checkpoints()).ok().and_then(|found| found.checkpoint);
+    match newest {
+        Some(Checkpoint { state, .. }) => anyhow!(
+            "{error:#}; the checkpoint of step {} is whole: {space}continue with --resume {path}",
+            state.step
+        ),
+        None => anyhow!("{error:#}; there is no checkpoint yet: {space}begin again with --resume {path}"),
     }
-    if let Some(evaluation) = evaluation {
-        println!(
-            "done: {} steps, {} tokens in {:.0} s; whole validation part ({} tokens): \
-             {:.4} nats/token, {:.4} bits/byte",
-            state.step,
-            state.tokens,
-            state.seconds,
-            evaluation.tokens,
-            evaluation.loss(),
-            evaluation.bits_per_byte(),
-        );
-    }
-    println!("model in {}", folder.model().display());
 }

@@ -1,31 +1,40 @@
 use std::{
     panic::resume_unwind,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Instant,
 };
 
-use anyhow::ensure;
-use bitnet::{evaluate::Evaluation, generate::Generation, optim::clip_global_norm, pretrained};
+use anyhow::{Context, ensure};
+use bitnet::{
+    evaluate::Evaluation,
+    optim::clip_global_norm,
+    pretrained::{self, Pretrained},
+};
 use burn::{
     data::dataloader::{DataLoader, DataLoaderIterator, Progress},
     module::{AutodiffModule, Module},
     optim::{GradientsAccumulator, GradientsParams, Optimizer},
-    tensor::{ElementConversion, Tensor, backend::AutodiffBackend},
+    tensor::{Tensor, backend::AutodiffBackend},
 };
 use burn_train::{
-    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
-    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainOutput,
-    TrainStep, TrainingComponents, TrainingItem, ValidLoader,
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainOutput, TrainStep, TrainingComponents,
+    TrainingItem, ValidLoader,
 };
 
 use super::{
-    checkpoint::{Checkpoint, State},
+    checkpoint::Checkpoint,
+    interval::{Interval, StepResult},
     item::Item,
     loaders::ValidationLoader,
-    model::{LanguageModel, MicroBatch},
+    model::{LanguageModel, MicroBatch, ValidationBatch},
+    outcome::Outcome,
     session::{Components, RunOptimizer},
+    state::{End, IntervalState, State},
     text::Text,
+    validation::{evaluate, sample},
 };
 use crate::{
     config::Config,
@@ -34,15 +43,14 @@ use crate::{
 };
 
 type Processor<B> = SupervisedTrainingEventProcessor<Components<B>>;
+type Validation<B> = dyn DataLoader<<B as AutodiffBackend>::InnerBackend, ValidationBatch>;
 
-/// How a run ended.
+/// How a session ended.
 pub struct Finished {
-    /// Where it stands.
+    /// Where the run stands.
     pub state: State,
-    /// Its loss on the whole validation part, unless it was interrupted.
-    pub evaluation: Option<Evaluation>,
-    /// Whether it was stopped before its last step.
-    pub interrupted: bool,
+    /// How it ended, unless the session was interrupted.
+    pub outcome: Option<Outcome>,
 }
 
 /// The training loop, counted in optimiser steps: accumulate, clip, step, and at their intervals
@@ -50,6 +58,10 @@ pub struct Finished {
 ///
 /// burn-train's own loop counts epochs, steps the learning rate for each micro-batch, and clips
 /// tensor by tensor; it calls this one in its place.
+///
+/// What is written down after a step is a function of the step and of [`State`] alone, never of
+/// where a session began or was interrupted: so a resumed run leaves what an uninterrupted one
+/// does.
 pub struct StepStrategy<B: AutodiffBackend> {
     pub config: Config,
     pub text: Arc<Text>,
@@ -58,6 +70,8 @@ pub struct StepStrategy<B: AutodiffBackend> {
     pub optimizer: RunOptimizer<B>,
     /// Where the loop begins.
     pub state: State,
+    /// The step after which it stops as if interrupted.
+    pub stop_at: Option<u64>,
     /// All windows of the validation part.
     pub whole_validation: Arc<ValidationLoader>,
     /// Prints samples, where there is no dashboard.
@@ -71,105 +85,190 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
     fn fit(
         &self,
         components: TrainingComponents<Components<B>>,
-        mut learner: Learner<Components<B>>,
+        learner: Learner<Components<B>>,
         training: TrainLoader<Components<B>>,
         validation: ValidLoader<Components<B>>,
         _starting_epoch: usize,
     ) -> (LanguageModel<B>, Processor<B>) {
-        let mut processor = components.event_processor;
-        let result = self.run(
-            &mut learner,
-            &mut *training.iter(),
-            validation.as_ref(),
-            &mut processor,
-            &components.interrupter,
-        );
+        let mut run = Run {
+            strategy: self,
+            state: self.state.clone(),
+            learner,
+            processor: components.event_processor,
+            interrupter: components.interrupter,
+            saved: (self.state.step, Instant::now()),
+        };
+        let result = run.run(&mut *training.iter(), validation.as_ref());
         *self.finished.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        (learner.model(), processor)
+        (run.learner.model(), run.processor)
     }
 }
 
-impl<B: AutodiffBackend> StepStrategy<B> {
+/// A run under way.
+struct Run<'a, B: AutodiffBackend> {
+    strategy: &'a StepStrategy<B>,
+    state: State,
+    learner: Learner<Components<B>>,
+    processor: Processor<B>,
+    interrupter: Interrupter,
+    /// Step and time of the last checkpoint.
+    saved: (u64, Instant),
+}
+
+impl<B: AutodiffBackend> Run<'_, B> {
     fn run(
-        &self,
-        learner: &mut Learner<Components<B>>,
+        &mut self,
         batches: &mut dyn DataLoaderIterator<MicroBatch<B>>,
-        validation: &dyn DataLoader<B::InnerBackend, <LanguageModel<B::InnerBackend> as InferenceStep>::Input>,
-        processor: &mut Processor<B>,
-        interrupter: &Interrupter,
+        validation: &Validation<B>,
     ) -> anyhow::Result<Finished> {
-        let Config { train, eval, checkpoint, .. } = &self.config;
-        let mut metrics = MetricsCsv::open(&self.folder.metrics(), self.state.step)?;
-        let mut state = self.state;
-        let mut interval = Interval::new(&self.device);
-        let mut saved = state.step;
+        let Config { train, eval, .. } = &self.strategy.config;
+        let mut metrics = MetricsCsv::open(&self.strategy.folder.metrics())?;
+        let mut interval = Interval::<B>::new(self.state.interval, &self.strategy.device);
+        // Asked once a step: the clock, or the user, may say something else a moment later.
+        let (mut stopping, mut save_due) = (false, false);
 
-        while state.step < train.steps && !interrupter.should_stop() {
+        let end = loop {
+            // The validation of the last step covers the whole part: it comes below.
+            let is_last = self.state.step >= train.steps;
+            if !stopping && !is_last && self.state.validation_due(eval.every) {
+                stopping = !self.validate(validation, &mut metrics)?;
+            }
+            let end = self.state.end(&self.strategy.config);
+            if end.is_some() || stopping {
+                break end;
+            }
+            if save_due && self.saved.0 != self.state.step {
+                self.save(&mut metrics)?;
+            }
+
             let started = Instant::now();
-            interval.add(self.step(learner, batches));
-            state.step += 1;
-            state.tokens += self.tokens_per_step();
+            interval.add(self.step(batches));
+            self.state.step += 1;
+            self.state.batches += train.accumulation as u64;
+            self.state.tokens += self.tokens_per_step();
+            self.state.interval.steps += 1;
 
-            let ended = state.step == train.steps || interrupter.should_stop();
-            let due = |every: u64| ended || state.step.is_multiple_of(every);
-            let check = due(train.log_every) || due(eval.every) || due(checkpoint.every);
+            let step = self.state.step;
+            stopping = self.interrupter.should_stop()
+                || self.strategy.stop_at.is_some_and(|last| step >= last);
+            let log = step.is_multiple_of(train.log_every) || step == train.steps;
+            save_due = self.checkpoint_due();
+            let may_end = stopping || train.minutes > 0.0;
+            let check = log || step.is_multiple_of(eval.every) || save_due || may_end;
             // Reading a loss waits for the device: only then is the time that of the steps.
             let losses = check.then(|| interval.read());
             let elapsed = started.elapsed().as_secs_f64();
-            interval.seconds += elapsed;
-            state.seconds += elapsed;
+            self.state.interval.seconds += elapsed;
+            self.state.seconds += elapsed;
 
-            if let Some((loss, gradient_norm)) = losses {
-                ensure!(
-                    loss.is_finite() && gradient_norm.is_finite(),
-                    "the loss is no longer finite (loss {loss}, gradient norm {gradient_norm}, \
-                     within the last {} steps before step {}); a lower train.lr may help; \
-                     the last checkpoint is of step {saved}",
-                    interval.steps,
-                    state.step
-                );
-                let report = self.training_report(state, learner, &interval, loss, gradient_norm);
-                interval = Interval::new(&self.device);
-                if due(train.log_every) {
-                    metrics.training(&report)?;
-                    self.show_training(processor, report, batches.progress());
-                }
+            let Some((sum, gradient_norm)) = losses else { continue };
+            self.state.interval.loss = sum;
+            let loss = f64::from(sum) / self.state.interval.steps as f64;
+            ensure!(
+                loss.is_finite() && gradient_norm.is_finite(),
+                "the loss is no longer finite (loss {loss}, gradient norm {gradient_norm}, within \
+                 the last {} steps before step {step}); a lower train.lr may help",
+                self.state.interval.steps,
+            );
+            if log {
+                let report = self.training_report(loss, gradient_norm);
+                metrics.training(&report)?;
+                self.show_training(report, batches.progress());
+                self.state.interval = IntervalState::default();
+                interval = Interval::new(self.state.interval, &self.strategy.device);
             }
-            if interrupter.should_stop() {
-                break;
+        };
+
+        if self.saved.0 != self.state.step {
+            self.save(&mut metrics)?;
+        }
+        let outcome = match end {
+            Some(end) => self.finish(end, &mut metrics)?,
+            None => None,
+        };
+        Ok(Finished { state: self.state.clone(), outcome })
+    }
+
+    /// Whether a checkpoint of the current step is due.
+    fn checkpoint_due(&self) -> bool {
+        let section = &self.strategy.config.checkpoint;
+        let (step, (_, at)) = (self.state.step, self.saved);
+        let by_step = section.every > 0 && step.is_multiple_of(section.every);
+        let by_time =
+            section.minutes > 0.0 && at.elapsed().as_secs_f64() >= 60.0 * section.minutes;
+        by_step || by_time
+    }
+
+    /// Validates and samples after the current step, and saves a new lowest loss. Gives `false`,
+    /// and leaves no trace, if it was interrupted.
+    fn validate(
+        &mut self,
+        windows: &Validation<B>,
+        metrics: &mut MetricsCsv,
+    ) -> anyhow::Result<bool> {
+        let model = self.learner.model().valid();
+        let Some(evaluation) = evaluate(&model, windows, &self.interrupter) else {
+            return Ok(false);
+        };
+        self.check_finite(evaluation)?;
+        if !self.sample(&model)? {
+            return Ok(false);
+        }
+        self.show_validation(metrics, evaluation)?;
+        self.record(evaluation, metrics)?;
+        Ok(true)
+    }
+
+    /// Takes down a validation, and saves a new lowest loss.
+    fn record(&mut self, evaluation: Evaluation, metrics: &mut MetricsCsv) -> anyhow::Result<()> {
+        let improved = self.state.record_validation(evaluation.loss());
+        if improved && self.strategy.config.checkpoint.keep_best > 0 {
+            self.save(metrics)?;
+            self.export(&self.strategy.folder.best())?;
+        }
+        Ok(())
+    }
+
+    /// The work after the last step: the validation of the whole part, the sample, and the
+    /// comparison with the exported model. `None` if it was interrupted; a resumed run does it
+    /// then.
+    fn finish(&mut self, end: End, metrics: &mut MetricsCsv) -> anyhow::Result<Option<Outcome>> {
+        let StepStrategy { config, folder, whole_validation, device, .. } = self.strategy;
+        let model = self.learner.model().valid();
+        let whole = whole_validation.as_ref();
+        let Some(trained) = evaluate(&model, whole, &self.interrupter) else { return Ok(None) };
+        self.check_finite(trained)?;
+        // Where the validations cover the whole part, this is one of them, and may be done.
+        let is_regular = config.eval.windows == 0;
+        let is_done = is_regular && self.state.validated.is_some_and(|v| v.step == self.state.step);
+        if !is_done {
+            if !self.sample(&model)? {
+                return Ok(None);
             }
-            if due(eval.every) && !ended {
-                let evaluation = evaluate::<B>(&learner.model().valid(), validation);
-                self.show_validation(processor, &mut metrics, state, evaluation)?;
-                self.sample(learner, state)?;
-            }
-            if due(checkpoint.every) && !ended {
-                self.save(learner, state)?;
-                saved = state.step;
+            self.show_validation(metrics, trained)?;
+            if is_regular && self.state.validation_due(config.eval.every) {
+                self.record(trained, metrics)?;
             }
         }
 
-        self.save(learner, state)?;
-        let interrupted = state.step < train.steps;
-        let mut evaluation = None;
-        if !interrupted {
-            let whole = evaluate::<B>(&learner.model().valid(), self.whole_validation.as_ref());
-            self.show_validation(processor, &mut metrics, state, whole)?;
-            self.sample(learner, state)?;
-            evaluation = Some(whole);
-        }
-        Ok(Finished { state, evaluation, interrupted })
+        self.export(&folder.model())?;
+        let exported = Pretrained::<B::InnerBackend>::load(&folder.model(), device)
+            .context("the exported model cannot be read back")?;
+        let exported = LanguageModel { transformer: exported.model };
+        let Some(exported) = evaluate(&exported, whole, &self.interrupter) else {
+            return Ok(None);
+        };
+        metrics.sync()?;
+        let outcome = Outcome::new(end, &self.state, trained, exported);
+        folder.save_result(&serde_json::to_vec_pretty(&outcome)?)?;
+        Ok(Some(outcome))
     }
 
     /// One optimiser step. Gives the mean loss and the norm of the gradient.
-    fn step(
-        &self,
-        learner: &mut Learner<Components<B>>,
-        batches: &mut dyn DataLoaderIterator<MicroBatch<B>>,
-    ) -> (Tensor<B::InnerBackend, 1>, Tensor<B::InnerBackend, 1>) {
-        let train = &self.config.train;
-        let model = learner.model();
-        let mut loss = Tensor::zeros([1], &self.device);
+    fn step(&mut self, batches: &mut dyn DataLoaderIterator<MicroBatch<B>>) -> StepResult<B> {
+        let train = &self.strategy.config.train;
+        let model = self.learner.model();
+        let mut loss = Tensor::zeros([1], &self.strategy.device);
         let mut accumulator = GradientsAccumulator::<LanguageModel<B>>::new();
         let micro_batches: Vec<_> = batches.take(train.accumulation).collect();
         let mut rest = micro_batches.into_iter();
@@ -185,8 +284,8 @@ impl<B: AutodiffBackend> StepStrategy<B> {
             clip_global_norm(&model, accumulator.grads(), max_norm);
         // The learner's own clone of the parameters is then the only one.
         drop(model);
-        learner.lr_step();
-        learner.optimizer_step(grads);
+        self.learner.lr_step();
+        self.learner.optimizer_step(grads);
         (loss, norm)
     }
 
@@ -198,7 +297,7 @@ impl<B: AutodiffBackend> StepStrategy<B> {
     ) -> Vec<TrainOutput<Item<Tensor<B::InnerBackend, 1>>>> {
         let work: Vec<_> = batches
             // A fork has autodiff nodes of its own: the passes do not wait for one another.
-            .map(|batch| (model.clone().fork(&self.device), batch))
+            .map(|batch| (model.clone().fork(&self.strategy.device), batch))
             .collect();
         thread::scope(|scope| {
             let threads: Vec<_> = work
@@ -213,158 +312,116 @@ impl<B: AutodiffBackend> StepStrategy<B> {
     }
 
     fn tokens_per_step(&self) -> u64 {
-        let Config { train, model, .. } = &self.config;
+        let Config { train, model, .. } = &self.strategy.config;
         (train.batch * train.accumulation * model.context) as u64
     }
 
-    fn training_report(
-        &self,
-        state: State,
-        learner: &Learner<Components<B>>,
-        interval: &Interval<B>,
-        loss: f64,
-        gradient_norm: f64,
-    ) -> Report {
+    fn training_report(&self, loss: f64, gradient_norm: f64) -> Report {
+        let State { step, tokens, seconds, interval, .. } = &self.state;
+        let train = &self.strategy.config.train;
         Report {
-            step: state.step,
-            tokens: state.tokens,
-            seconds: state.seconds,
+            step: *step,
+            tokens: *tokens,
+            seconds: *seconds,
             loss,
             bits_per_byte: loss / std::f64::consts::LN_2,
-            learning_rate: learner.lr_current(),
-            weight_decay: self.config.train.schedule().weight_decay(state.step - 1),
+            learning_rate: self.learner.lr_current(),
+            weight_decay: train.schedule().weight_decay(step - 1),
             gradient_norm,
             tokens_per_second: (interval.steps * self.tokens_per_step()) as f64 / interval.seconds,
         }
     }
 
     /// Where the run stands, in validation intervals: what burn-train calls epochs.
-    fn epochs(&self, step: u64) -> Progress {
-        let Config { train, eval, .. } = &self.config;
+    fn epochs(&self) -> Progress {
+        let Config { train, eval, .. } = &self.strategy.config;
         let total = train.steps.div_ceil(eval.every);
-        Progress::new(step.div_ceil(eval.every) as usize, total as usize)
+        Progress::new(self.state.step.div_ceil(eval.every) as usize, total as usize)
     }
 
-    fn show_training(&self, processor: &mut Processor<B>, report: Report, progress: Progress) {
-        let value = Tensor::empty([1], &self.device);
-        processor.process_train(LearnerEvent::ProcessedItem(TrainingItem::new(
+    fn show_training(&mut self, report: Report, progress: Progress) {
+        let value = Tensor::empty([1], &self.strategy.device);
+        let epochs = self.epochs();
+        self.processor.process_train(LearnerEvent::ProcessedItem(TrainingItem::new(
             Item { value, report: Some(report) },
             progress,
-            self.epochs(report.step),
+            epochs,
             Some(report.step as usize),
             Some(report.learning_rate),
         )));
     }
 
     fn show_validation(
-        &self,
-        processor: &mut Processor<B>,
+        &mut self,
         metrics: &mut MetricsCsv,
-        state: State,
         evaluation: Evaluation,
     ) -> anyhow::Result<()> {
         let report = Report {
-            step: state.step,
-            tokens: state.tokens,
-            seconds: state.seconds,
+            step: self.state.step,
+            tokens: self.state.tokens,
+            seconds: self.state.seconds,
             loss: evaluation.loss(),
             bits_per_byte: evaluation.bits_per_byte(),
             ..Report::EMPTY
         };
-        ensure!(
-            report.loss.is_finite(),
-            "the validation loss of step {} is not finite",
-            state.step
-        );
         metrics.validation(&report)?;
-        let epochs = self.epochs(state.step);
-        processor.process_valid(LearnerEvent::ProcessedItem(TrainingItem::new(
+        let epochs = self.epochs();
+        self.processor.process_valid(LearnerEvent::ProcessedItem(TrainingItem::new(
             Item { value: evaluation, report: Some(report) },
             Progress::new(1, 1),
             epochs.clone(),
-            Some(state.step as usize),
+            Some(report.step as usize),
             None,
         )));
-        processor.process_train(LearnerEvent::EndEpoch(epochs.items_processed));
-        processor.process_valid(LearnerEvent::EndEpoch(epochs.items_processed));
+        self.processor.process_train(LearnerEvent::EndEpoch(epochs.items_processed));
+        self.processor.process_valid(LearnerEvent::EndEpoch(epochs.items_processed));
         Ok(())
     }
 
-    fn sample(&self, learner: &Learner<Components<B>>, state: State) -> anyhow::Result<()> {
-        let sample = &self.config.sample;
-        if sample.tokens == 0 {
-            return Ok(());
-        }
-        let model = learner.model().valid();
-        let config = sample.generation(self.config.seed);
-        let tokenizer = self.text.tokenizer.as_ref();
-        let generation =
-            Generation::new(&model.transformer, tokenizer, &self.device, &sample.prompt, &config)?;
-        let text = generation.collect::<Result<String, _>>()?;
-        let text = format!("{}{text}", sample.prompt);
-        self.folder.save_sample(state.step, &text)?;
-        if let Some(printer) = &self.printer {
-            printer.print(&format!("--- sample at step {}\n{text}\n---", state.step));
-        }
+    fn check_finite(&self, evaluation: Evaluation) -> anyhow::Result<()> {
+        let step = self.state.step;
+        ensure!(evaluation.loss().is_finite(), "the validation loss of step {step} is not finite");
         Ok(())
     }
 
-    fn save(&self, learner: &Learner<Components<B>>, state: State) -> anyhow::Result<()> {
-        let checkpoint = &self.config.checkpoint;
-        let model = learner.model();
+    /// Writes and shows the sample of the current step. Gives `false`, and writes nothing, if it
+    /// was interrupted.
+    fn sample(&self, model: &LanguageModel<B::InnerBackend>) -> anyhow::Result<bool> {
+        let StepStrategy { config, text, folder, printer, device, .. } = self.strategy;
+        if config.sample.tokens == 0 {
+            return Ok(true);
+        }
+        let Some(text) = sample(model, text, config, device, &self.interrupter)? else {
+            return Ok(false);
+        };
+        let step = self.state.step;
+        folder.save_sample(step, &text)?;
+        if let Some(printer) = printer {
+            printer.print(&format!("--- sample at step {step}\n{text}\n---"));
+        }
+        Ok(true)
+    }
+
+    /// Writes a checkpoint of the current step, and the model.
+    fn save(&mut self, metrics: &mut MetricsCsv) -> anyhow::Result<()> {
+        let StepStrategy { config, folder, optimizer, .. } = self.strategy;
+        self.state.metrics_bytes = metrics.sync()?;
         Checkpoint::save::<B>(
-            &self.folder.checkpoints(),
-            checkpoint.keep,
-            state,
-            model.clone().into_record(),
-            Optimizer::<LanguageModel<B>, B>::to_record(&self.optimizer),
+            &folder.checkpoints(),
+            config,
+            &self.state,
+            self.learner.model().into_record(),
+            Optimizer::<LanguageModel<B>, B>::to_record(optimizer),
         )?;
-        pretrained::save(
-            &self.folder.model(),
-            &model.valid().transformer,
-            self.text.tokenizer.as_ref(),
-            checkpoint.dtype,
-        )?;
-        Ok(())
-    }
-}
-
-/// The loss over all windows of a loader.
-fn evaluate<B: AutodiffBackend>(
-    model: &LanguageModel<B::InnerBackend>,
-    windows: &dyn DataLoader<B::InnerBackend, <LanguageModel<B::InnerBackend> as InferenceStep>::Input>,
-) -> Evaluation {
-    let mut sum = Evaluation::default();
-    for batch in windows.iter() {
-        sum.add(model.step(batch).value);
-    }
-    sum
-}
-
-/// Sums since the last report, kept on the device.
-struct Interval<B: AutodiffBackend> {
-    loss: Tensor<B::InnerBackend, 1>,
-    norm: Tensor<B::InnerBackend, 1>,
-    steps: u64,
-    seconds: f64,
-}
-
-impl<B: AutodiffBackend> Interval<B> {
-    fn new(device: &B::Device) -> Self {
-        let zero = || Tensor::zeros([1], device);
-        Self { loss: zero(), norm: zero(), steps: 0, seconds: 0.0 }
+        self.saved = (self.state.step, Instant::now());
+        self.export(&folder.model())
     }
 
-    fn add(&mut self, (loss, norm): (Tensor<B::InnerBackend, 1>, Tensor<B::InnerBackend, 1>)) {
-        self.loss = self.loss.clone() + loss;
-        self.norm = norm;
-        self.steps += 1;
-    }
-
-    /// Mean loss, and norm of the last gradient.
-    fn read(&self) -> (f64, f64) {
-        let read =
-            |tensor: &Tensor<B::InnerBackend, 1>| -> f64 { tensor.clone().into_scalar().elem() };
-        (read(&self.loss) / self.steps as f64, read(&self.norm))
+    /// Writes a model folder.
+    fn export(&self, path: &Path) -> anyhow::Result<()> {
+        let model = self.learner.model().valid().transformer;
+        let StepStrategy { config, text, .. } = self.strategy;
+        let tokenizer = text.tokenizer.as_ref();
+        Ok(pretrained::save(path, &model, tokenizer, config.checkpoint.dtype)?)
     }
 }

@@ -8,6 +8,9 @@ use bitnet::{
     tokenizer::{ByteTokenizer, Tokenizer},
 };
 
+use sha2::{Digest, Sha256};
+
+use super::manifest::hex;
 use crate::config::Config;
 
 /// The text of a run, as tokens.
@@ -20,26 +23,35 @@ pub struct Text {
     pub training: Range<usize>,
     /// The part that is held out.
     pub validation: Range<usize>,
+    /// Names tokens and parts: SHA-256 of the tokens, then the lengths of the parts.
+    pub fingerprint: String,
 }
 
 impl Text {
-    /// Reads and tokenises the sources.
+    /// Reads and tokenises the sources. Gives the configuration with its budget as steps, too.
     ///
     /// # Errors
     /// If a source cannot be read, or a part is shorter than a window.
-    pub fn load(config: &Config) -> anyhow::Result<Self> {
+    pub fn load(config: Config) -> anyhow::Result<(Self, Config)> {
         let tokenizer = ByteTokenizer;
         let tokens = tokenizer.encode(&data::load(&config.data.sources)?);
         let (training, validation) = data::split(tokens.len(), config.data.validation);
-        let text =
-            Self { tokens: Arc::new(tokens), tokenizer: Arc::new(tokenizer), training, validation };
-        text.batches(config)?;
-        text.check_samples(config)?;
+        let parameters = config.model.transformer(tokenizer.vocab_size()).parameter_count();
+        let config = config.with_steps(parameters, training.len())?;
+        let text = Self {
+            fingerprint: fingerprint(&tokens, &training, &validation),
+            tokens: Arc::new(tokens),
+            tokenizer: Arc::new(tokenizer),
+            training,
+            validation,
+        };
+        text.batches(&config)?;
+        text.check_samples(&config)?;
         if text.validation.len() < 2 {
             let actual = text.validation.len();
             return Err(DataError::TooShort { part: "validation", actual, needed: 2 }.into());
         }
-        Ok(text)
+        Ok((text, config))
     }
 
     /// The training batches.
@@ -85,4 +97,13 @@ impl Text {
         Sampler::new(sample.generation(config.seed).sampling).context("[sample]")?;
         Ok(())
     }
+}
+
+fn fingerprint(tokens: &[u32], training: &Range<usize>, validation: &Range<usize>) -> String {
+    let mut hash = Sha256::new();
+    for chunk in tokens.chunks(1 << 14) {
+        let bytes: Vec<u8> = chunk.iter().flat_map(|token| token.to_le_bytes()).collect();
+        hash.update(bytes);
+    }
+    format!("{} {}+{}", hex(&hash.finalize()), training.len(), validation.len())
 }

@@ -25,6 +25,9 @@ fn configurations() {
     says(&playground, &set("train.steps=soon"), "train.steps: invalid type: string");
     says(&playground, &set("train.steps=0"), "train.steps is 0");
     says(&playground, &set("train.batch=99999999999999"), "train.batch is 99999999999999");
+    says(&playground, &set("train.epochs=-1"), "train.epochs is -1");
+    says(&playground, &set("train.minutes=inf"), "train.minutes is inf");
+    says(&playground, &set("checkpoint.every=0"), "checkpoint.every and checkpoint.minutes are");
     says(&playground, &set("train.lr=-1"), "train.lr is -1");
     says(&playground, &set("train.lr=nan"), "train.lr is NaN");
     says(&playground, &set("model.dim=0"), "dim is 0");
@@ -74,34 +77,8 @@ fn output_folders() {
 }
 
 #[test]
-fn resuming() {
+fn resuming_nothing() {
     let playground = Playground::new();
     let error = failed(playground.train(&["--resume", "run"]));
     assert!(error.contains("run is no run folder"), "{error}");
-    succeeded(playground.train(&["--config", "tiny.toml", "--out", "run"]));
-
-    let error = failed(playground.train(&["--resume", "run", "--set", "model.dim=32"]));
-    assert!(error.contains("a resumed run cannot change model.dim;"), "{error}");
-
-    let newest = playground.path("run/checkpoints/step-00000012");
-    let model = read(newest.join("model.mpk"));
-    for (name, damaged) in [
-        ("model.mpk", model[..model.len() / 2].to_vec()),
-        ("optimizer.mpk", Vec::new()),
-        ("state.json", b"{\"format\": 1}".to_vec()),
-        ("state.json", b"{\"format\": 2, \"step\": 4, \"tokens\": 1, \"seconds\": 0.0}".to_vec()),
-    ] {
-        let whole = read(newest.join(name));
-        fs::write(newest.join(name), damaged).unwrap();
-        let more = ["--resume", "run", "--set", "train.steps=16"];
-        let error = failed(playground.train(&more));
-        assert!(error.contains("step-00000012"), "{error}");
-        fs::write(newest.join(name), whole).unwrap();
-    }
-    succeeded(playground.train(&["--resume", "run"]));
-
-    fs::remove_dir_all(playground.path("run/checkpoints")).unwrap();
-    fs::create_dir(playground.path("run/checkpoints")).unwrap();
-    let error = failed(playground.train(&["--resume", "run"]));
-    assert!(error.contains("run has no checkpoint yet"), "{error}");
 }

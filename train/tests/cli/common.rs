@@ -1,6 +1,7 @@
 //! Runs the program on a model so small that a run takes a second.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -90,4 +91,65 @@ pub fn failed(output: Output) -> String {
 #[track_caller]
 pub fn read(path: impl AsRef<Path>) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+/// What a run leaves behind that does not depend on time: the model, the newest checkpoint's
+/// records, the samples, and the metrics without the columns of time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remains {
+    files: BTreeMap<String, Vec<u8>>,
+    /// Step of the newest checkpoint.
+    pub last_step: u64,
+}
+
+impl Remains {
+    #[track_caller]
+    pub fn of(run: &Path) -> Self {
+        let names = |folder: &str| -> Vec<String> {
+            let entries = fs::read_dir(run.join(folder)).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let steps = names("checkpoints");
+        let last_step = steps.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok());
+        let last_step = last_step.max().unwrap();
+        let checkpoint = format!("checkpoints/step-{last_step:08}");
+        let mut paths: Vec<String> = ["model.mpk", "optimizer.mpk", "config.toml"]
+            .map(|name| format!("{checkpoint}/{name}"))
+            .into();
+        for folder in ["model", "best", "samples"] {
+            paths.extend(names(folder).into_iter().map(|name| format!("{folder}/{name}")));
+        }
+        let mut files: BTreeMap<_, _> =
+            paths.into_iter().map(|path| (path.clone(), read(run.join(path)))).collect();
+        let rows: Vec<String> = metrics(run).iter().map(|row| row.join(",")).collect();
+        files.insert("metrics.csv".into(), rows.join("\n").into_bytes());
+        Self { files, last_step }
+    }
+
+    /// The files that are not the same.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let names: BTreeSet<_> = self.files.keys().chain(other.files.keys()).collect();
+        let differ = |name: &&&String| self.files.get(**name) != other.files.get(**name);
+        names.iter().filter(differ).map(|name| name.to_string()).collect()
+    }
+
+    #[track_caller]
+    pub fn assert_equals(&self, expected: &Self, what: &str) {
+        let differences = self.differences(expected);
+        assert!(differences.is_empty(), "{what}: {differences:?} differ");
+    }
+}
+
+/// The columns of a run's metrics that do not depend on time, row by row.
+#[track_caller]
+pub fn metrics(run: &Path) -> Vec<Vec<String>> {
+    let text = String::from_utf8(read(run.join("metrics.csv"))).unwrap();
+    let timed = ["seconds", "tokens_per_second"];
+    let header: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+    let keep = |row: &str| {
+        assert_eq!(row.split(',').count(), header.len(), "{row}");
+        let columns = row.split(',').zip(&header).filter(|(_, name)| !timed.contains(name));
+        columns.map(|(value, _)| value.to_owned()).collect()
+    };
+    text.lines().map(keep).collect()
 }

@@ -4,4 +4,7 @@
 
 mod bad_input;
 mod common;
+mod durable;
+mod full_disk;
+mod kills;
 mod run;

@@ -1,0 +1,122 @@
+use anyhow::{bail, ensure};
+
+use super::{
+    Config,
+    load::{Difference, differences},
+};
+
+/// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
+const SAFE: [&str; 8] = [
+    "backend.",
+    "checkpoint.",
+    "eval.",
+    "sample.",
+    "train.steps",
+    "train.minutes",
+    "train.workers",
+    "train.log_every",
+];
+
+/// Keys on which the shapes of the weights depend: nothing saved fits after a change.
+const SHAPE: [&str; 11] = [
+    "model.dim",
+    "model.depth",
+    "model.heads",
+    "model.kv_heads",
+    "model.dim_head",
+    "model.ff_dim",
+    "model.feed_forward",
+    "model.norms",
+    "model.tie_embeddings",
+    "model.qk_norm",
+    "model.bias",
+];
+
+/// What a resumed run changes of its configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changes(Vec<Difference>);
+
+impl Changes {
+    /// Compares the configuration of a checkpoint with the one it is resumed with.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn between(old: &Config, new: &Config) -> anyhow::Result<Self> {
+        Ok(Self(differences(old, new)?))
+    }
+
+    /// Each changed key with both values.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|Difference { key, old, new }| format!("{key}: {old} -> {new}"))
+    }
+
+    /// Lets safe changes pass, and with `force` every one that the saved weights survive.
+    ///
+    /// # Errors
+    /// Names the keys that cannot change.
+    pub fn check(&self, force: bool) -> anyhow::Result<()> {
+        let shape = self.among(|key| SHAPE.contains(&key));
+        ensure!(
+            shape.is_empty(),
+            "a resumed run cannot change {}: the saved weights would not fit; start a new run",
+            shape.join(", ")
+        );
+        let unsafe_ones = self.among(|key| !SAFE.iter().any(|safe| key.starts_with(safe)));
+        if !force && !unsafe_ones.is_empty() {
+            bail!(
+                "a resumed run cannot change {}: it would be another experiment; start a new run, \
+                 or insist with --force-changes",
+                unsafe_ones.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    fn among(&self, which: impl Fn(&str) -> bool) -> Vec<String> {
+        let Self(all) = self;
+        let found = all.iter().filter(|difference| which(&difference.key));
+        found.map(|Difference { key, old, new }| format!("{key} ({old} -> {new})")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(force: bool, change: fn(&mut Config)) -> Result<(), String> {
+        let old = Config::default();
+        let mut new = old.clone();
+        change(&mut new);
+        let changes = Changes::between(&old, &new).unwrap();
+        changes.check(force).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn safe_keys_pass() {
+        let safe: [fn(&mut Config); 5] = [
+            |config| config.train.steps += 1,
+            |config| config.train.workers += 1,
+            |config| config.eval.every += 1,
+            |config| config.checkpoint.minutes = 1.0,
+            |config| config.sample.tokens += 1,
+        ];
+        assert!(safe.into_iter().all(|change| check(false, change).is_ok()));
+    }
+
+    #[test]
+    fn other_experiments_need_force_and_other_shapes_never_pass() {
+        let others: [fn(&mut Config); 4] = [
+            |config| config.data.validation = 0.2,
+            |config| config.train.lr = 0.5,
+            |config| config.seed = 9,
+            |config| config.model.norm_eps = 0.5,
+        ];
+        for change in others {
+            assert!(check(false, change).unwrap_err().contains("--force-changes"));
+            assert!(check(true, change).is_ok());
+        }
+        let error = check(true, |config| config.model.dim = 256).unwrap_err();
+        assert!(error.starts_with("a resumed run cannot change model.dim (128 -> 256): the saved"));
+        assert!(check(true, |config| config.model.depth = 1).is_err());
+    }
+}

@@ -1,0 +1,34 @@
+use burn::tensor::{ElementConversion, Tensor, backend::AutodiffBackend};
+
+use super::state::IntervalState;
+
+/// A loss and the norm of the gradient, `[1]` each, on the device.
+pub type StepResult<B> = (
+    Tensor<<B as AutodiffBackend>::InnerBackend, 1>,
+    Tensor<<B as AutodiffBackend>::InnerBackend, 1>,
+);
+
+/// Sums since the last log line, kept on the device: reading them waits for it.
+pub struct Interval<B: AutodiffBackend> {
+    loss: Tensor<B::InnerBackend, 1>,
+    norm: Tensor<B::InnerBackend, 1>,
+}
+
+impl<B: AutodiffBackend> Interval<B> {
+    /// Goes on from sums that were read before.
+    pub fn new(state: IntervalState, device: &B::Device) -> Self {
+        let loss = Tensor::from_floats([state.loss], device);
+        Self { loss, norm: Tensor::zeros([1], device) }
+    }
+
+    /// Adds the result of a step.
+    pub fn add(&mut self, (loss, norm): StepResult<B>) {
+        self.loss = self.loss.clone() + loss;
+        self.norm = norm;
+    }
+
+    /// Sum of the losses, and norm of the last gradient.
+    pub fn read(&self) -> (f32, f64) {
+        (self.loss.clone().into_scalar().elem(), self.norm.clone().into_scalar().elem())
+    }
+}

@@ -1,0 +1,103 @@
+use bitnet::evaluate::Evaluation;
+use serde::Serialize;
+
+use super::state::{End, State, Validated};
+use crate::{config::Config, run_folder::RunFolder};
+
+/// Largest difference, in nats a token, between the losses of the trainer's model and of the
+/// exported one: what another order of summation may make.
+const PARITY: f64 = 1e-5;
+
+/// How a run ended: `result.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Why it ended.
+    pub end: End,
+    step: u64,
+    tokens: u64,
+    seconds: f64,
+    /// Tokens of the whole validation part that are predicted.
+    validation_tokens: usize,
+    /// Loss on the whole validation part, in nats a token.
+    validation_loss: f64,
+    validation_bits_per_byte: f64,
+    /// Loss there of the model in `model/`, read back.
+    exported_loss: f64,
+    /// Whether both losses are the same.
+    exported_model_agrees: bool,
+    /// The lowest loss of the validations during training.
+    best: Option<Validated>,
+}
+
+impl Outcome {
+    /// Sums up a run from the losses of the trainer's model and of the exported one.
+    pub fn new(end: End, state: &State, trained: Evaluation, exported: Evaluation) -> Self {
+        Self {
+            end,
+            step: state.step,
+            tokens: state.tokens,
+            seconds: state.seconds,
+            validation_tokens: trained.tokens,
+            validation_loss: trained.loss(),
+            validation_bits_per_byte: trained.bits_per_byte(),
+            exported_loss: exported.loss(),
+            // In this form it is false for NaN.
+            exported_model_agrees: (exported.loss() - trained.loss()).abs() <= PARITY,
+            best: state.best,
+        }
+    }
+
+    /// Prints the outcome, and a warning if the exported model is another one.
+    pub fn print(&self, config: &Config, folder: &RunFolder) {
+        if self.end != End::Steps {
+            println!("ended early: {} to go on", self.end.describe(config));
+        }
+        println!(
+            "done: {} steps, {} tokens in {:.0} s; whole validation part ({} tokens): \
+             {:.4} nats/token, {:.4} bits/byte",
+            self.step,
+            self.tokens,
+            self.seconds,
+            self.validation_tokens,
+            self.validation_loss,
+            self.validation_bits_per_byte,
+        );
+        if let Some(Validated { step, loss }) = self.best {
+            println!("lowest loss of the validations during training: {loss:.4} after step {step}");
+        }
+        let model = folder.model();
+        if self.exported_model_agrees {
+            println!("model in {}; read back, it has the same loss", model.display());
+        } else {
+            println!("model in {}", model.display());
+            eprintln!(
+                "WARNING: read back, the model in {} has a validation loss of {:.6}, the trained \
+                 one has {:.6}: it is not the model that was trained{}",
+                model.display(),
+                self.exported_loss,
+                self.validation_loss,
+                match config.checkpoint.dtype {
+                    bitnet::pretrained::WeightDtype::F32 => "",
+                    _ => " (checkpoint.dtype = \"f32\" stores the weights as they are)",
+                }
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_loss_is_no_parity() {
+        let agrees = |nats| {
+            let evaluation = |nats| Evaluation { nats, tokens: 100, bytes: 100 };
+            let state = State::default();
+            Outcome::new(End::Steps, &state, evaluation(200.0), evaluation(nats))
+                .exported_model_agrees
+        };
+        assert!(agrees(200.0) && agrees(200.0009));
+        assert!(!agrees(200.002) && !agrees(199.998) && !agrees(f64::NAN));
+    }
+}
