@@ -130,8 +130,7 @@ impl RunFolder {
     /// If it cannot be written.
     pub fn save_result(&self, json: &[u8]) -> anyhow::Result<()> {
         let path = self.path.join(RESULT);
-        storage::write_file(&path, json)
-            .with_context(|| format!("cannot write {}", path.display()))
+        storage::write_file(&path, json).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Makes a run that goes on again one that has not ended.
@@ -221,9 +220,9 @@ fn sample_name(step: u64) -> String {
 fn check_empty(path: &Path) -> anyhow::Result<()> {
     let is_remnant = |name: &str| name == LOCK || name.starts_with(storage::TEMPORARY);
     let occupied = match fs::read_dir(path) {
-        Ok(entries) => entries
-            .flatten()
-            .any(|entry| !is_remnant(entry.file_name().to_string_lossy().as_ref())),
+        Ok(entries) => {
+            entries.flatten().any(|entry| !is_remnant(entry.file_name().to_string_lossy().as_ref()))
+        }
         Err(_) => path.exists(),
     };
     ensure!(

@@ -102,8 +102,7 @@ fn from_table(table: Table) -> anyhow::Result<Config> {
             nearest.map_or("", |key| key)
         );
     }
-    let budgets: Vec<&str> =
-        BUDGETS.into_iter().filter(|key| get(&table, key).is_some()).collect();
+    let budgets: Vec<&str> = BUDGETS.into_iter().filter(|key| get(&table, key).is_some()).collect();
     if let [first, second, ..] = budgets[..] {
         bail!("{first} and {second} both say how long the run is: keep one");
     }

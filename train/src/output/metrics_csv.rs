@@ -51,8 +51,12 @@ impl MetricsCsv {
     /// If the file cannot be read or written.
     pub fn cut(path: &Path, bytes: u64) -> anyhow::Result<bool> {
         let cut = || -> io::Result<bool> {
-            let file =
-                OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(path)?;
             let mut kept = Vec::new();
             (&file).take(bytes).read_to_end(&mut kept)?;
             let whole_rows = kept.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);

@@ -7,7 +7,7 @@ use bitnet::{
     loss::cross_entropy,
 };
 use burn::{
-    module::Module,
+    module::{Module, ModuleMapper, Param, ParamId},
     tensor::{
         Tensor,
         backend::{AutodiffBackend, Backend},
@@ -22,6 +22,27 @@ use super::{item::Item, text::Text};
 pub struct LanguageModel<B: Backend> {
     /// The transformer.
     pub transformer: BitNetTransformer<B>,
+}
+
+impl<B: Backend> LanguageModel<B> {
+    /// Wraps a transformer. Its parameters are numbered in their order: Burn's own numbers are
+    /// random, and would make the checkpoints of equal runs differ.
+    pub fn new(transformer: BitNetTransformer<B>) -> Self {
+        Self { transformer: transformer.map(&mut Numbering { next: 0 }) }
+    }
+}
+
+struct Numbering {
+    next: u64,
+}
+
+impl<B: Backend> ModuleMapper<B> for Numbering {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let id = ParamId::from(self.next);
+        self.next += 1;
+        let (_, value, mapper) = param.consume();
+        Param::from_mapped_value(id, value, mapper)
+    }
 }
 
 /// One of the micro-batches of an optimiser step.

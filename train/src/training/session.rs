@@ -149,7 +149,7 @@ fn prepare<B: AutodiffBackend>(
         .model
         .transformer(text.tokenizer.vocab_size())
         .init_seeded::<B>(config.seed, device)?;
-    let model = LanguageModel { transformer };
+    let model = LanguageModel::new(transformer);
     let optimizer = AdamWConfig {
         betas: config.train.betas.into(),
         epsilon: config.train.epsilon,
@@ -183,6 +183,8 @@ fn advise(error: anyhow::Error, folder: &RunFolder) -> anyhow::Error {
             "{error:#}; the checkpoint of step {} is whole: {space}continue with --resume {path}",
             state.step
         ),
-        None => anyhow!("{error:#}; there is no checkpoint yet: {space}begin again with --resume {path}"),
+        None => anyhow!(
+            "{error:#}; there is no checkpoint yet: {space}begin again with --resume {path}"
+        ),
     }
 }

@@ -106,8 +106,12 @@ impl End {
     /// In words, and what makes the run go on.
     pub fn describe(self, config: &Config) -> String {
         match self {
-            Self::Steps => format!("all {0} of {0} steps done; raise train.steps", config.train.steps),
-            Self::Minutes => format!("{} minutes are up; raise train.minutes", config.train.minutes),
+            Self::Steps => {
+                format!("all {0} of {0} steps done; raise train.steps", config.train.steps)
+            }
+            Self::Minutes => {
+                format!("{} minutes are up; raise train.minutes", config.train.minutes)
+            }
             Self::Patience => format!(
                 "no lower validation loss in {} validations; raise eval.patience",
                 config.eval.patience

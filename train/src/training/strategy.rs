@@ -194,8 +194,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let section = &self.strategy.config.checkpoint;
         let (step, (_, at)) = (self.state.step, self.saved);
         let by_step = section.every > 0 && step.is_multiple_of(section.every);
-        let by_time =
-            section.minutes > 0.0 && at.elapsed().as_secs_f64() >= 60.0 * section.minutes;
+        let by_time = section.minutes > 0.0 && at.elapsed().as_secs_f64() >= 60.0 * section.minutes;
         by_step || by_time
     }
 
@@ -223,8 +222,9 @@ impl<B: AutodiffBackend> Run<'_, B> {
     fn record(&mut self, evaluation: Evaluation, metrics: &mut MetricsCsv) -> anyhow::Result<()> {
         let improved = self.state.record_validation(evaluation.loss());
         if improved && self.strategy.config.checkpoint.keep_best > 0 {
-            self.save(metrics)?;
+            // The model first: killed in between, a resumed run comes here once more.
             self.export(&self.strategy.folder.best())?;
+            self.save(metrics)?;
         }
         Ok(())
     }

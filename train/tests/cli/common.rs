@@ -121,6 +121,11 @@ impl Remains {
         }
         let mut files: BTreeMap<_, _> =
             paths.into_iter().map(|path| (path.clone(), read(run.join(path)))).collect();
+        for (path, bytes) in &mut files {
+            if path.ends_with("optimizer.mpk") {
+                *bytes = sorted(bytes);
+            }
+        }
         let rows: Vec<String> = metrics(run).iter().map(|row| row.join(",")).collect();
         files.insert("metrics.csv".into(), rows.join("\n").into_bytes());
         Self { files, last_step }
@@ -152,4 +157,24 @@ pub fn metrics(run: &Path) -> Vec<Vec<String>> {
         columns.map(|(value, _)| value.to_owned()).collect()
     };
     text.lines().map(keep).collect()
+}
+
+/// A record with the keys of its maps in order: those of the optimiser, by parameter, are in no
+/// fixed one.
+fn sorted(record: &[u8]) -> Vec<u8> {
+    fn sort(value: &mut rmpv::Value) {
+        match value {
+            rmpv::Value::Map(pairs) => {
+                pairs.iter_mut().for_each(|(_, value)| sort(value));
+                pairs.sort_by_key(|(key, _)| key.to_string());
+            }
+            rmpv::Value::Array(values) => values.iter_mut().for_each(sort),
+            _ => {}
+        }
+    }
+    let mut value = rmpv::decode::read_value(&mut &record[..]).unwrap();
+    sort(&mut value);
+    let mut bytes = Vec::new();
+    rmpv::encode::write_value(&mut bytes, &value).unwrap();
+    bytes
 }

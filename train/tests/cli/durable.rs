@@ -111,7 +111,8 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
 #[test]
 fn without_a_whole_checkpoint_nothing_is_overwritten() {
     let playground = Playground::new();
-    let args = [&run("run", &["checkpoint.keep=1", "checkpoint.keep_best=0"])[..], &["--stop-at", "3"]];
+    let args =
+        [&run("run", &["checkpoint.keep=1", "checkpoint.keep_best=0"])[..], &["--stop-at", "3"]];
     succeeded(playground.train(&args.concat()));
     let model = playground.path("run/checkpoints/step-00000003/model.mpk");
     fs::write(&model, "no model").unwrap();
@@ -120,7 +121,10 @@ fn without_a_whole_checkpoint_nothing_is_overwritten() {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(errors.contains("no checkpoint of run is whole"), "{errors}");
-    assert_eq!((read(&model), read(playground.path("run/metrics.csv"))), (b"no model".into(), metrics));
+    assert_eq!(
+        (read(&model), read(playground.path("run/metrics.csv"))),
+        (b"no model".into(), metrics)
+    );
 
     // Of another version of the program, which may be whole.
     let manifest = playground.path("run/checkpoints/step-00000003/manifest.json");
@@ -134,7 +138,8 @@ fn without_a_whole_checkpoint_nothing_is_overwritten() {
     let shown = succeeded(playground.train(&resume(&[])));
     assert!(shown.contains("run has no checkpoint yet: starting at the first step"), "{shown}");
     succeeded(playground.train(&run("whole", &[])));
-    let models = ["run", "whole"].map(|run| read(playground.path(run).join("model/model.safetensors")));
+    let models =
+        ["run", "whole"].map(|run| read(playground.path(run).join("model/model.safetensors")));
     assert_eq!(models[0], models[1]);
 }
 
@@ -216,8 +221,7 @@ fn signals_save_and_a_second_one_ends_at_once() {
 
     // Steps of minutes: the first signal waits for the step, the second does not.
     let slow = [&never[..2], &["train.accumulation=1000000", "train.log_every=1"]].concat();
-    let mut child =
-        playground.command(&run("slow", &slow)).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = playground.command(&run("slow", &slow)).stdout(Stdio::null()).spawn().unwrap();
     while !playground.path("slow/metrics.csv").exists() {
         sleep(Duration::from_millis(10));
     }
@@ -261,7 +265,8 @@ fn budgets_end_a_run() {
 #[test]
 fn the_newest_the_best_and_milestones_are_kept() {
     let playground = Playground::new();
-    let set = ["checkpoint.every=1", "checkpoint.keep=2", "checkpoint.keep_every=5", "eval.every=3"];
+    let set =
+        ["checkpoint.every=1", "checkpoint.keep=2", "checkpoint.keep_every=5", "eval.every=3"];
     succeeded(playground.train(&run("run", &set)));
     let result = String::from_utf8(read(playground.path("run/result.json"))).unwrap();
     let result: serde_json::Value = serde_json::from_str(&result).unwrap();

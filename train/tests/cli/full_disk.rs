@@ -11,14 +11,8 @@ use std::{
 
 use crate::common::{Playground, Remains, failed, read, succeeded};
 
-const LONG: [&str; 6] = [
-    "--set",
-    "train.steps=24",
-    "--set",
-    "checkpoint.keep=1000",
-    "--set",
-    "checkpoint.every=1",
-];
+const LONG: [&str; 6] =
+    ["--set", "train.steps=24", "--set", "checkpoint.keep=1000", "--set", "checkpoint.every=1"];
 
 /// Runs a shell script in which `$TRAIN` is the program, with the options that `unshare` needs.
 fn in_namespace(playground: &Playground, script: &str) -> Option<Output> {
@@ -83,7 +77,9 @@ fn a_full_file_system_leaves_the_earlier_checkpoints() {
     // What was there when it was full is what an uninterrupted run wrote.
     for entry in fs::read_dir(full.join("checkpoints")).unwrap().flatten() {
         let model = |root: &str| {
-            read(playground.path(root).join("checkpoints").join(entry.file_name()).join("model.mpk"))
+            read(
+                playground.path(root).join("checkpoints").join(entry.file_name()).join("model.mpk"),
+            )
         };
         assert_eq!(model("copy/full"), model("whole"));
     }
@@ -108,7 +104,9 @@ fn a_failed_write_leaves_the_earlier_checkpoints() {
     assert_eq!(read(newest.join("model.mpk")), before);
 
     succeeded(playground.train(&["--resume", "run"]));
-    succeeded(playground.train(&[&["--config", "tiny.toml", "--out", "whole"], &LONG[..]].concat()));
+    succeeded(
+        playground.train(&[&["--config", "tiny.toml", "--out", "whole"], &LONG[..]].concat()),
+    );
     let expected = Remains::of(&playground.path("whole"));
     Remains::of(&playground.path("run")).assert_equals(&expected, "after a failed write");
 }

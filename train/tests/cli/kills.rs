@@ -7,12 +7,7 @@
 //! KILLS=100 cargo test --release -p train --test cli kills -- --nocapture
 //! ```
 
-use std::{
-    env, fs,
-    process::Stdio,
-    thread::sleep,
-    time::Instant,
-};
+use std::{env, fs, process::Stdio, thread::sleep, time::Instant};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -69,7 +64,11 @@ fn killed_runs_end_like_uninterrupted_ones() {
             if status.success() {
                 break;
             }
-            assert_eq!(status.code(), None, "run {runs}, seed {seed}: failed after {attempt} kills");
+            assert_eq!(
+                status.code(),
+                None,
+                "run {runs}, seed {seed}: failed after {attempt} kills"
+            );
             command = match playground.path(&name).join("config.toml").exists() {
                 true => playground.command(&["--resume", &name]),
                 // Killed before there was a run: it is started once more.
@@ -82,7 +81,9 @@ fn killed_runs_end_like_uninterrupted_ones() {
         runs += 1;
         fs::remove_dir_all(playground.path(&name)).unwrap();
     }
-    println!("{killed} kills (seed {seed}) in {runs} runs: {equal} of {runs} runs equal to the bit");
+    println!(
+        "{killed} kills (seed {seed}) in {runs} runs: {equal} of {runs} runs equal to the bit"
+    );
     println!("newest checkpoint at each kill: {at_steps:?}");
     assert_eq!(equal, runs);
 }
@@ -106,7 +107,8 @@ fn the_comparison_sees_one_bit() {
     assert!(start(&playground, 0, "run").output().unwrap().status.success());
     let whole = Remains::of(&playground.path("run"));
     assert!(whole.differences(&whole).is_empty());
-    for name in ["model/model.safetensors", "samples/step-00000004.txt", "metrics.csv"] {
+    let optimizer = "checkpoints/step-00000024/optimizer.mpk";
+    for name in [optimizer, "model/model.safetensors", "samples/step-00000004.txt", "metrics.csv"] {
         let path = playground.path("run").join(name);
         let mut bytes = read(&path);
         // The last row of the metrics begins with its step.

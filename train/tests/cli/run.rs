@@ -89,8 +89,12 @@ fn a_diverging_run_stops_and_keeps_its_checkpoint() {
         "--set",
         "eval.every=100",
     ];
-    let error = failed(playground.train(&[&["--resume", "run", "--force-changes"], &explode[..]].concat()));
-    assert!(error.contains("no longer finite") && error.contains("checkpoint of step 12"), "{error}");
+    let error =
+        failed(playground.train(&[&["--resume", "run", "--force-changes"], &explode[..]].concat()));
+    assert!(
+        error.contains("no longer finite") && error.contains("checkpoint of step 12"),
+        "{error}"
+    );
     assert_eq!(read(playground.path("run").join(MODEL)), model);
     assert_eq!(read(playground.path("run/checkpoints/step-00000012/model.mpk")), checkpoint);
 }
