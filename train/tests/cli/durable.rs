@@ -74,10 +74,13 @@ fn an_exported_model_of_another_loss_is_called_out() {
 
 #[test]
 fn a_damaged_checkpoint_gives_way_to_the_one_before() {
+    /// What is left of a file.
+    type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+
     let playground = Playground::new();
     succeeded(playground.train(&run("whole", &[])));
     let expected = Remains::of(&playground.path("whole"));
-    let damages: [(&str, fn(Vec<u8>) -> Option<Vec<u8>>); 6] = [
+    let damages: [(&str, Damage); 6] = [
         ("model.mpk", |bytes| Some(bytes[..bytes.len() / 2].to_vec())),
         ("optimizer.mpk", |_| Some(Vec::new())),
         ("optimizer.mpk", |_| None),

@@ -41,7 +41,7 @@ fn killed_runs_end_like_uninterrupted_ones() {
         assert!(early.last_step < 24, "the last variant is to end early");
     }
 
-    let (mut killed, mut runs, mut equal) = (0, 0, 0);
+    let (mut killed, mut unfinished, mut runs, mut equal) = (0, 0, 0, 0);
     let mut at_steps = Vec::new();
     while killed < kills {
         let variant = runs % VARIANTS.len();
@@ -58,6 +58,7 @@ fn killed_runs_end_like_uninterrupted_ones() {
                     child.kill().unwrap();
                     killed += 1;
                     at_steps.push(newest_checkpoint(&playground, &name));
+                    unfinished += usize::from(has_unfinished(&playground.path(&name)));
                 }
             }
             let status = child.wait().unwrap();
@@ -84,6 +85,7 @@ fn killed_runs_end_like_uninterrupted_ones() {
     println!(
         "{killed} kills (seed {seed}) in {runs} runs: {equal} of {runs} runs equal to the bit"
     );
+    println!("{unfinished} kills left an unfinished file or folder");
     println!("newest checkpoint at each kill: {at_steps:?}");
     assert_eq!(equal, runs);
 }
@@ -99,6 +101,14 @@ fn newest_checkpoint(playground: &Playground, name: &str) -> Option<u64> {
     let entries = fs::read_dir(playground.path(name).join("checkpoints")).ok()?;
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter_map(|name| name.strip_prefix("step-")?.parse().ok()).max()
+}
+
+/// Whether a write into a temporary name was under way.
+fn has_unfinished(run: &Path) -> bool {
+    ["", "checkpoints", "samples"].iter().any(|folder| {
+        let entries = fs::read_dir(run.join(folder)).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".tmp-"))
+    })
 }
 
 #[test]
