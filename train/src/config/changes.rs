@@ -6,9 +6,11 @@ use super::{
 };
 
 /// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
-const SAFE: [&str; 8] = [
+/// Where the text lies is among them: whether it is the same is checked apart.
+const SAFE: [&str; 9] = [
     "backend.",
     "checkpoint.",
+    "data.sources",
     "eval.",
     "sample.",
     "train.steps",

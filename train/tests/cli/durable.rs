@@ -166,7 +166,12 @@ fn changed_keys_are_named_and_only_safe_ones_pass() {
     let text = read(playground.path("text.txt"));
     fs::write(playground.path("text.txt"), [&text[..], b"!"].concat()).unwrap();
     refused(&resume(&[]), "was trained on another text");
+    fs::rename(playground.path("text.txt"), playground.path("moved.txt")).unwrap();
+    refused(&["--resume", "run", "--data", "moved.txt"], "was trained on another text");
+    fs::write(playground.path("moved.txt"), &text).unwrap();
     fs::write(playground.path("text.txt"), text).unwrap();
+    let moved = ["--resume", "run", "--data", "moved.txt", "--stop-at", "7"];
+    assert!(succeeded(playground.train(&moved)).contains("stopped after step 7; "));
 
     let shown = succeeded(playground.train(&resume(&["train.steps=14", "eval.every=7"])));
     assert!(shown.contains("changed since the checkpoint: eval.every: 4 -> 7\n"), "{shown}");

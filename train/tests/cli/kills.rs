@@ -7,7 +7,7 @@
 //! KILLS=100 cargo test --release -p train --test cli kills -- --nocapture
 //! ```
 
-use std::{env, fs, process::Stdio, thread::sleep, time::Instant};
+use std::{env, fs, path::Path, process::Stdio, thread::sleep, time::Instant};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
