@@ -155,6 +155,7 @@ impl BitLinearConfig {
                 norm_eps: self.norm_eps,
                 group_size: self.group_size,
                 before_nonlinearity: self.before_nonlinearity,
+                strength: 1.0,
             },
         }
     }
@@ -169,6 +170,7 @@ struct Recipe {
     norm_eps: f64,
     group_size: Option<usize>,
     before_nonlinearity: bool,
+    strength: f64,
 }
 
 /// A linear layer that trains full-precision *latent* weights and computes with their
@@ -201,6 +203,13 @@ impl<B: Backend> BitLinear<B> {
         let [d_input, d_output] = linear.weight.dims();
         let config = BitLinearConfig { d_input, d_output, ..config.clone() };
         config.assemble(linear.weight, linear.bias)
+    }
+
+    /// Sets how much of the quantisation counts, for schedules that begin in full precision: the
+    /// forward pass then computes with `v + strength · (quantise(v) − v)` for weight and input.
+    /// At 1, as a new layer has it, that is the quantisation alone; at 0 nothing is quantised.
+    pub fn set_quant_strength(&mut self, strength: f64) {
+        self.recipe.strength = strength;
     }
 
     /// # Shapes
@@ -260,7 +269,7 @@ impl<B: Backend> BitLinear<B> {
         if quant == WeightQuant::None {
             return weight;
         }
-        straight_through(weight, |w| quant.quantize(w, group_size).dequantize())
+        self.recipe.quantize(weight, |w| quant.quantize(w, group_size).dequantize())
     }
 
     /// Codes and scales of the weight, without gradient; `None` in full precision.
@@ -282,7 +291,7 @@ impl<B: Backend> BitLinear<B> {
 impl Recipe {
     /// Norm and input quantiser: `[tokens, d_input]` to the same shape.
     fn quantize_input<B: Backend>(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let Recipe { quant, activation, norm, norm_eps, group_size, before_nonlinearity } = self;
+        let Recipe { quant, activation, norm, norm_eps, group_size, .. } = self;
         match (quant, activation) {
             // b1 groups the activations, too, each with its own norm and range (§2.3).
             (WeightQuant::BinaryPaper, _) => {
@@ -291,32 +300,48 @@ impl Recipe {
                 let x = norm.apply(x.reshape([tokens, features / size, size]), norm_eps);
                 let x = match activation {
                     ActivationQuant::None => x,
-                    _ => quantize_as_in_paper(x, before_nonlinearity),
+                    _ => self.quantize_as_in_paper(x),
                 };
                 x.reshape([tokens, features])
             }
             (WeightQuant::None, _) | (_, ActivationQuant::None) => norm.apply(x, norm_eps),
             (_, ActivationQuant::Int8PerToken) => {
-                straight_through(norm.apply(x, norm_eps), |x| absmax_int8(x, &[1]).dequantize())
+                self.quantize(norm.apply(x, norm_eps), |x| absmax_int8(x, &[1]).dequantize())
             }
             (_, ActivationQuant::Int8PerTensor) => {
-                straight_through(norm.apply(x, norm_eps), |x| absmax_int8(x, &[0, 1]).dequantize())
+                self.quantize(norm.apply(x, norm_eps), |x| absmax_int8(x, &[0, 1]).dequantize())
             }
         }
     }
-}
 
-/// b1's activation quantiser over `[tokens, groups, features]`: per tensor in training, per token
-/// at inference (b1, §2.1).
-fn quantize_as_in_paper<B: Backend>(x: Tensor<B, 3>, before_nonlinearity: bool) -> Tensor<B, 3> {
-    let training = B::ad_enabled(&x.device());
-    let dims: &[usize] = if training { &[0, 2] } else { &[2] };
-    straight_through(x, |x| {
-        let quantized = if before_nonlinearity {
-            absmax_paper_non_negative(x, dims)
-        } else {
-            absmax_paper(x, dims)
-        };
-        quantized.dequantize()
-    })
+    /// b1's activation quantiser over `[tokens, groups, features]`: per tensor in training, per
+    /// token at inference (b1, §2.1).
+    fn quantize_as_in_paper<B: Backend>(self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        let training = B::ad_enabled(&x.device());
+        let dims: &[usize] = if training { &[0, 2] } else { &[2] };
+        self.quantize(x, |x| {
+            let quantized = if self.before_nonlinearity {
+                absmax_paper_non_negative(x, dims)
+            } else {
+                absmax_paper(x, dims)
+            };
+            quantized.dequantize()
+        })
+    }
+
+    /// A quantiser at this strength, with the straight-through gradient.
+    fn quantize<B: Backend, const D: usize>(
+        self,
+        x: Tensor<B, D>,
+        quantizer: impl FnOnce(Tensor<B, D>) -> Tensor<B, D>,
+    ) -> Tensor<B, D> {
+        match self.strength {
+            0.0 => x,
+            1.0 => straight_through(x, quantizer),
+            strength => straight_through(x, |x| {
+                let error = quantizer(x.clone()) - x.clone();
+                x + error.mul_scalar(strength)
+            }),
+        }
+    }
 }

@@ -50,6 +50,12 @@ impl<B: Backend> Attention<B> {
         }
     }
 
+    pub(super) fn set_quant_strength(&mut self, strength: f64) {
+        for proj in [&mut self.q_proj, &mut self.k_proj, &mut self.v_proj, &mut self.o_proj] {
+            proj.set_quant_strength(strength);
+        }
+    }
+
     /// Attends from each token to itself and the tokens before it.
     ///
     /// # Shapes

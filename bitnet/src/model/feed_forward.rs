@@ -42,6 +42,13 @@ impl<B: Backend> FeedForward<B> {
         }
     }
 
+    pub(super) fn set_quant_strength(&mut self, strength: f64) {
+        let gate_proj = self.gate_proj.iter_mut();
+        for proj in gate_proj.chain([&mut self.up_proj, &mut self.down_proj]) {
+            proj.set_quant_strength(strength);
+        }
+    }
+
     /// # Shapes
     /// - `x`: `[batch, seq, dim]`; the output has the same shape.
     pub(super) fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {

@@ -53,6 +53,15 @@ impl<B: Backend> BitNetTransformer<B> {
         &self.config
     }
 
+    /// Sets how much of the quantisation counts, in every layer: see
+    /// [`BitLinear::set_quant_strength`](crate::BitLinear::set_quant_strength).
+    pub fn set_quant_strength(&mut self, strength: f64) {
+        for layer in &mut self.layers {
+            layer.self_attn.set_quant_strength(strength);
+            layer.mlp.set_quant_strength(strength);
+        }
+    }
+
     /// Logits of the next token at every position.
     ///
     /// Token ids must lie below `num_tokens`; what happens otherwise is up to the backend.

@@ -18,6 +18,7 @@ use burn::{
 
 for_each_backend!(
     ternary_by_hand,
+    a_part_of_the_quantisation_by_hand,
     ties_go_to_even,
     binary_by_hand,
     paper_activations_by_hand,
@@ -65,6 +66,22 @@ fn ternary_by_hand<B: Backend>() {
     // Twice the weights: mean|w| = 2, the same codes, twice the output.
     layer.weight = layer.weight.map(|w| w * 2.0);
     assert_close(&values(layer.forward(x)), &[-128.0 / 127.0, -2.0], TOLERANCE, "y");
+}
+
+fn a_part_of_the_quantisation_by_hand<B: Backend>() {
+    // As above: half of the way to the codes (0, −1, 1, 0), and from −0.5 to −64 / 127.
+    let mut layer = layer::<B, 2, 2>(ternary(), [[0.25, -1.75], [2.0, 0.0]]);
+    layer.set_quant_strength(0.5);
+    assert_close(&effective(&layer), &[0.125, -1.375, 1.5, 0.0], TOLERANCE, "weight");
+    let x = tensor(&[1.0, -0.5], [1, 2]);
+    let second = (-0.5 - 64.0 / 127.0) / 2.0;
+    let y = [0.125 + 1.5 * second, -1.375];
+    assert_close(&values(layer.forward(x.clone())), &y, TOLERANCE, "y");
+    // Nothing of it, and all of it.
+    layer.set_quant_strength(0.0);
+    assert_close(&values(layer.forward(x.clone())), &[-0.75, -1.75], TOLERANCE, "y");
+    layer.set_quant_strength(1.0);
+    assert_close(&values(layer.forward(x)), &[-64.0 / 127.0, -1.0], TOLERANCE, "y");
 }
 
 fn ties_go_to_even<B: Backend>() {

@@ -177,6 +177,11 @@ pub struct TrainSection {
     pub final_lr_fraction: f64,
     /// Share of the steps, at the end, over which `wsd` decays.
     pub decay_fraction: f64,
+    /// Steps at the beginning that train in full precision. Validations, samples and models are
+    /// those of the quantised model all the same.
+    pub quant_start: u64,
+    /// Steps after those over which the strength of the quantisation rises to all of it.
+    pub quant_warmup: u64,
     /// Decoupled weight decay, of matrices only.
     pub weight_decay: f64,
     /// Decay rates of AdamW's moments.
@@ -206,6 +211,8 @@ impl Default for TrainSection {
             schedule: ScheduleKind::Cosine,
             final_lr_fraction: 0.1,
             decay_fraction: 0.2,
+            quant_start: 0,
+            quant_warmup: 0,
             weight_decay: 0.1,
             betas: [0.9, 0.95],
             epsilon: 1e-8,
@@ -216,6 +223,14 @@ impl Default for TrainSection {
 }
 
 impl TrainSection {
+    /// How much of the quantisation counts in step `step`, the first step being 0.
+    pub fn quant_strength(&self, step: u64) -> f64 {
+        match step.checked_sub(self.quant_start) {
+            None => 0.0,
+            Some(after) => ((after + 1) as f64 / self.quant_warmup.max(1) as f64).min(1.0),
+        }
+    }
+
     /// Learning rate and weight decay as functions of the step.
     pub fn schedule(&self) -> Schedule {
         Schedule {
@@ -317,5 +332,22 @@ impl SampleSection {
             },
             stop: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantisation_starts_and_rises() {
+        let strength = |quant_start, quant_warmup, step| {
+            let section = TrainSection { quant_start, quant_warmup, ..TrainSection::default() };
+            section.quant_strength(step)
+        };
+        assert_eq!(strength(0, 0, 0), 1.0);
+        assert_eq!([2, 3, 4, 9].map(|step| strength(3, 0, step)), [0.0, 1.0, 1.0, 1.0]);
+        let rising = [2, 3, 4, 6, 7].map(|step| strength(3, 4, step));
+        assert_eq!(rising, [0.0, 0.25, 0.5, 1.0, 1.0]);
     }
 }

@@ -267,7 +267,9 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// One optimiser step. Gives the mean loss and the norm of the gradient.
     fn step(&mut self, batches: &mut dyn DataLoaderIterator<MicroBatch<B>>) -> StepResult<B> {
         let train = &self.strategy.config.train;
-        let model = self.learner.model();
+        // What is saved and validated is the learner's own, which is quantised at full strength.
+        let mut model = self.learner.model();
+        model.transformer.set_quant_strength(train.quant_strength(self.state.step));
         let mut loss = Tensor::zeros([1], &self.strategy.device);
         let mut accumulator = GradientsAccumulator::<LanguageModel<B>>::new();
         let micro_batches: Vec<_> = batches.take(train.accumulation).collect();

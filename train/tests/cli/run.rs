@@ -58,6 +58,26 @@ fn a_full_precision_twin_trains_from_the_same_file() {
 }
 
 #[test]
+fn quantisation_may_start_late() {
+    let playground = Playground::new();
+    let model_of = |out: &str, set: &[&str]| {
+        let set = set.iter().flat_map(|pair| ["--set", *pair]);
+        let args: Vec<_> = ["--config", "tiny.toml", "--out", out].into_iter().chain(set).collect();
+        let shown = succeeded(playground.train(&args));
+        assert!(shown.contains("read back, it has the same loss"), "{shown}");
+        read(playground.path(out).join(MODEL))
+    };
+    let twin = model_of("twin", &["model.quant=none"]);
+    let ternary = model_of("ternary", &[]);
+    // One that never starts trains the twin's weights.
+    assert_eq!(model_of("never", &["train.quant_start=12"]), twin);
+    let late = model_of("late", &["train.quant_start=11"]);
+    let rising = model_of("rising", &["train.quant_warmup=2"]);
+    assert!(late != twin && late != ternary && rising != ternary);
+    assert_eq!(model_of("at-once", &["train.quant_warmup=1"]), ternary);
+}
+
+#[test]
 fn the_printed_config_is_the_run() {
     let playground = Playground::new();
     let set = ["--set", "train.lr=0.004", "--data", "text.txt"];
