@@ -34,54 +34,60 @@ fn in_namespace(playground: &Playground, script: &str) -> Option<Output> {
 #[test]
 fn a_full_file_system_leaves_the_earlier_checkpoints() {
     let playground = Playground::new();
-    fs::create_dir(playground.path("small")).unwrap();
-    fs::create_dir(playground.path("copy")).unwrap();
-    // Room for some of the checkpoints, which take about 50 KiB each. What the first run leaves
-    // is copied to where there is room, and goes on there.
-    let script = "
-        mount -t tmpfs -o size=600k tmpfs small
-        if $TRAIN --config tiny.toml --out small/run LONG; then exit 7; fi
-        cp -a small/run copy/full
-        cp -a small/run copy/done
-        $TRAIN --resume copy/done
-    ";
-    let Some(output) = in_namespace(&playground, &script.replace("LONG", &LONG.join(" "))) else {
-        return;
-    };
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{errors}");
-    assert_eq!(errors.lines().count(), 1, "{errors}");
-    for part in [
-        "error: ",
-        "No space left on device",
-        "is whole: free some space, then continue with --resume small/run",
-    ] {
-        assert!(errors.contains(part), "{part:?} is not in {errors:?}");
+    for folder in ["small", "full", "done"] {
+        fs::create_dir(playground.path(folder)).unwrap();
     }
-
-    let full = playground.path("copy/full");
-    let checkpoints = fs::read_dir(full.join("checkpoints")).unwrap().count();
-    assert!((2..24).contains(&checkpoints), "{checkpoints} checkpoints fitted");
-    let leftovers = fs::read_dir(full.join("checkpoints")).unwrap().flatten();
-    let leftovers: Vec<_> = leftovers
-        .map(|entry| entry.file_name())
-        .filter(|name| !name.to_string_lossy().starts_with("step-"))
-        .collect();
-    assert!(leftovers.is_empty(), "{leftovers:?}");
-
     let args = [&["--config", "tiny.toml", "--out", "whole"], &LONG[..]].concat();
     succeeded(playground.train(&args));
     let expected = Remains::of(&playground.path("whole"));
-    Remains::of(&playground.path("copy/done")).assert_equals(&expected, "after the disk was full");
-    // What was there when it was full is what an uninterrupted run wrote.
-    for entry in fs::read_dir(full.join("checkpoints")).unwrap().flatten() {
-        let model = |root: &str| {
-            read(
-                playground.path(root).join("checkpoints").join(entry.file_name()).join("model.mpk"),
-            )
-        };
-        assert_eq!(model("copy/full"), model("whole"));
+    // From no room for a checkpoint, of about 50 KiB, to room for several: the write that fails is
+    // each time another one.
+    let mut most = 0;
+    for kib in (60..=600).step_by(45) {
+        match fill(&playground, kib, &expected) {
+            Some(checkpoints) => most = most.max(checkpoints),
+            None => return,
+        }
     }
+    assert!((2..24).contains(&most), "{most} checkpoints at most fitted");
+}
+
+/// Runs into a file system of a size, and goes on from a copy of what is left, where there is
+/// room. Gives the number of checkpoints that fitted, `None` if there can be no such file system.
+fn fill(playground: &Playground, kib: u32, expected: &Remains) -> Option<usize> {
+    let script = "
+        mount -t tmpfs -o size=SIZEk tmpfs small
+        if $TRAIN --config tiny.toml --out small/run LONG; then exit 7; fi
+        cp -a small/run full/SIZE
+        cp -a small/run done/SIZE
+        $TRAIN --resume done/SIZE
+    ";
+    let script = script.replace("LONG", &LONG.join(" ")).replace("SIZE", &kib.to_string());
+    let output = in_namespace(playground, &script)?;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{kib} KiB: {errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+
+    let checkpoints = playground.path(&format!("full/{kib}/checkpoints"));
+    let entries = fs::read_dir(&checkpoints).unwrap();
+    let names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let advice = match names.is_empty() {
+        true => "there is no checkpoint yet: free some space, then begin again with --resume",
+        false => "is whole: free some space, then continue with --resume small/run",
+    };
+    for part in ["error: ", "No space left on device", advice] {
+        assert!(errors.contains(part), "{part:?} is not in {errors:?}");
+    }
+    // What was there when it was full is what an uninterrupted run wrote.
+    for name in &names {
+        assert!(name.starts_with("step-"), "{name} was left behind");
+        let whole = playground.path("whole/checkpoints").join(name).join("model.mpk");
+        assert_eq!(read(checkpoints.join(name).join("model.mpk")), read(whole));
+    }
+    let done = playground.path(&format!("done/{kib}"));
+    Remains::of(&done).assert_equals(expected, &format!("after {kib} KiB were full"));
+    Some(names.len())
 }
 
 #[cfg(unix)]
