@@ -10,6 +10,7 @@ mod optimizer;
 mod outcome;
 mod scheduler;
 mod session;
+mod show;
 mod state;
 mod strategy;
 mod text;

@@ -13,15 +13,14 @@ use bitnet::{
     pretrained::{self, Pretrained},
 };
 use burn::{
-    data::dataloader::{DataLoader, DataLoaderIterator, Progress},
+    data::dataloader::{DataLoader, DataLoaderIterator},
     module::{AutodiffModule, Module},
     optim::{GradientsAccumulator, GradientsParams, Optimizer},
     tensor::{Tensor, backend::AutodiffBackend},
 };
 use burn_train::{
-    EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
-    SupervisedTrainingEventProcessor, TrainLoader, TrainOutput, TrainStep, TrainingComponents,
-    TrainingItem, ValidLoader,
+    Interrupter, Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor,
+    TrainLoader, TrainOutput, TrainStep, TrainingComponents, ValidLoader,
 };
 
 use super::{
@@ -38,7 +37,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    output::{MetricsCsv, PlainPrinter, Report},
+    output::{MetricsCsv, PlainPrinter},
     run_folder::RunFolder,
 };
 
@@ -105,11 +104,11 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
 }
 
 /// A run under way.
-struct Run<'a, B: AutodiffBackend> {
-    strategy: &'a StepStrategy<B>,
-    state: State,
-    learner: Learner<Components<B>>,
-    processor: Processor<B>,
+pub(super) struct Run<'a, B: AutodiffBackend> {
+    pub(super) strategy: &'a StepStrategy<B>,
+    pub(super) state: State,
+    pub(super) learner: Learner<Components<B>>,
+    pub(super) processor: Processor<B>,
     interrupter: Interrupter,
     /// Step and time of the last checkpoint.
     saved: (u64, Instant),
@@ -313,71 +312,9 @@ impl<B: AutodiffBackend> Run<'_, B> {
         })
     }
 
-    fn tokens_per_step(&self) -> u64 {
+    pub(super) fn tokens_per_step(&self) -> u64 {
         let Config { train, model, .. } = &self.strategy.config;
         (train.batch * train.accumulation * model.context) as u64
-    }
-
-    fn training_report(&self, loss: f64, gradient_norm: f64) -> Report {
-        let State { step, tokens, seconds, interval, .. } = &self.state;
-        let train = &self.strategy.config.train;
-        Report {
-            step: *step,
-            tokens: *tokens,
-            seconds: *seconds,
-            loss,
-            bits_per_byte: loss / std::f64::consts::LN_2,
-            learning_rate: self.learner.lr_current(),
-            weight_decay: train.schedule().weight_decay(step - 1),
-            gradient_norm,
-            tokens_per_second: (interval.steps * self.tokens_per_step()) as f64 / interval.seconds,
-        }
-    }
-
-    /// Where the run stands, in validation intervals: what burn-train calls epochs.
-    fn epochs(&self) -> Progress {
-        let Config { train, eval, .. } = &self.strategy.config;
-        let total = train.steps.div_ceil(eval.every);
-        Progress::new(self.state.step.div_ceil(eval.every) as usize, total as usize)
-    }
-
-    fn show_training(&mut self, report: Report, progress: Progress) {
-        let value = Tensor::empty([1], &self.strategy.device);
-        let epochs = self.epochs();
-        self.processor.process_train(LearnerEvent::ProcessedItem(TrainingItem::new(
-            Item { value, report: Some(report) },
-            progress,
-            epochs,
-            Some(report.step as usize),
-            Some(report.learning_rate),
-        )));
-    }
-
-    fn show_validation(
-        &mut self,
-        metrics: &mut MetricsCsv,
-        evaluation: Evaluation,
-    ) -> anyhow::Result<()> {
-        let report = Report {
-            step: self.state.step,
-            tokens: self.state.tokens,
-            seconds: self.state.seconds,
-            loss: evaluation.loss(),
-            bits_per_byte: evaluation.bits_per_byte(),
-            ..Report::EMPTY
-        };
-        metrics.validation(&report)?;
-        let epochs = self.epochs();
-        self.processor.process_valid(LearnerEvent::ProcessedItem(TrainingItem::new(
-            Item { value: evaluation, report: Some(report) },
-            Progress::new(1, 1),
-            epochs.clone(),
-            Some(report.step as usize),
-            None,
-        )));
-        self.processor.process_train(LearnerEvent::EndEpoch(epochs.items_processed));
-        self.processor.process_valid(LearnerEvent::EndEpoch(epochs.items_processed));
-        Ok(())
     }
 
     fn check_finite(&self, evaluation: Evaluation) -> anyhow::Result<()> {
