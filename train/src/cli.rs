@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::{
+    backends,
     config::{self, Config, Overrides},
     run_folder::RunFolder,
     training,
@@ -13,8 +14,10 @@ use crate::{
 
 /// Train a 1-bit or 1.58-bit transformer on text.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Configuration of a new run
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
@@ -42,6 +45,12 @@ struct Args {
     plain: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the backends, their devices, and whether these compute what the CPU does
+    Backends,
+}
+
 /// Parses the command line and does what it says.
 pub fn run() -> anyhow::Result<()> {
     let args = match Args::try_parse() {
@@ -56,6 +65,10 @@ pub fn run() -> anyhow::Result<()> {
             return Ok(());
         }
     };
+    if let Some(Command::Backends) = args.command {
+        backends::list();
+        return Ok(());
+    }
     let overrides = Overrides { set: args.set, data: args.data, backend: args.backend };
     match (&args.config, &args.resume) {
         (Some(file), _) => {

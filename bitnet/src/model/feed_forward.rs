@@ -10,7 +10,7 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, FeedForwardKind, attention::normalized};
-use crate::{linear::BitLinear, norm::RmsNorm};
+use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
 
 /// The feed-forward network of a block; [`FeedForwardKind`] has the formulas.
 #[derive(Module, Debug)]
@@ -39,6 +39,13 @@ impl<B: Backend> FeedForward<B> {
             down_proj: config.linear(ff_dim, dim).init(device),
             ffn_sub_norm: config.block_norm(ff_dim, device),
             kind,
+        }
+    }
+
+    pub(super) fn set_precision(&mut self, precision: Precision) {
+        let Self { gate_proj, up_proj, down_proj, .. } = self;
+        for proj in gate_proj.iter_mut().chain([up_proj, down_proj]) {
+            proj.set_precision(precision);
         }
     }
 

@@ -79,6 +79,7 @@ fn complete_example() -> anyhow::Result<Table> {
     let mut example = Config::default();
     example.model.fill_in();
     example.model.group_size = Some(1);
+    example.backend.threads = Some(1);
     Ok(Table::try_from(example)?)
 }
 

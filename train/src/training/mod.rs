@@ -5,6 +5,7 @@ mod item;
 mod loaders;
 mod model;
 mod optimizer;
+mod preflight;
 mod scheduler;
 mod session;
 mod strategy;
@@ -24,7 +25,8 @@ use crate::{config::Config, run_folder::RunFolder};
 /// # Errors
 /// If its data cannot be used, its folder cannot be written, or the training diverges.
 pub fn start(config: &Config, out: &Path, plain: bool) -> anyhow::Result<()> {
-    // The data first: a run that cannot begin leaves no folder behind.
+    // First what can fail: a run that cannot begin leaves no folder behind.
+    preflight::check(config)?;
     let text = Text::load(config)?;
     let folder = RunFolder::create(out, config)?;
     visit(config, Session { config, text, folder, resumed: None, plain })
@@ -42,6 +44,7 @@ pub fn resume(config: &Config, folder: &RunFolder, plain: bool) -> anyhow::Resul
         println!("the run has done {done} of {steps} steps; raise train.steps to go on");
         return Ok(());
     }
+    preflight::check(config)?;
     let text = Text::load(config)?;
     folder.save_config(config)?;
     let folder = folder.clone();
@@ -49,7 +52,7 @@ pub fn resume(config: &Config, folder: &RunFolder, plain: bool) -> anyhow::Resul
 }
 
 fn visit(config: &Config, session: Session<'_>) -> anyhow::Result<()> {
-    config.backend.kind.visit(session)?
+    config.backend.kind.visit(&config.backend.device, session)?
 }
 
 impl BackendVisitor for Session<'_> {

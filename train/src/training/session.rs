@@ -134,6 +134,7 @@ fn prepare<B: AutodiffBackend>(
         .model
         .transformer(text.tokenizer.vocab_size())
         .init_seeded::<B>(config.seed, device)?;
+    let transformer = transformer.with_precision(config.backend.precision);
     let model = LanguageModel { transformer };
     let optimizer = AdamWConfig {
         betas: config.train.betas.into(),

@@ -173,9 +173,13 @@ impl<B: AutodiffBackend> StepStrategy<B> {
         let mut accumulator = GradientsAccumulator::<LanguageModel<B>>::new();
         let micro_batches: Vec<_> = batches.take(train.accumulation).collect();
         let mut rest = micro_batches.into_iter();
+        let workers = match self.config.backend.kind.is_single_threaded() {
+            true => train.workers,
+            false => 1,
+        };
         while rest.len() > 0 {
             // Added in the order of the batches, so that the sum does not depend on timing.
-            for output in self.concurrently(&model, rest.by_ref().take(train.workers)) {
+            for output in self.concurrently(&model, rest.by_ref().take(workers)) {
                 loss = loss + output.item.value;
                 accumulator.accumulate(&model, output.grads);
             }
