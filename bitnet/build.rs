@@ -1,4 +1,5 @@
-//! Writes the King James Bible, as the crate `bible-lib` embeds it, to `OUT_DIR/kjv.txt.gz`.
+//! Passes on where LibTorch is, and writes the King James Bible, as the crate `bible-lib` embeds
+//! it, to `OUT_DIR/kjv.txt.gz`.
 //!
 //! The crate's public interface is not enough: its parser splits each line at every colon and
 //! keeps two parts, so a sixth of the text is gone. The whole text is a private constant, which
@@ -7,6 +8,13 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // torch-sys says where the LibTorch is that it links. The loader looks there, too, in this
+    // crate's tests and examples; the build scripts of the programs say the same for these.
+    #[cfg(feature = "tch")]
+    if let Ok(folder) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
+        println!("cargo::metadata=libtorch_lib={folder}");
+    }
     #[cfg(feature = "kjv")]
     if let Err(error) = kjv::write() {
         println!("cargo::error=cannot extract the King James Bible: {error}");

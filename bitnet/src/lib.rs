@@ -19,7 +19,8 @@
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it.
 //! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model.
-//! - [`backend`]: from a backend's name to its type.
+//! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
+//!   matrix products; [`probe`]: whether a device computes what the CPU does.
 //!
 //! Everything that computes is generic over `B: Backend` and nothing else. Papers are cited by
 //! key: **b1** is BitNet (arXiv 2310.11453), **b1.58** is arXiv 2402.17764, **training tips** is
@@ -37,7 +38,9 @@ pub mod loss;
 pub mod model;
 pub mod norm;
 pub mod optim;
+pub mod precision;
 pub mod pretrained;
+pub mod probe;
 pub mod quant;
 mod reciprocal;
 pub mod storage;

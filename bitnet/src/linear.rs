@@ -8,6 +8,7 @@ use burn::{
 
 use crate::{
     norm::InnerNorm,
+    precision::Precision,
     quant::{
         ActivationQuant, QuantizedWeight, WeightQuant, absmax_int8, absmax_paper,
         absmax_paper_non_negative, straight_through,
@@ -157,6 +158,7 @@ impl BitLinearConfig {
                 before_nonlinearity: self.before_nonlinearity,
                 strength: 1.0,
             },
+            precision: Precision::F32,
         }
     }
 }
@@ -190,6 +192,8 @@ pub struct BitLinear<B: Backend> {
     pub bias: Option<Param<Tensor<B, 1>>>,
     #[module(skip)]
     recipe: Recipe,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl<B: Backend> BitLinear<B> {
@@ -254,7 +258,7 @@ impl<B: Backend> BitLinear<B> {
     /// - `x`: `[tokens, d_input]`, quantised
     /// - output: `[tokens, d_output]`
     pub(crate) fn product(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let y = x.matmul(self.effective_weight());
+        let y = self.precision.matmul(x, self.effective_weight());
         match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
@@ -280,6 +284,11 @@ impl<B: Backend> BitLinear<B> {
         let Recipe { quant, group_size, .. } = self.recipe;
         let weight = self.weight.val().detach().set_require_grad(false);
         (quant != WeightQuant::None).then(|| quant.quantize(weight, group_size))
+    }
+
+    /// Sets the precision of the product; new layers have f32.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     /// The mode of the weight quantiser.

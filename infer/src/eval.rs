@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::ensure;
 use bitnet::{
-    backend::{BackendKind, BackendVisitor},
+    backend::BackendVisitor,
     data,
     evaluate::{Evaluation, WindowBatch},
     pretrained::Pretrained,
@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::{
+    backend::BackendArgs,
     model,
     output::{self, thousands},
 };
@@ -34,9 +35,8 @@ pub struct EvalArgs {
     /// Windows evaluated together
     #[arg(long, value_name = "N", default_value = "16")]
     batch: NonZeroUsize,
-    /// Backend to compute on
-    #[arg(long, value_name = "NAME", default_value_t = BackendKind::Flex)]
-    backend: BackendKind,
+    #[command(flatten)]
+    backend: BackendArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -48,7 +48,7 @@ impl EvalArgs {
     /// # Errors
     /// If model, data or stride cannot be used.
     pub fn run(self) -> anyhow::Result<()> {
-        self.backend.visit(self)?
+        self.backend.clone().visit(self)
     }
 
     /// The sum over all windows.

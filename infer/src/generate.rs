@@ -9,12 +9,12 @@ use std::{
 
 use anyhow::Context;
 use bitnet::{
-    backend::{BackendKind, BackendVisitor},
+    backend::BackendVisitor,
     generate::{GenerateError, GenerationConfig, Sampling},
 };
 use burn::tensor::backend::Backend;
 
-use crate::{model, output};
+use crate::{backend::BackendArgs, model, output};
 
 /// What to generate, and how.
 #[derive(Debug, clap::Args)]
@@ -49,9 +49,8 @@ pub struct GenerateArgs {
     /// End before this text (repeatable)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
-    /// Backend to compute on
-    #[arg(long, value_name = "NAME", default_value_t = BackendKind::Flex)]
-    backend: BackendKind,
+    #[command(flatten)]
+    backend: BackendArgs,
 }
 
 impl GenerateArgs {
@@ -60,7 +59,7 @@ impl GenerateArgs {
     /// # Errors
     /// If prompt, model or a sampling parameter cannot be used.
     pub fn run(self) -> anyhow::Result<()> {
-        self.backend.visit(self)?
+        self.backend.clone().visit(self)
     }
 
     fn prompt(&self) -> anyhow::Result<Cow<'_, str>> {

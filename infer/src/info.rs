@@ -3,15 +3,12 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::Context;
-use bitnet::{
-    BitNetTransformerConfig,
-    backend::{BackendKind, BackendVisitor},
-    quant::WeightQuant,
-};
+use bitnet::{BitNetTransformerConfig, backend::BackendVisitor, quant::WeightQuant};
 use burn::{module::Module, tensor::backend::Backend};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    backend::BackendArgs,
     layers::{self, Layer},
     model,
     output::{self, thousands},
@@ -34,7 +31,7 @@ impl InfoArgs {
     /// # Errors
     /// If the model cannot be read.
     pub fn run(self) -> anyhow::Result<()> {
-        BackendKind::Flex.visit(self)?
+        BackendArgs::default().visit(self)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over a text.
 
+mod backend;
 mod eval;
 mod failure;
 mod generate;
@@ -13,7 +14,8 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use bitnet::backend::catch_all_panics;
 use clap::{Parser, Subcommand};
 
 /// Use a trained 1-bit or 1.58-bit transformer.
@@ -35,7 +37,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run() {
+    let result = catch_all_panics(run).unwrap_or_else(|panic| match panic.is_out_of_memory() {
+        true => Err(anyhow!("out of memory: {panic}")),
+        false => Err(anyhow!("the computation failed: {panic}")),
+    });
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader, `head` for one, has seen enough.
         Err(error) if failure::is_closed_pipe(&error) => ExitCode::SUCCESS,

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::{
+    backends,
     config::{self, Config, Overrides},
     run_folder::RunFolder,
     training::{self, Options},
@@ -13,8 +14,10 @@ use crate::{
 
 /// Train a 1-bit or 1.58-bit transformer on text.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Configuration of a new run, or with --resume the one to go on with
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -48,6 +51,12 @@ struct Args {
     plain: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the backends, their devices, and whether these compute what the CPU does
+    Backends,
+}
+
 /// Parses the command line and does what it says.
 pub fn run() -> anyhow::Result<()> {
     let args = match Args::try_parse() {
@@ -62,6 +71,10 @@ pub fn run() -> anyhow::Result<()> {
             return Ok(());
         }
     };
+    if let Some(Command::Backends) = args.command {
+        backends::list();
+        return Ok(());
+    }
     let overrides = Overrides { set: args.set, data: args.data, backend: args.backend };
     let options = Options { plain: args.plain, stop_at: args.stop_at };
     match (&args.config, &args.resume) {

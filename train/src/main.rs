@@ -2,6 +2,7 @@
 
 #![recursion_limit = "256"]
 
+mod backends;
 mod cli;
 mod config;
 mod output;
@@ -10,12 +11,16 @@ mod training;
 
 use std::process::ExitCode;
 
+use bitnet::backend::catch_all_panics;
+
 fn main() -> ExitCode {
-    match cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+    match catch_all_panics(cli::run) {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => eprintln!("error: {error:#}"),
+        Err(panic) if panic.is_out_of_memory() => {
+            eprintln!("error: out of memory; a smaller train.batch or model may fit: {panic}");
         }
+        Err(panic) => eprintln!("error: the computation failed: {panic}"),
     }
+    ExitCode::FAILURE
 }

@@ -4,7 +4,7 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, cache::LayerCache, rope::Positions};
-use crate::{linear::BitLinear, norm::RmsNorm, reciprocal::reciprocal};
+use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision, reciprocal::reciprocal};
 
 /// Causal self-attention with rotary positions and grouped queries: key/value head `j` serves the
 /// query heads `j·g .. (j+1)·g`, where `g = heads / kv_heads`.
@@ -30,6 +30,8 @@ pub struct Attention<B: Backend> {
     heads: usize,
     kv_heads: usize,
     dim_head: usize,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl<B: Backend> Attention<B> {
@@ -47,13 +49,22 @@ impl<B: Backend> Attention<B> {
             heads,
             kv_heads,
             dim_head,
+            precision: Precision::F32,
         }
     }
 
+    pub(super) fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+        self.projections_mut().into_iter().for_each(|proj| proj.set_precision(precision));
+    }
+
     pub(super) fn set_quant_strength(&mut self, strength: f64) {
-        for proj in [&mut self.q_proj, &mut self.k_proj, &mut self.v_proj, &mut self.o_proj] {
-            proj.set_quant_strength(strength);
-        }
+        self.projections_mut().into_iter().for_each(|proj| proj.set_quant_strength(strength));
+    }
+
+    fn projections_mut(&mut self) -> [&mut BitLinear<B>; 4] {
+        let Self { q_proj, k_proj, v_proj, o_proj, .. } = self;
+        [q_proj, k_proj, v_proj, o_proj]
     }
 
     /// Attends from each token to itself and the tokens before it.
@@ -92,7 +103,7 @@ impl<B: Backend> Attention<B> {
             1 => q,
             _ => q.reshape([batch, self.kv_heads, group * seq, self.dim_head]),
         };
-        let scores = q.matmul(k.swap_dims(2, 3));
+        let scores = self.precision.matmul(q, k.swap_dims(2, 3));
         let scores = match seq {
             1 => scores,
             _ => mask_future(scores, group, positions.start),
@@ -102,7 +113,7 @@ impl<B: Backend> Attention<B> {
         let highest = scores.clone().detach().max_dim(3);
         let weights = (scores - highest).exp();
         let total = weights.clone().sum_dim(3);
-        let mixed = weights.matmul(v) * reciprocal(total);
+        let mixed = self.precision.matmul(weights, v) * reciprocal(total);
         let mixed = mixed
             .reshape([batch, self.heads, seq, self.dim_head])
             .swap_dims(1, 2)

@@ -7,7 +7,7 @@ use super::{
     Attention, BitNetTransformerConfig, FeedForward, attention::normalized, cache::LayerCache,
     rope::Positions,
 };
-use crate::norm::RmsNorm;
+use crate::{norm::RmsNorm, precision::Precision};
 
 /// One decoder block:
 ///
@@ -37,6 +37,16 @@ impl<B: Backend> Block<B> {
             post_attention_layernorm: config.block_norm(config.dim, device),
             mlp: FeedForward::new(config, device),
         }
+    }
+
+    pub(super) fn set_precision(&mut self, precision: Precision) {
+        self.self_attn.set_precision(precision);
+        self.mlp.set_precision(precision);
+    }
+
+    pub(super) fn set_quant_strength(&mut self, strength: f64) {
+        self.self_attn.set_quant_strength(strength);
+        self.mlp.set_quant_strength(strength);
     }
 
     /// # Shapes

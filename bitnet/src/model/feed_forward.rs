@@ -10,7 +10,7 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, FeedForwardKind, attention::normalized};
-use crate::{linear::BitLinear, norm::RmsNorm};
+use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
 
 /// The feed-forward network of a block; [`FeedForwardKind`] has the formulas.
 #[derive(Module, Debug)]
@@ -43,10 +43,16 @@ impl<B: Backend> FeedForward<B> {
     }
 
     pub(super) fn set_quant_strength(&mut self, strength: f64) {
-        let gate_proj = self.gate_proj.iter_mut();
-        for proj in gate_proj.chain([&mut self.up_proj, &mut self.down_proj]) {
-            proj.set_quant_strength(strength);
-        }
+        self.projections_mut().for_each(|proj| proj.set_quant_strength(strength));
+    }
+
+    pub(super) fn set_precision(&mut self, precision: Precision) {
+        self.projections_mut().for_each(|proj| proj.set_precision(precision));
+    }
+
+    fn projections_mut(&mut self) -> impl Iterator<Item = &mut BitLinear<B>> {
+        let Self { gate_proj, up_proj, down_proj, .. } = self;
+        gate_proj.iter_mut().chain([up_proj, down_proj])
     }
 
     /// # Shapes

@@ -5,7 +5,7 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, Block, KvCache, ModelError, RotaryEmbedding};
-use crate::norm::RmsNorm;
+use crate::{norm::RmsNorm, precision::Precision};
 
 /// A decoder-only transformer whose linear layers are [`BitLinear`](crate::BitLinear)s.
 ///
@@ -24,6 +24,8 @@ pub struct BitNetTransformer<B: Backend> {
     rope: RotaryEmbedding<B>,
     #[module(skip)]
     config: BitNetTransformerConfig,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl<B: Backend> BitNetTransformer<B> {
@@ -45,7 +47,18 @@ impl<B: Backend> BitNetTransformer<B> {
             }),
             rope: RotaryEmbedding::new(config, device),
             config: config.clone(),
+            precision: Precision::F32,
         }
+    }
+
+    /// Sets the precision of all matrix products: of the linears, of the attention and of the
+    /// output head. New and loaded models have f32.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        for layer in &mut self.layers {
+            layer.set_precision(precision);
+        }
+        self
     }
 
     /// The configuration the model was built from.
@@ -57,8 +70,7 @@ impl<B: Backend> BitNetTransformer<B> {
     /// [`BitLinear::set_quant_strength`](crate::BitLinear::set_quant_strength).
     pub fn set_quant_strength(&mut self, strength: f64) {
         for layer in &mut self.layers {
-            layer.self_attn.set_quant_strength(strength);
-            layer.mlp.set_quant_strength(strength);
+            layer.set_quant_strength(strength);
         }
     }
 
@@ -143,10 +155,11 @@ impl<B: Backend> BitNetTransformer<B> {
     fn head(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
         let [batch, seq, dim] = x.dims();
         let x = self.norm.forward(x).reshape([batch * seq, dim]);
-        let logits = match &self.lm_head {
-            Some(head) => head.forward(x),
-            None => x.matmul(self.embed_tokens.weight.val().transpose()),
+        let weight = match &self.lm_head {
+            Some(head) => head.weight.val(),
+            None => self.embed_tokens.weight.val().transpose(),
         };
+        let logits = self.precision.matmul(x, weight);
         logits.reshape([batch, seq, self.config.num_tokens])
     }
 }

@@ -27,6 +27,31 @@ macro_rules! for_each_backend {
                 super::$test::<burn_ndarray::NdArray>();
             })+
         }
+
+        #[cfg(feature = "wgpu")]
+        mod wgpu {
+            $(#[test]
+            fn $test() {
+                super::$test::<burn_wgpu::Wgpu>();
+            })+
+        }
+
+        #[cfg(feature = "tch")]
+        mod tch {
+            $(#[test]
+            fn $test() {
+                super::$test::<burn_tch::LibTorch>();
+            })+
+        }
+
+        #[cfg(feature = "cuda")]
+        mod cuda {
+            $(#[test]
+            #[ignore = "needs an NVIDIA GPU"]
+            fn $test() {
+                super::$test::<burn_cuda::Cuda>();
+            })+
+        }
     };
 }
 pub(crate) use for_each_backend;

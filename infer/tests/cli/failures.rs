@@ -187,9 +187,13 @@ fn unusable_windows() {
 fn unusable_command_lines() {
     let folder = Folder::new();
     let data = folder.write("text.txt", TEXT);
-    let known = "unknown backend \"cuda\" (known: flex, ndarray)";
-    folder.run("generate", &["--prompt", "a", "--backend", "cuda"]).assert_fails(&[known]);
-    folder.run("eval", &["--data", &data, "--backend", "cuda"]).assert_fails(&[known]);
+    let known = "unknown backend \"tpu\" (known: flex, ndarray, wgpu, tch, cuda)";
+    folder.run("generate", &["--prompt", "a", "--backend", "tpu"]).assert_fails(&[known]);
+    folder.run("eval", &["--data", &data, "--backend", "tpu"]).assert_fails(&[known]);
+    let device = ["--prompt", "a", "--device", "tpu"];
+    folder.run("generate", &device).assert_fails(&["unknown device \"tpu\""]);
+    let device = ["--prompt", "a", "--device", "cuda:1"];
+    folder.run("generate", &device).assert_fails(&["has no device cuda:1 (found: cpu)"]);
     folder.run("generate", &[]).assert_fails(&["--prompt <TEXT>", "; see --help"]);
     folder.run("info", &["--jsn"]).assert_fails(&["'--jsn'", "similar argument exists: '--json'"]);
     run(&["info"], b"").assert_fails(&["--model <DIR>"]);

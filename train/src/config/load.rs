@@ -119,6 +119,7 @@ fn complete_example() -> anyhow::Result<Table> {
     let mut example = Config::default();
     example.model.fill_in();
     example.model.group_size = Some(1);
+    example.backend.threads = Some(1);
     example.train.tokens = Some(1);
     example.train.epochs = Some(1.0);
     example.train.tokens_per_parameter = Some(1.0);

@@ -2,10 +2,11 @@
 
 use bitnet::{
     BitNetTransformerConfig,
-    backend::BackendKind,
+    backend::{BackendKind, DeviceChoice},
     generate::{GenerationConfig, Sampling},
     model::{FeedForwardKind, NormPlacement},
     optim::{Schedule, ScheduleKind},
+    precision::Precision,
     pretrained::WeightDtype,
     quant::{ActivationQuant, WeightQuant},
 };
@@ -15,13 +16,24 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackendSection {
-    /// `flex` or `ndarray`.
+    /// `flex`, `ndarray`, `wgpu`, `tch` or `cuda`.
     pub kind: BackendKind,
+    /// A device of that backend, by number or name; `train backends` lists them.
+    pub device: DeviceChoice,
+    /// Of the matrix products: `f32` or `bf16`.
+    pub precision: Precision,
+    /// Threads of an operation on the CPU. Default: one for each core.
+    pub threads: Option<usize>,
 }
 
 impl Default for BackendSection {
     fn default() -> Self {
-        Self { kind: BackendKind::Flex }
+        Self {
+            kind: BackendKind::Flex,
+            device: DeviceChoice::default(),
+            precision: Precision::F32,
+            threads: None,
+        }
     }
 }
 
@@ -162,8 +174,9 @@ pub struct TrainSection {
     pub batch: usize,
     /// Micro-batches of a step; their gradients are averaged.
     pub accumulation: usize,
-    /// Micro-batches computed at the same time, on a thread each. The result is the same; CPU
-    /// backends run most operations on one core.
+    /// Micro-batches computed at the same time, on a thread each. The result is the same. `flex`
+    /// and `ndarray` run most operations on one core; on the other backends one operation has the
+    /// whole device, and micro-batches come one after the other.
     pub workers: usize,
     /// Highest learning rate.
     pub lr: f64,

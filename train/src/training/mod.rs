@@ -8,6 +8,7 @@ mod manifest;
 mod model;
 mod optimizer;
 mod outcome;
+mod preflight;
 mod scheduler;
 mod session;
 mod show;
@@ -43,7 +44,8 @@ pub struct Options {
 /// # Errors
 /// If its data cannot be used, its folder cannot be written, or the training diverges.
 pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<()> {
-    // The data first: a run that cannot begin leaves no folder behind.
+    // First what can fail: a run that cannot begin leaves no folder behind.
+    preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
     let folder = RunFolder::create(out, &config)?;
     visit(Session { config, text, folder, resumed: None, options })
@@ -64,6 +66,7 @@ pub fn resume(
     for (path, how) in &found.damaged {
         eprintln!("warning: {} is damaged ({how})", path.display());
     }
+    preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
     let path = folder.path().display();
     match &found.checkpoint {
@@ -105,7 +108,8 @@ pub fn resume(
 }
 
 fn visit(session: Session) -> anyhow::Result<()> {
-    session.config.backend.kind.visit(session)?
+    let backend = session.config.backend.clone();
+    backend.kind.visit(&backend.device, session)?
 }
 
 impl BackendVisitor for Session {

@@ -149,7 +149,7 @@ fn prepare<B: AutodiffBackend>(
         .model
         .transformer(text.tokenizer.vocab_size())
         .init_seeded::<B>(config.seed, device)?;
-    let model = LanguageModel::new(transformer);
+    let model = LanguageModel::new(transformer.with_precision(config.backend.precision));
     let optimizer = AdamWConfig {
         betas: config.train.betas.into(),
         epsilon: config.train.epsilon,

@@ -253,7 +253,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
         self.export(&folder.model())?;
         let exported = Pretrained::<B::InnerBackend>::load(&folder.model(), device)
             .context("the exported model cannot be read back")?;
-        let exported = LanguageModel { transformer: exported.model };
+        let precision = config.backend.precision;
+        let exported = LanguageModel::new(exported.model.with_precision(precision));
         let Some(exported) = evaluate(&exported, whole, &self.interrupter) else {
             return Ok(None);
         };
@@ -265,7 +266,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
 
     /// One optimiser step. Gives the mean loss and the norm of the gradient.
     fn step(&mut self, batches: &mut dyn DataLoaderIterator<MicroBatch<B>>) -> StepResult<B> {
-        let train = &self.strategy.config.train;
+        let Config { train, backend, .. } = &self.strategy.config;
         // What is saved and validated is the learner's own, which is quantised at full strength.
         let mut model = self.learner.model();
         model.transformer.set_quant_strength(train.quant_strength(self.state.step));
@@ -273,9 +274,10 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let mut accumulator = GradientsAccumulator::<LanguageModel<B>>::new();
         let micro_batches: Vec<_> = batches.take(train.accumulation).collect();
         let mut rest = micro_batches.into_iter();
+        let workers = if backend.kind.is_single_threaded() { train.workers } else { 1 };
         while rest.len() > 0 {
             // Added in the order of the batches, so that the sum does not depend on timing.
-            for output in self.concurrently(&model, rest.by_ref().take(train.workers)) {
+            for output in self.concurrently(&model, rest.by_ref().take(workers)) {
                 loss = loss + output.item.value;
                 accumulator.accumulate(&model, output.grads);
             }

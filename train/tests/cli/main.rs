@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test is what a failed unwrap should be")]
 
+mod backends;
 mod bad_input;
 mod common;
 mod durable;

@@ -1,0 +1,45 @@
+//! The backends by name: which there are, what devices they find, and the step from the two names
+//! to a type and a device.
+//!
+//! ```
+//! use bitnet::backend::{BackendKind, BackendVisitor, DeviceChoice};
+//! use burn::tensor::{Tensor, backend::Backend};
+//!
+//! struct Sum;
+//!
+//! impl BackendVisitor for Sum {
+//!     type Output = f32;
+//!
+//!     fn visit<B: Backend>(self, device: B::Device) -> f32 {
+//!         let ones = Tensor::<B, 2>::ones([2, 3], &device);
+//!         ones.sum().into_data().iter::<f32>().sum()
+//!     }
+//! }
+//!
+//! let device: DeviceChoice = "cpu".parse()?;
+//! assert_eq!("flex".parse::<BackendKind>()?.visit(&device, Sum)?, 6.0);
+//! # Ok::<(), bitnet::backend::BackendError>(())
+//! ```
+
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
+mod error;
+mod host;
+mod kind;
+#[cfg(any(feature = "cuda", feature = "tch"))]
+mod nvidia;
+mod panics;
+#[cfg(feature = "tch")]
+mod tch;
+mod threads;
+mod visit;
+#[cfg(feature = "wgpu")]
+mod wgpu;
+
+pub use device::{DeviceChoice, DeviceInfo, Memory};
+pub use error::BackendError;
+pub use kind::BackendKind;
+pub use panics::{Panic, catch_all_panics, catch_panic};
+pub use threads::limit_threads;
+pub use visit::BackendVisitor;

@@ -1,0 +1,29 @@
+use super::{BackendError, BackendKind};
+
+/// Bounds the threads of one operation on the CPU. To be called once, before anything is computed.
+///
+/// flex and ndarray share out what they do in parallel over rayon's pool; ndarray's matrix
+/// products have threads of their own, whose number is in the environment variable
+/// `MATMUL_NUM_THREADS`. LibTorch has its own pool.
+///
+/// # Errors
+/// [`BackendError::Threads`] for zero, after something was computed, or on a backend that computes
+/// elsewhere.
+pub fn limit_threads(kind: BackendKind, threads: usize) -> Result<(), BackendError> {
+    let error = |reason: String| BackendError::Threads { threads, reason };
+    if !(1..=1024).contains(&threads) {
+        return Err(error("must be 1 to 1024".into()));
+    }
+    match kind {
+        BackendKind::Flex | BackendKind::NdArray => rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|reason| error(reason.to_string())),
+        #[cfg(feature = "tch")]
+        BackendKind::Tch => {
+            tch::set_num_threads(threads as i32);
+            Ok(())
+        }
+        _ => Err(error(format!("backend \"{kind}\" does not compute on the CPU's threads"))),
+    }
+}

@@ -1,0 +1,244 @@
+//! Whether a device computes what the CPU does: the loss and every gradient of a small transformer.
+
+use burn::{
+    backend::{Autodiff, autodiff::grads::Gradients},
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Tensor, backend::Backend},
+};
+use thiserror::Error;
+
+use crate::{
+    backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice, Panic, catch_panic},
+    data::Batch,
+    loss::cross_entropy,
+    model::BitNetTransformerConfig,
+    precision::Precision,
+};
+
+/// Windows of the probe's batch, and their length.
+const WINDOWS: [usize; 3] = [0, 5, 11];
+const LENGTH: usize = 16;
+const TEXT: &[u8] = b"In the beginning was the probe.";
+
+/// How far a device's result is from the CPU's, relative to the largest value of each tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Agreement {
+    /// Of the loss.
+    pub loss: f64,
+    /// Of the gradients, the worst of all parameters.
+    pub gradient: f64,
+}
+
+impl Agreement {
+    /// The largest distance that rounding explains. In f32 that is another order of summation. In
+    /// bf16, inputs of the quantisers move across rounding boundaries, too, and each that does
+    /// changes a code.
+    pub fn tolerance(precision: Precision) -> f64 {
+        match precision {
+            Precision::F32 => 1e-3,
+            Precision::Bf16 => 0.25,
+        }
+    }
+
+    /// Whether both are within the tolerance.
+    pub fn is_close(self, precision: Precision) -> bool {
+        let tolerance = Self::tolerance(precision);
+        // Written so that NaN is not.
+        self.loss <= tolerance && self.gradient <= tolerance
+    }
+}
+
+/// Why a device does not pass.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// The backend or the device is not there.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The device does not have the precision.
+    #[error("backend \"{kind}\" cannot compute in {precision} on device {device}; use \"f32\"")]
+    Precision {
+        /// The backend.
+        kind: BackendKind,
+        /// The device.
+        device: DeviceChoice,
+        /// The precision asked for.
+        precision: Precision,
+    },
+    /// The backend gave up.
+    #[error("backend \"{kind}\" fails on device {device}: {panic}")]
+    Failed {
+        /// The backend.
+        kind: BackendKind,
+        /// The device.
+        device: DeviceChoice,
+        /// What it said.
+        panic: Panic,
+    },
+    /// The device's results are others.
+    #[error(
+        "backend \"{kind}\" computes wrongly on device {device}: of a small model, the loss is off \
+         by {:.0e} and the gradient by {:.0e}, {:.0e} is allowed; use another backend or driver",
+        .agreement.loss, .agreement.gradient, Agreement::tolerance(*.precision)
+    )]
+    Disagrees {
+        /// The backend.
+        kind: BackendKind,
+        /// The device.
+        device: DeviceChoice,
+        /// The precision of the matrix products.
+        precision: Precision,
+        /// How far off it is.
+        agreement: Agreement,
+    },
+}
+
+/// Compares a device with the CPU. `None` if no CPU backend to compare with is compiled in.
+///
+/// # Errors
+/// If the device is not there, fails, or computes something else.
+pub fn probe(
+    kind: BackendKind,
+    device: &DeviceChoice,
+    precision: Precision,
+) -> Result<Option<Agreement>, ProbeError> {
+    let work = || kind.visit(device, SmallStep { precision });
+    let result = match catch_panic(work) {
+        Ok(result) => result?,
+        Err(panic) => return Err(ProbeError::Failed { kind, device: device.clone(), panic }),
+    };
+    let Some(result) = result else {
+        return Err(ProbeError::Precision { kind, device: device.clone(), precision });
+    };
+    let Some(agreement) = reference()?.map(|expected| result.compare(&expected)) else {
+        return Ok(None);
+    };
+    match agreement.is_close(precision) {
+        true => Ok(Some(agreement)),
+        false => Err(ProbeError::Disagrees { kind, device: device.clone(), precision, agreement }),
+    }
+}
+
+/// The result of a CPU backend in f32.
+fn reference() -> Result<Option<StepResult>, BackendError> {
+    let kinds = [BackendKind::NdArray, BackendKind::Flex];
+    let Some(kind) = kinds.into_iter().find(|kind| kind.is_compiled_in()) else {
+        return Ok(None);
+    };
+    kind.visit(&DeviceChoice::default(), SmallStep { precision: Precision::F32 })
+}
+
+/// Forward and backward pass of a small model.
+struct SmallStep {
+    precision: Precision,
+}
+
+/// On the host.
+struct StepResult {
+    loss: f64,
+    gradients: Vec<Vec<f32>>,
+}
+
+impl BackendVisitor for SmallStep {
+    /// `None` if the device does not have the precision.
+    type Output = Option<StepResult>;
+
+    fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
+        if !self.precision.is_supported::<B>(&device) {
+            return None;
+        }
+        let config = BitNetTransformerConfig {
+            ff_dim: 48,
+            max_seq_len: LENGTH,
+            init_std: 0.2,
+            ..BitNetTransformerConfig::new(128, 32, 2).with_heads(4).with_dim_head(8)
+        };
+        let config = config.with_kv_heads(2);
+        let model = config.init_seeded::<Autodiff<B>>(1, &device).expect("sizes fit together");
+        let model = model.with_precision(self.precision);
+        let tokens: Vec<u32> = TEXT.iter().copied().map(u32::from).collect();
+        let batch = Batch::<Autodiff<B>>::gather(&tokens, &WINDOWS, LENGTH, &device);
+        let logits = model.forward(batch.inputs).expect("windows fit the model");
+        let loss = cross_entropy(logits, batch.targets);
+        let value = loss.clone().into_data().iter::<f64>().sum();
+        let mut collect = Collect { gradients: &loss.backward(), values: Vec::new() };
+        model.visit(&mut collect);
+        Some(StepResult { loss: value, gradients: collect.values })
+    }
+}
+
+/// Reads the gradients of all parameters.
+struct Collect<'a> {
+    gradients: &'a Gradients,
+    values: Vec<Vec<f32>>,
+}
+
+impl<B: Backend> ModuleVisitor<Autodiff<B>> for Collect<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        let gradient = param.val().grad(self.gradients);
+        let values = gradient.map(|gradient| gradient.into_data().iter::<f32>().collect());
+        self.values.push(values.unwrap_or_default());
+    }
+}
+
+impl StepResult {
+    fn compare(&self, expected: &Self) -> Agreement {
+        let same_shape = self.gradients.len() == expected.gradients.len();
+        let gradients = self.gradients.iter().zip(&expected.gradients);
+        Agreement {
+            loss: distance(&[self.loss as f32], &[expected.loss as f32]),
+            gradient: match same_shape {
+                true => gradients.map(|(a, e)| distance(a, e)).fold(0.0, worse),
+                false => f64::INFINITY,
+            },
+        }
+    }
+}
+
+/// Largest difference, relative to the largest expected magnitude.
+fn distance(actual: &[f32], expected: &[f32]) -> f64 {
+    if actual.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let top = expected.iter().fold(f32::MIN_POSITIVE, |top, value| top.max(value.abs()));
+    let differences = actual.iter().zip(expected).map(|(a, e)| f64::from((a - e).abs() / top));
+    differences.fold(0.0, worse)
+}
+
+/// The larger one; NaN is worse than any.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_by_hand() {
+        assert_eq!(distance(&[1.0, -3.0], &[1.0, -4.0]), 0.25);
+        assert_eq!(distance(&[1.0], &[1.0, 2.0]), f64::INFINITY);
+        assert!(distance(&[f32::NAN, 1.0], &[1.0, 1.0]).is_nan());
+        let close = |loss, gradient| Agreement { loss, gradient }.is_close(Precision::F32);
+        assert!(close(1e-7, 1e-5));
+        assert!(!close(1e-2, 0.0) && !close(0.0, 1e-2));
+        assert!(!close(0.0, f64::NAN) && !close(f64::NAN, 0.0));
+    }
+
+    #[cfg(all(feature = "flex", feature = "ndarray"))]
+    #[test]
+    fn another_result_is_seen() {
+        let result = |kind: BackendKind| {
+            let step = SmallStep { precision: Precision::F32 };
+            kind.visit(&DeviceChoice::default(), step).unwrap().unwrap()
+        };
+        let expected = result(BackendKind::NdArray);
+        assert!(expected.gradients.iter().all(|values| values.iter().any(|&value| value != 0.0)));
+        let mut actual = result(BackendKind::Flex);
+        assert!(actual.compare(&expected).is_close(Precision::F32));
+        // A single wrong number is enough.
+        let last = actual.gradients.last_mut().unwrap();
+        last[3] += 0.01 * last.iter().fold(0.0, |top: f32, value| top.max(value.abs()));
+        assert!(!actual.compare(&expected).is_close(Precision::F32));
+    }
+}

@@ -1,0 +1,72 @@
+//! `train backends`: what could be trained on.
+
+use bitnet::{
+    backend::{BackendKind, DeviceChoice, DeviceInfo},
+    precision::Precision,
+    probe::{ProbeError, probe},
+};
+
+/// Prints all backends, their devices, and how far each device is from the CPU.
+pub fn list() {
+    let mut rows = vec![
+        ["backend", "device", "name", "memory", "loss", "gradients", "bf16"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for kind in BackendKind::ALL {
+        match kind.devices() {
+            Ok(devices) => rows.extend(devices.iter().map(|device| row(kind, device))),
+            // The reason begins with the backend's name already.
+            Err(error) => rows.push(vec![kind.to_string(), error.to_string()]),
+        }
+    }
+    print!("{}", table(&rows));
+    println!(
+        "loss, gradients: distance of a small model's from the CPU's, relative to the largest value"
+    );
+}
+
+fn row(kind: BackendKind, info: &DeviceInfo) -> Vec<String> {
+    let mut row =
+        vec![kind.to_string(), info.id.clone(), info.name.clone(), info.memory.to_string()];
+    let Ok(device) = info.id.parse::<DeviceChoice>() else { return row };
+    let distance = |value: f64| format!("{value:.0e}");
+    match probe(kind, &device, Precision::F32) {
+        Ok(Some(agreement)) => {
+            row.extend([agreement.loss, agreement.gradient].map(distance));
+        }
+        Ok(None) => row.extend(["nothing to compare with".into(), String::new()]),
+        Err(ProbeError::Disagrees { agreement, .. }) => {
+            row.extend([agreement.loss, agreement.gradient].map(|d| distance(d) + " WRONG"));
+        }
+        Err(error) => {
+            row.push(error.to_string());
+            return row;
+        }
+    }
+    row.push(match probe(kind, &device, Precision::Bf16) {
+        Ok(Some(agreement)) => distance(agreement.gradient),
+        Ok(None) => "yes".into(),
+        Err(ProbeError::Precision { .. }) => "no".into(),
+        Err(ProbeError::Disagrees { agreement, .. }) => distance(agreement.gradient) + " WRONG",
+        Err(_) => "fails".into(),
+    });
+    row
+}
+
+/// Columns as wide as needed; what stands last in a row may be longer.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let inner = rows.iter().filter(|row| row.len() > column + 1);
+        inner.map(|row| row[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
