@@ -33,7 +33,9 @@ for_each_backend!(
 #[cfg(feature = "ndarray")]
 type Reference = burn_ndarray::NdArray;
 
-/// Relative to the largest gradient of a parameter. Sums differ in their order only.
+/// Relative to the largest logit. On GPUs the error function of GELU is a polynomial.
+const LOGIT_TOLERANCE: f32 = 5e-5;
+/// Relative to the largest gradient of a parameter. Sums differ in their order, mostly.
 const GRADIENT_TOLERANCE: f32 = 1e-4;
 
 /// bf16 has 8 bits of mantissa. Two blocks deep, inputs of the quantisers move across rounding
@@ -124,7 +126,7 @@ fn gradients_are_those_of_ndarray<B: Backend>() {
         let (expected_logits, expected_loss, expected) =
             forward_backward(&model::<Ad<Reference>>(&config));
         let what = format!("{config:?}");
-        assert_close(&logits, &expected_logits, 2e-5, &format!("logits of {what}"));
+        assert_close(&logits, &expected_logits, LOGIT_TOLERANCE, &format!("logits of {what}"));
         assert_close(&loss, &expected_loss, 1e-5, &format!("loss of {what}"));
         assert_eq!(grads.len(), expected.len());
         for ((name, grad), (expected_name, expected)) in grads.iter().zip(&expected) {
