@@ -145,6 +145,7 @@ fn schedule() -> Schedule {
         peak: 2e-3,
         second_peak: 0.0,
         final_fraction: 0.1,
+        decay_fraction: 0.0,
         warmup: 3,
         steps: 10,
         weight_decay: 0.1,
