@@ -50,8 +50,9 @@ impl fmt::Display for Panic {
         let words: Vec<&str> = message.split_whitespace().collect();
         f.write_str(&words.join(" "))?;
         match &self.place {
-            Some(place) => write!(f, " ({place})"),
-            None => Ok(()),
+            // Where memory ran out says nothing of why.
+            Some(place) if !self.is_out_of_memory() => write!(f, " ({place})"),
+            _ => Ok(()),
         }
     }
 }

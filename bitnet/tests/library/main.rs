@@ -9,6 +9,7 @@ mod golden_bit_linear;
 mod golden_transformer;
 mod model;
 mod optim;
+#[cfg(feature = "ndarray")]
 mod parity;
 mod peers;
 mod pretrained;

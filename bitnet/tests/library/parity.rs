@@ -19,7 +19,6 @@ use burn::{
     tensor::{Int, Tensor, backend::Backend},
 };
 
-#[cfg(feature = "ndarray")]
 for_each_backend!(
     gradients_are_those_of_ndarray,
     ten_steps_are_those_of_ndarray,
@@ -30,7 +29,6 @@ for_each_backend!(
 );
 
 /// The backend that the others are compared with.
-#[cfg(feature = "ndarray")]
 type Reference = burn_ndarray::NdArray;
 
 /// Relative to the largest logit. On GPUs the error function of GELU is a polynomial.
@@ -106,10 +104,13 @@ impl<B: Backend> ModuleVisitor<Ad<B>> for Named<'_> {
     }
 }
 
+/// The gradient of each parameter.
+type Gradients = Vec<(String, Vec<f32>)>;
+
 /// Logits, loss and gradients of a step.
 fn forward_backward<B: Backend>(
     model: &BitNetTransformer<Ad<B>>,
-) -> (Vec<f32>, Vec<f32>, Vec<(String, Vec<f32>)>) {
+) -> (Vec<f32>, Vec<f32>, Gradients) {
     let (inputs, targets) = batch(0);
     let logits = model.forward(inputs).unwrap();
     let loss = cross_entropy(logits.clone(), targets);
@@ -119,7 +120,6 @@ fn forward_backward<B: Backend>(
     (values(logits), values(loss), named.found)
 }
 
-#[cfg(feature = "ndarray")]
 fn gradients_are_those_of_ndarray<B: Backend>() {
     for config in variants() {
         let (logits, loss, grads) = forward_backward(&model::<Ad<B>>(&config));
@@ -175,7 +175,6 @@ fn train<B: Backend>(
     (model, losses)
 }
 
-#[cfg(feature = "ndarray")]
 fn ten_steps_are_those_of_ndarray<B: Backend>() {
     for config in [config(), config().with_quant(WeightQuant::None)] {
         let (model_b, losses) = train(model::<Ad<B>>(&config), &mut optimizer::<B>(), 0..10);
@@ -204,7 +203,6 @@ fn weights<B: Backend>(model: &BitNetTransformer<B>) -> Vec<(String, Vec<f32>)> 
     weights.0
 }
 
-#[cfg(feature = "ndarray")]
 fn greedy_text_is_that_of_ndarray<B: Backend>() {
     fn text<B: Backend>(config: &BitNetTransformerConfig) -> String {
         let model = model::<B>(config);
@@ -236,7 +234,6 @@ fn from_bytes<B: Backend, R: Record<B>>(bytes: Vec<u8>) -> R {
     recorder.load(bytes, &Default::default()).unwrap()
 }
 
-#[cfg(feature = "ndarray")]
 fn a_run_goes_on_with_the_records_of_another_backend<B: Backend>() {
     /// Five steps on one backend, five on the other.
     fn handed_over<From: Backend, To: Backend>() -> Vec<f32> {
