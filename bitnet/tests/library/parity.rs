@@ -31,10 +31,15 @@ for_each_backend!(
 /// The backend that the others are compared with.
 type Reference = burn_ndarray::NdArray;
 
-/// Relative to the largest logit. On GPUs the error function of GELU is a polynomial.
-const LOGIT_TOLERANCE: f32 = 5e-5;
+/// Relative to the largest logit.
+const LOGIT_TOLERANCE: f32 = 2e-5;
 /// Relative to the largest gradient of a parameter. Sums differ in their order, mostly.
 const GRADIENT_TOLERANCE: f32 = 1e-4;
+/// Of some thousand inputs of the quantisers now and then one lies on a boundary between two codes,
+/// where rounding decides; that token and those after it then differ by more. So most of these
+/// models must agree to the tolerances above, and all of them to this one.
+const SEEDS: [u64; 3] = [5, 6, 7];
+const MOVED_CODE_TOLERANCE: f32 = 0.02;
 
 /// bf16 has 8 bits of mantissa. Two blocks deep, inputs of the quantisers move across rounding
 /// boundaries, and each that does changes a code.
@@ -71,7 +76,11 @@ fn variants() -> Vec<BitNetTransformerConfig> {
 }
 
 fn model<B: Backend>(config: &BitNetTransformerConfig) -> BitNetTransformer<B> {
-    config.init_seeded(5, &Default::default()).unwrap()
+    seeded(config, SEEDS[0])
+}
+
+fn seeded<B: Backend>(config: &BitNetTransformerConfig, seed: u64) -> BitNetTransformer<B> {
+    config.init_seeded(seed, &Default::default()).unwrap()
 }
 
 /// Inputs and targets of step `n`.
@@ -122,19 +131,43 @@ fn forward_backward<B: Backend>(
 
 fn gradients_are_those_of_ndarray<B: Backend>() {
     for config in variants() {
-        let (logits, loss, grads) = forward_backward(&model::<Ad<B>>(&config));
-        let (expected_logits, expected_loss, expected) =
-            forward_backward(&model::<Ad<Reference>>(&config));
-        let what = format!("{config:?}");
-        assert_close(&logits, &expected_logits, LOGIT_TOLERANCE, &format!("logits of {what}"));
-        assert_close(&loss, &expected_loss, 1e-5, &format!("loss of {what}"));
-        assert_eq!(grads.len(), expected.len());
-        for ((name, grad), (expected_name, expected)) in grads.iter().zip(&expected) {
-            assert_eq!(name, expected_name);
-            assert!(expected.iter().any(|&value| value != 0.0), "{name} has no gradient");
-            assert_close(grad, expected, GRADIENT_TOLERANCE, &format!("{name} of {what}"));
-        }
+        let distances = SEEDS.map(|seed| distances::<B>(&config, seed));
+        let agree = |[logits, gradients]: &&[f32; 2]| {
+            *logits <= LOGIT_TOLERANCE && *gradients <= GRADIENT_TOLERANCE
+        };
+        let agreeing = distances.iter().filter(agree).count();
+        let what = format!("logits and gradients are off by {distances:?}: {config:?}");
+        assert!(2 * agreeing > SEEDS.len(), "{what}");
+        assert!(distances.iter().all(|[logits, _]| *logits <= MOVED_CODE_TOLERANCE), "{what}");
     }
+}
+
+/// How far logits, and the worst parameter's gradient, are from ndarray's.
+fn distances<B: Backend>(config: &BitNetTransformerConfig, seed: u64) -> [f32; 2] {
+    let (logits, loss, grads) = forward_backward(&seeded::<Ad<B>>(config, seed));
+    let (expected_logits, expected_loss, expected) =
+        forward_backward(&seeded::<Ad<Reference>>(config, seed));
+    let logits = distance(&logits, &expected_logits);
+    assert!(distance(&loss, &expected_loss) <= 1e-5 + logits, "loss of {config:?}");
+    assert_eq!(grads.len(), expected.len());
+    let mut worst = 0.0;
+    for ((name, grad), (expected_name, expected)) in grads.iter().zip(&expected) {
+        assert_eq!(name, expected_name);
+        assert!(expected.iter().any(|&value| value != 0.0), "{name} has no gradient");
+        worst = distance(grad, expected).max(worst);
+    }
+    [logits, worst]
+}
+
+/// Largest difference, relative to the largest expected value; infinite where one is not finite.
+fn distance(actual: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(actual.len(), expected.len());
+    if actual.iter().chain(expected).any(|value| !value.is_finite()) {
+        return f32::INFINITY;
+    }
+    let largest = |values: &mut dyn Iterator<Item = f32>| values.fold(0.0, f32::max);
+    let top = largest(&mut expected.iter().map(|value| value.abs()));
+    largest(&mut actual.iter().zip(expected).map(|(a, e)| (a - e).abs())) / top
 }
 
 type Optim<B> = OptimizerAdaptor<AdamW, BitNetTransformer<Ad<B>>, Ad<B>>;
