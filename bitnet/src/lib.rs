@@ -15,6 +15,7 @@
 //! From the bottom up:
 //!
 //! - [`quant`]: the papers' quantisers and the straight-through estimator; [`norm`].
+//! - [`fused`]: the costly operations in one pass each, for the CPU.
 //! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it.
@@ -32,6 +33,7 @@
 pub mod backend;
 pub mod data;
 pub mod evaluate;
+pub mod fused;
 pub mod generate;
 mod linear;
 pub mod loss;

@@ -7,6 +7,7 @@ use burn::{
 };
 
 use crate::{
+    fused::{self, WeightCoding},
     norm::InnerNorm,
     precision::Precision,
     quant::{
@@ -229,12 +230,30 @@ impl<B: Backend> BitLinear<B> {
         self.product(x).reshape(shape)
     }
 
-    /// The first half of the forward pass: norm and input quantiser.
+    /// The first half of the forward pass: norm, and input quantiser unless it is part of the
+    /// product.
     ///
     /// # Shapes
     /// - `x`: `[tokens, d_input]`; the output has the same shape.
     pub(crate) fn quantize_input(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.recipe.quantize_input(x)
+        match self.fused(&x) {
+            Some(_) => self.recipe.normalize_input(x),
+            None => self.recipe.quantize_input(x),
+        }
+    }
+
+    /// How weights are coded, if input quantiser and product are one operation here.
+    fn fused<const D: usize>(&self, x: &Tensor<B, D>) -> Option<WeightCoding> {
+        let Recipe { activation, group_size, strength, .. } = self.recipe;
+        let simple = activation == ActivationQuant::Int8PerToken
+            && group_size.is_none()
+            && strength == 1.0
+            && self.precision == Precision::F32;
+        match self.recipe.quant {
+            WeightQuant::Ternary if simple && fused::applies(x) => Some(WeightCoding::Ternary),
+            WeightQuant::Binary if simple && fused::applies(x) => Some(WeightCoding::Binary),
+            _ => None,
+        }
     }
 
     /// As [`quantize_input`](Self::quantize_input), given what it made of the same `x` in a
@@ -255,10 +274,13 @@ impl<B: Backend> BitLinear<B> {
     /// The second half of the forward pass: the product with the effective weight, and the bias.
     ///
     /// # Shapes
-    /// - `x`: `[tokens, d_input]`, quantised
+    /// - `x`: `[tokens, d_input]`, as [`quantize_input`](Self::quantize_input) gives it
     /// - output: `[tokens, d_output]`
     pub(crate) fn product(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let y = self.precision.matmul(x, self.effective_weight());
+        let y = match self.fused(&x) {
+            Some(coding) => coding.linear(x, self.weight.val()),
+            None => self.precision.matmul(x, self.effective_weight()),
+        };
         match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
@@ -298,6 +320,11 @@ impl<B: Backend> BitLinear<B> {
 }
 
 impl Recipe {
+    /// The norm alone.
+    fn normalize_input<B: Backend>(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.norm.apply(x, self.norm_eps)
+    }
+
     /// Norm and input quantiser: `[tokens, d_input]` to the same shape.
     fn quantize_input<B: Backend>(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let Recipe { quant, activation, norm, norm_eps, group_size, .. } = self;
@@ -313,12 +340,12 @@ impl Recipe {
                 };
                 x.reshape([tokens, features])
             }
-            (WeightQuant::None, _) | (_, ActivationQuant::None) => norm.apply(x, norm_eps),
+            (WeightQuant::None, _) | (_, ActivationQuant::None) => self.normalize_input(x),
             (_, ActivationQuant::Int8PerToken) => {
-                self.quantize(norm.apply(x, norm_eps), |x| absmax_int8(x, &[1]).dequantize())
+                self.quantize(self.normalize_input(x), |x| absmax_int8(x, &[1]).dequantize())
             }
             (_, ActivationQuant::Int8PerTensor) => {
-                self.quantize(norm.apply(x, norm_eps), |x| absmax_int8(x, &[0, 1]).dequantize())
+                self.quantize(self.normalize_input(x), |x| absmax_int8(x, &[0, 1]).dequantize())
             }
         }
     }

@@ -7,7 +7,7 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::reciprocal::reciprocal;
+use crate::{fused, reciprocal::reciprocal};
 
 /// The normalisation inside a [`BitLinear`](crate::BitLinear), before its input is quantised
 /// (SubLN: b1, §2.1; training tips, figure 5).
@@ -68,6 +68,10 @@ impl<B: Backend> RmsNorm<B> {
     /// # Shapes
     /// - `x`: `[..., features]`; the output has the same shape.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        rms_normalize(x, self.eps) * self.weight.val().unsqueeze()
+        let gains = self.weight.val();
+        if fused::applies(&x) {
+            return fused::rms_norm(x, gains, self.eps);
+        }
+        rms_normalize(x, self.eps) * gains.unsqueeze()
     }
 }

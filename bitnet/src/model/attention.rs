@@ -4,7 +4,9 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, cache::LayerCache, rope::Positions};
-use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision, reciprocal::reciprocal};
+use crate::{
+    fused, linear::BitLinear, norm::RmsNorm, precision::Precision, reciprocal::reciprocal,
+};
 
 /// Causal self-attention with rotary positions and grouped queries: key/value head `j` serves the
 /// query heads `j·g .. (j+1)·g`, where `g = heads / kv_heads`.
@@ -88,9 +90,9 @@ impl<B: Backend> Attention<B> {
         let k = split(self.k_proj.product(for_k), self.kv_heads);
         let v = split(self.v_proj.product(for_v), self.kv_heads);
 
-        let q = positions.queries.apply(normalized(&self.q_norm, q)).swap_dims(1, 2);
-        let k = positions.keys.apply(normalized(&self.k_norm, k)).swap_dims(1, 2);
-        let v = v.swap_dims(1, 2);
+        let q = positions.queries.apply(normalized(&self.q_norm, q));
+        let k = positions.keys.apply(normalized(&self.k_norm, k));
+        let v = swap_heads(v);
         let (k, v) = match cache {
             Some(cache) => cache.extend(positions.start, k, v),
             None => (k, v),
@@ -104,23 +106,34 @@ impl<B: Backend> Attention<B> {
             _ => q.reshape([batch, self.kv_heads, group * seq, self.dim_head]),
         };
         let scores = self.precision.matmul(q, k.swap_dims(2, 3));
-        let scores = match seq {
-            1 => scores,
-            _ => mask_future(scores, group, positions.start),
+        let mixed = if fused::applies(&scores) {
+            let weights = fused::causal_softmax(scores, seq, positions.start);
+            self.precision.matmul(weights, v)
+        } else {
+            let scores = match seq {
+                1 => scores,
+                _ => mask_future(scores, group, positions.start),
+            };
+            // A softmax whose division comes after the product with the values, where there is
+            // less to divide.
+            let highest = scores.clone().detach().max_dim(3);
+            let weights = (scores - highest).exp();
+            let total = weights.clone().sum_dim(3);
+            self.precision.matmul(weights, v) * reciprocal(total)
         };
-        // A softmax whose division comes after the product with the values, where there is less
-        // to divide.
-        let highest = scores.clone().detach().max_dim(3);
-        let weights = (scores - highest).exp();
-        let total = weights.clone().sum_dim(3);
-        let mixed = self.precision.matmul(weights, v) * reciprocal(total);
-        let mixed = mixed
-            .reshape([batch, self.heads, seq, self.dim_head])
-            .swap_dims(1, 2)
-            .reshape([batch, seq, self.heads * self.dim_head]);
+        let mixed = swap_heads(mixed.reshape([batch, self.heads, seq, self.dim_head])).reshape([
+            batch,
+            seq,
+            self.heads * self.dim_head,
+        ]);
 
         self.o_proj.forward(normalized(&self.attn_sub_norm, mixed))
     }
+}
+
+/// Swaps heads and sequence.
+fn swap_heads<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 4> {
+    if fused::applies(&x) { fused::swap_heads(x) } else { x.swap_dims(1, 2) }
 }
 
 /// Applies a norm that may be absent.

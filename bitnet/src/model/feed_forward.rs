@@ -10,7 +10,7 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, FeedForwardKind, attention::normalized};
-use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
+use crate::{fused, linear::BitLinear, norm::RmsNorm, precision::Precision};
 
 /// The feed-forward network of a block; [`FeedForwardKind`] has the formulas.
 #[derive(Module, Debug)]
@@ -66,14 +66,22 @@ impl<B: Backend> FeedForward<B> {
                 let for_gate = gate_proj.share_input(&self.up_proj, &x, &quantized);
                 let gate = gate_proj.product(for_gate);
                 let up = self.up_proj.product(quantized);
-                match self.kind {
-                    FeedForwardKind::Swiglu => silu(gate) * up,
-                    _ => relu(gate).square() * up,
-                }
+                gated(self.kind, gate, up)
             }
             None => gelu(self.up_proj.product(quantized)),
         };
         self.down_proj.forward(normalized(&self.ffn_sub_norm, hidden)).reshape([batch, seq, dim])
+    }
+}
+
+/// The activation of the gated kinds.
+fn gated<B: Backend>(kind: FeedForwardKind, gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2> {
+    let fused = fused::applies(&gate);
+    match kind {
+        FeedForwardKind::Swiglu if fused => fused::Gate::Silu.apply(gate, up),
+        FeedForwardKind::Swiglu => silu(gate) * up,
+        _ if fused => fused::Gate::Relu2.apply(gate, up),
+        _ => relu(gate).square() * up,
     }
 }
 

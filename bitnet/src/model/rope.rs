@@ -4,6 +4,7 @@ use burn::{
 };
 
 use super::BitNetTransformerConfig;
+use crate::fused;
 
 /// Rotary position embedding of the *half-split* kind: feature `i` is paired with `i + d/2`, as in
 /// the Hugging Face LLaMA and BitNet models. (Burn's own `RotaryEncoding` pairs neighbours.)
@@ -94,12 +95,16 @@ pub(super) struct Rotation<B: Backend> {
 
 impl<B: Backend> Rotation<B> {
     /// # Shapes
-    /// - `x`: `[batch, seq, heads, dim_head]`; the output has the same shape.
+    /// - `x`: `[batch, seq, heads, dim_head]`
+    /// - output: `[batch, heads, seq, dim_head]`
     pub(super) fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        if fused::applies(&x) {
+            return fused::rotate(x, self.cos.clone(), self.sin.clone());
+        }
         let [batch, seq, heads, dim_head] = x.dims();
         let rows = [batch, seq * heads * dim_head];
         let swapped = x.clone().reshape([batch * seq * heads, dim_head]).matmul(self.swap.clone());
         let turned = x.reshape(rows) * self.cos.clone() + swapped.reshape(rows) * self.sin.clone();
-        turned.reshape([batch, seq, heads, dim_head])
+        turned.reshape([batch, seq, heads, dim_head]).swap_dims(1, 2)
     }
 }

@@ -1,7 +1,10 @@
 use burn::{
     module::AutodiffModule,
     optim::adaptor::OptimizerAdaptor,
-    optim::{AdamW as PlainAdamW, AdamWConfig as PlainAdamWConfig, AdamWState, SimpleOptimizer},
+    optim::{
+        AdamW as PlainAdamW, AdamWConfig as PlainAdamWConfig, AdamWState, AdaptiveMomentumState,
+        SimpleOptimizer,
+    },
     tensor::{
         Device, Tensor,
         backend::{AutodiffBackend, Backend},
@@ -9,6 +12,7 @@ use burn::{
 };
 
 use super::Schedule;
+use crate::fused::{self, AdamWStep};
 
 /// Configuration of [`AdamW`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,7 +38,7 @@ impl AdamWConfig {
             .with_epsilon(self.epsilon as f32)
             .with_weight_decay(0.0)
             .build();
-        AdamW { adam, schedule: self.schedule }.into()
+        AdamW { adam, config: *self }.into()
     }
 }
 
@@ -46,7 +50,35 @@ impl AdamWConfig {
 #[derive(Clone)]
 pub struct AdamW {
     adam: PlainAdamW,
-    schedule: Schedule,
+    config: AdamWConfig,
+}
+
+impl AdamW {
+    /// The same step in one pass.
+    fn step_fused<B: Backend, const D: usize>(
+        &self,
+        lr: f64,
+        keep: f64,
+        tensor: Tensor<B, D>,
+        grad: Tensor<B, D>,
+        state: Option<AdamWState<B, D>>,
+    ) -> (Tensor<B, D>, Option<AdamWState<B, D>>) {
+        let momentum = state.map(|state| state.momentum).unwrap_or_else(|| {
+            AdaptiveMomentumState::new(0, tensor.zeros_like(), tensor.zeros_like())
+        });
+        let AdamWConfig { betas, epsilon, .. } = self.config;
+        let step = AdamWStep {
+            lr,
+            keep,
+            betas: (betas.0 as f32, betas.1 as f32),
+            epsilon: epsilon as f32,
+            time: momentum.time + 1,
+        };
+        let [tensor, moment_1, moment_2] =
+            step.apply([tensor, momentum.moment_1, momentum.moment_2], grad);
+        let momentum = AdaptiveMomentumState::new(step.time, moment_1, moment_2);
+        (tensor, Some(AdamWState::new(momentum)))
+    }
 }
 
 impl<B: Backend> SimpleOptimizer<B> for AdamW {
@@ -60,7 +92,10 @@ impl<B: Backend> SimpleOptimizer<B> for AdamW {
         state: Option<Self::State<D>>,
     ) -> (Tensor<B, D>, Option<Self::State<D>>) {
         let steps = state.as_ref().map_or(0, |state| state.momentum.time as u64);
-        let decay = if D >= 2 { lr * self.schedule.weight_decay(steps) } else { 0.0 };
+        let decay = if D >= 2 { lr * self.config.schedule.weight_decay(steps) } else { 0.0 };
+        if fused::applies(&tensor) {
+            return self.step_fused(lr, 1.0 - decay, tensor, grad, state);
+        }
         let tensor = if decay == 0.0 { tensor } else { tensor.mul_scalar(1.0 - decay) };
         self.adam.step(lr, tensor, grad, state)
     }

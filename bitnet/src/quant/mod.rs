@@ -20,6 +20,7 @@ pub use activation::{
     ActivationQuant, QuantizedActivation, absmax_int8, absmax_paper, absmax_paper_non_negative,
 };
 pub use straight_through::straight_through;
+pub(crate) use weight::inverse_absmean;
 pub use weight::{QuantizedWeight, WeightQuant, binary_absmean, binary_paper, ternary_absmean};
 
 /// Lower bound of `mean|w|` and `max|x|` before they are inverted (training tips, figure 5).

@@ -77,9 +77,17 @@ pub fn ternary_absmean<B: Backend, const D: usize>(
     weight: Tensor<B, D>,
     dims: &[usize],
 ) -> (Tensor<B, D>, Tensor<B, D>) {
-    let s = reciprocal(weight.clone().abs().mean_dims(dims).clamp_min(SCALE_EPS));
+    let s = inverse_absmean(weight.clone(), dims);
     let codes = (weight * s.clone()).round().clamp(-1.0, 1.0);
     (codes, reciprocal(s))
+}
+
+/// `1 / mean|w|`, with the mean at or above [`SCALE_EPS`].
+pub(crate) fn inverse_absmean<B: Backend, const D: usize>(
+    weight: Tensor<B, D>,
+    dims: &[usize],
+) -> Tensor<B, D> {
+    reciprocal(weight.abs().mean_dims(dims).clamp_min(SCALE_EPS))
 }
 
 /// Binary weights of the training tips (figure 5): codes `sign(w − mean w)` with `sign(0) = 0`,

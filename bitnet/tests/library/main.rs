@@ -4,6 +4,7 @@
 
 mod bit_linear;
 mod common;
+mod fused;
 mod generate;
 mod golden_bit_linear;
 mod golden_transformer;

@@ -16,6 +16,7 @@ mod state;
 mod strategy;
 mod text;
 mod validation;
+mod workers;
 
 use std::path::Path;
 

@@ -30,6 +30,7 @@ use super::{
     state::State,
     strategy::{Finished, StepStrategy},
     text::Text,
+    workers::Workers,
 };
 use crate::{
     config::Config,
@@ -105,7 +106,11 @@ impl Session {
         }
 
         let finished = Arc::new(Mutex::new(None));
+        // Other backends compute in the background, on one thread or one device.
+        let workers =
+            if config.backend.kind.is_single_threaded() { config.train.workers } else { 1 };
         let strategy = StepStrategy::<Autodiff<B>> {
+            workers: Workers::new(workers)?,
             config: config.clone(),
             text: text.clone(),
             folder: folder.clone(),

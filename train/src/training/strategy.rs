@@ -1,8 +1,6 @@
 use std::{
-    panic::resume_unwind,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    thread,
     time::Instant,
 };
 
@@ -34,6 +32,7 @@ use super::{
     state::{End, IntervalState, State},
     text::Text,
     validation::{evaluate, sample},
+    workers::Workers,
 };
 use crate::{
     config::Config,
@@ -71,6 +70,8 @@ pub struct StepStrategy<B: AutodiffBackend> {
     pub state: State,
     /// The step after which it stops as if interrupted.
     pub stop_at: Option<u64>,
+    /// Compute the micro-batches.
+    pub workers: Workers,
     /// All windows of the validation part.
     pub whole_validation: Arc<ValidationLoader>,
     /// Prints samples, where there is no dashboard.
@@ -266,7 +267,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
 
     /// One optimiser step. Gives the mean loss and the norm of the gradient.
     fn step(&mut self, batches: &mut dyn DataLoaderIterator<MicroBatch<B>>) -> StepResult<B> {
-        let Config { train, backend, .. } = &self.strategy.config;
+        let train = &self.strategy.config.train;
         // What is saved and validated is the learner's own, which is quantised at full strength.
         let mut model = self.learner.model();
         model.transformer.set_quant_strength(train.quant_strength(self.state.step));
@@ -274,10 +275,11 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let mut accumulator = GradientsAccumulator::<LanguageModel<B>>::new();
         let micro_batches: Vec<_> = batches.take(train.accumulation).collect();
         let mut rest = micro_batches.into_iter();
-        let workers = if backend.kind.is_single_threaded() { train.workers } else { 1 };
         while rest.len() > 0 {
             // Added in the order of the batches, so that the sum does not depend on timing.
-            for output in self.concurrently(&model, rest.by_ref().take(workers)) {
+            for output in
+                self.concurrently(&model, rest.by_ref().take(self.strategy.workers.count()))
+            {
                 loss = loss + output.item.value;
                 accumulator.accumulate(&model, output.grads);
             }
@@ -292,26 +294,20 @@ impl<B: AutodiffBackend> Run<'_, B> {
         (loss, norm)
     }
 
-    /// Forward and backward passes of some micro-batches, each on a thread of its own.
+    /// Forward and backward passes of some micro-batches, each by a worker of its own.
     fn concurrently(
         &self,
         model: &LanguageModel<B>,
         batches: impl Iterator<Item = MicroBatch<B>>,
     ) -> Vec<TrainOutput<Item<Tensor<B::InnerBackend, 1>>>> {
-        let work: Vec<_> = batches
-            // A fork has autodiff nodes of its own: the passes do not wait for one another.
-            .map(|batch| (model.clone().fork(&self.strategy.device), batch))
+        let work = batches
+            .map(|batch| {
+                // A fork has autodiff nodes of its own: the passes do not wait for one another.
+                let model = model.clone().fork(&self.strategy.device);
+                move || TrainStep::step(&model, batch)
+            })
             .collect();
-        thread::scope(|scope| {
-            let threads: Vec<_> = work
-                .into_iter()
-                .map(|(model, batch)| scope.spawn(move || TrainStep::step(&model, batch)))
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-                .collect()
-        })
+        self.strategy.workers.run(work)
     }
 
     pub(super) fn tokens_per_step(&self) -> u64 {

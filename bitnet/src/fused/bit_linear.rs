@@ -1,0 +1,213 @@
+use burn::tensor::{Tensor, TensorPrimitive, backend::Backend, ops::FloatTensorOps};
+use burn_flex::{Flex, FlexTensor};
+use multiversion::multiversion;
+
+use super::{
+    int8_gemm::{self, Codes, Panels},
+    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    rows::for_pieces,
+};
+use crate::quant::{SCALE_EPS, inverse_absmean};
+
+/// The weight quantisers that are fused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WeightCoding {
+    /// [`ternary_absmean`](crate::quant::ternary_absmean)
+    Ternary,
+    /// [`binary_absmean`](crate::quant::binary_absmean)
+    Binary,
+}
+
+impl WeightCoding {
+    /// A linear layer of a weight with one scale: 8-bit absmax codes of each row of `x`, codes of
+    /// the weight, their product in integers where the processor can, and the straight-through
+    /// gradients `dx = dy · w̃ᵀ` and `dw = x̃ᵀ · dy`.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, d_input]`
+    /// - `weight`: `[d_input, d_output]`, latent
+    /// - output: `[tokens, d_output]`
+    pub(crate) fn linear<B: Backend>(self, x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+        compute::<B, _, 2, 2>(self, [primitive(x), primitive(weight)])
+    }
+
+    fn measure(self, weight: &FlexTensor) -> Measured {
+        // Reduced as the composed quantiser does it, so that both give every weight the same code.
+        let weight = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight.clone()));
+        let weight = weight.unsqueeze::<3>();
+        let dims = [1, 2];
+        match self {
+            Self::Ternary => {
+                let s = inverse_absmean(weight, &dims).into_scalar();
+                Measured { coding: self, s, center: 0.0, scale: 1.0 / s }
+            }
+            Self::Binary => {
+                let scale = weight.clone().abs().mean_dims(&dims).into_scalar();
+                let center = weight.mean_dims(&dims).into_scalar();
+                Measured { coding: self, s: 1.0, center, scale }
+            }
+        }
+    }
+}
+
+/// A quantiser that has seen its weight.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    coding: WeightCoding,
+    /// Factor before rounding.
+    s: f32,
+    /// What is subtracted before taking the sign.
+    center: f32,
+    /// Codes become weights by this factor.
+    scale: f32,
+}
+
+impl Measured {
+    /// −1, 0 or 1.
+    #[inline(always)]
+    fn code(self, w: f32) -> f32 {
+        match self.coding {
+            WeightCoding::Ternary => (w * self.s).round_ties_even().clamp(-1.0, 1.0),
+            WeightCoding::Binary => {
+                let centered = w - self.center;
+                f32::from(centered > 0.0) - f32::from(centered < 0.0)
+            }
+        }
+    }
+
+    fn pack(self, weight: &FlexTensor) -> Panels {
+        let (_, d_output) = as_matrix(weight);
+        let weight = values(weight);
+        pack(self, weight, d_output)
+    }
+
+    /// `w̃`, in the shape of the weight.
+    fn dequantize(self, weight: &FlexTensor) -> FlexTensor {
+        let (rows, width) = as_matrix(weight);
+        let from = values(weight);
+        let mut to = vec![0.0; from.len()];
+        for_pieces(2 * to.len(), rows, [(&mut to, width)], |first, [to]| {
+            dequantize(self, &from[first * width..], to);
+        });
+        tensor(to, [rows, width])
+    }
+}
+
+/// 8-bit absmax codes of each row.
+fn encode(x: &FlexTensor) -> Codes {
+    let (rows, width) = as_matrix(x);
+    let from = values(x);
+    let words = width.div_ceil(int8_gemm::QUAD);
+    let mut codes = vec![0; rows * words * int8_gemm::QUAD];
+    let mut scales = Vec::with_capacity(rows);
+    let mut sums = Vec::with_capacity(rows);
+    let stride = words * int8_gemm::QUAD;
+    for (x, codes) in from.chunks_exact(width).zip(codes.chunks_exact_mut(stride)) {
+        let (scale, sum) = encode_row(x, codes);
+        scales.push(scale);
+        sums.push(sum);
+    }
+    Codes { codes, words, scales, sums }
+}
+
+/// Gives the scale, NaN for a row that is not finite, and the sum of the codes.
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn encode_row(x: &[f32], codes: &mut [i8]) -> (f32, i32) {
+    const LANES: usize = 16;
+    let mut highest = [0.0_f32; LANES];
+    // Stays zero, unless something is infinite or not a number.
+    let mut finite = [0.0_f32; LANES];
+    for chunk in x.chunks(LANES) {
+        for ((highest, finite), x) in highest.iter_mut().zip(&mut finite).zip(chunk) {
+            let magnitude = x.abs();
+            *highest = if magnitude > *highest { magnitude } else { *highest };
+            *finite += x * 0.0;
+        }
+    }
+    let highest = highest.into_iter().fold(SCALE_EPS as f32, f32::max);
+    let finite: f32 = finite.into_iter().sum();
+    let scale = 1.0 / highest * 127.0 + finite;
+    let mut sum = 0;
+    for (code, x) in codes.iter_mut().zip(x) {
+        // At most 127 by construction, or 0 for NaN.
+        let value = (x * scale).round_ties_even() as i32;
+        *code = value as i8;
+        sum += i32::from(*code);
+    }
+    (scale, sum)
+}
+
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn decode_row(codes: &[i8], scale: f32, to: &mut [f32]) {
+    for (to, &code) in to.iter_mut().zip(codes) {
+        *to = f32::from(code) / scale;
+    }
+}
+
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn pack(measured: Measured, weight: &[f32], d_output: usize) -> Panels {
+    Panels::pack(weight, d_output, |w| (measured.code(w) + 1.0) as i32 as u32)
+}
+
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn dequantize(measured: Measured, from: &[f32], to: &mut [f32]) {
+    for (to, &w) in to.iter_mut().zip(from) {
+        *to = measured.code(w) * measured.scale;
+    }
+}
+
+/// `x̃`.
+fn decode(x: &Codes, width: usize) -> FlexTensor {
+    let rows = x.scales.len();
+    let mut to = vec![0.0; rows * width];
+    for_pieces(2 * to.len(), rows, [(&mut to, width)], |first, [to]| {
+        for (i, to) in to.chunks_exact_mut(width).enumerate() {
+            let stride = x.words * int8_gemm::QUAD;
+            let codes = &x.codes[(first + i) * stride..];
+            let scale = x.scales[first + i];
+            decode_row(codes, scale, to);
+        }
+    });
+    tensor(to, [rows, width])
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Saved {
+    x: Codes,
+    weight: FlexTensor,
+    measured: Measured,
+}
+
+impl Kernel<2> for WeightCoding {
+    type Saved = Saved;
+
+    fn forward(&self, [x, weight]: [FlexTensor; 2]) -> (FlexTensor, Saved) {
+        let (rows, d_input) = as_matrix(&x);
+        let (_, d_output) = as_matrix(&weight);
+        let measured = self.measure(&weight);
+        let x = encode(&x);
+        let y = if int8_gemm::is_supported(d_input) {
+            let y = int8_gemm::product(&x, &measured.pack(&weight), measured.scale);
+            tensor(y, [rows, d_output])
+        } else {
+            Flex::float_matmul(decode(&x, d_input), measured.dequantize(&weight))
+        };
+        (y, Saved { x, weight, measured })
+    }
+
+    fn backward(
+        &self,
+        Saved { x, weight, measured }: Saved,
+        grad: FlexTensor,
+        [for_x, for_weight]: [bool; 2],
+    ) -> [Option<FlexTensor>; 2] {
+        let (d_input, _) = as_matrix(&weight);
+        [
+            for_x.then(|| {
+                let weight = measured.dequantize(&weight).transpose(0, 1);
+                Flex::float_matmul(grad.clone(), weight)
+            }),
+            for_weight.then(|| Flex::float_matmul(decode(&x, d_input).transpose(0, 1), grad)),
+        ]
+    }
+}

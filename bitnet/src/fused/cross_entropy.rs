@@ -1,0 +1,83 @@
+use burn::tensor::{Int, Tensor, backend::Backend};
+use burn_flex::FlexTensor;
+use multiversion::multiversion;
+
+use super::{
+    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    rows::{exp, for_pieces, maximum, sum},
+};
+
+/// `−log p(target)` of each row.
+///
+/// # Shapes
+/// - `logits`: `[tokens, vocab]`
+/// - `targets`: `[tokens]`
+/// - output: `[tokens]`
+pub(crate) fn token_losses<B: Backend>(
+    logits: Tensor<B, 2>,
+    targets: Tensor<B, 1, Int>,
+) -> Tensor<B, 1> {
+    let targets = targets.into_data().iter::<i64>().map(|target| target as usize).collect();
+    compute::<B, _, 1, 1>(TokenLosses { targets }, [primitive(logits)])
+}
+
+#[derive(Debug, Clone)]
+struct TokenLosses {
+    targets: Vec<usize>,
+}
+
+/// The logits, and `log Σ exp` of each row.
+type Saved = (FlexTensor, Vec<f32>);
+
+impl Kernel<1> for TokenLosses {
+    type Saved = Saved;
+
+    fn forward(&self, [logits]: [FlexTensor; 1]) -> (FlexTensor, Saved) {
+        let (rows, width) = as_matrix(&logits);
+        let from = values(&logits);
+        let mut losses = vec![0.0; rows];
+        let mut totals = vec![0.0; rows];
+        let outputs = [(losses.as_mut_slice(), 1), (totals.as_mut_slice(), 1)];
+        for_pieces(from.len(), rows, outputs, |first, [losses, totals]| {
+            for (i, (loss, total)) in losses.iter_mut().zip(totals).enumerate() {
+                let row = &from[(first + i) * width..][..width];
+                *total = log_sum_exp(row);
+                *loss = *total - row[self.targets[first + i]];
+            }
+        });
+        (tensor(losses, [rows]), (logits, totals))
+    }
+
+    fn backward(
+        &self,
+        (logits, totals): Saved,
+        grad: FlexTensor,
+        _: [bool; 1],
+    ) -> [Option<FlexTensor>; 1] {
+        let (rows, width) = as_matrix(&logits);
+        let (from, grad) = (values(&logits), values(&grad));
+        let mut dx = vec![0.0; from.len()];
+        for_pieces(dx.len(), rows, [(&mut dx, width)], |first, [dx]| {
+            for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
+                let row = first + i;
+                let grad = grad[row];
+                scaled_softmax(&from[row * width..][..width], totals[row], grad, dx);
+                dx[self.targets[row]] -= grad;
+            }
+        });
+        [Some(tensor(dx, [rows, width]))]
+    }
+}
+
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn log_sum_exp(row: &[f32]) -> f32 {
+    let highest = maximum(row);
+    highest + sum(row.len(), |i| exp(row[i] - highest)).ln()
+}
+
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn scaled_softmax(row: &[f32], total: f32, factor: f32, to: &mut [f32]) {
+    for (to, x) in to.iter_mut().zip(row) {
+        *to = exp(x - total) * factor;
+    }
+}

@@ -1,0 +1,100 @@
+use burn::tensor::{Tensor, backend::Backend};
+use burn_flex::FlexTensor;
+use multiversion::multiversion;
+
+use super::{
+    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    rows::{add_up, for_pieces, sum},
+};
+
+/// RMSNorm with gains, over the last dimension.
+///
+/// # Shapes
+/// - `x`: `[..., features]`; the output has the same shape
+/// - `gains`: `[features]`
+pub(crate) fn rms_norm<B: Backend, const D: usize>(
+    x: Tensor<B, D>,
+    gains: Tensor<B, 1>,
+    eps: f64,
+) -> Tensor<B, D> {
+    compute::<B, _, 2, D>(RmsNorm { eps: eps as f32 }, [primitive(x), primitive(gains)])
+}
+
+#[derive(Debug, Clone)]
+struct RmsNorm {
+    eps: f32,
+}
+
+#[derive(Debug, Clone)]
+struct Saved {
+    x: FlexTensor,
+    gains: FlexTensor,
+    /// `1 / √(mean(x²) + ε)` of each row.
+    factors: Vec<f32>,
+}
+
+impl Kernel<2> for RmsNorm {
+    type Saved = Saved;
+
+    fn forward(&self, [x, gains]: [FlexTensor; 2]) -> (FlexTensor, Saved) {
+        let (rows, width) = as_matrix(&x);
+        let (from, g) = (values(&x), values(&gains));
+        let mut y = vec![0.0; rows * width];
+        let mut factors = vec![0.0; rows];
+        for_pieces(y.len(), rows, [(&mut y, width), (&mut factors, 1)], |first, [y, factors]| {
+            normalize(&from[first * width..], g, self.eps, y, factors);
+        });
+        (tensor(y, x.layout().shape().clone()), Saved { x, gains, factors })
+    }
+
+    fn backward(
+        &self,
+        Saved { x, gains, factors }: Saved,
+        grad: FlexTensor,
+        wanted: [bool; 2],
+    ) -> [Option<FlexTensor>; 2] {
+        let (rows, width) = as_matrix(&x);
+        let (from, g, dy) = (values(&x), values(&gains), values(&grad));
+        let mut dx = vec![0.0; rows * width];
+        let partial = for_pieces(2 * dx.len(), rows, [(&mut dx, width)], |first, [dx]| {
+            let range = first * width..first * width + dx.len();
+            pull_back(&from[range.clone()], g, &factors[first..], &dy[range], dx)
+        });
+        let shape = x.layout().shape().clone();
+        let dg = wanted[1].then(|| tensor(add_up(partial, width), [width]));
+        [wanted[0].then(|| tensor(dx, shape)), dg]
+    }
+}
+
+/// Writes normalised rows, and the factor of each.
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn normalize(x: &[f32], gains: &[f32], eps: f32, y: &mut [f32], factors: &mut [f32]) {
+    let width = gains.len();
+    let rows = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
+    for ((y, x), factor) in rows.zip(factors) {
+        let mean = sum(width, |i| x[i] * x[i]) / width as f32;
+        *factor = 1.0 / (mean + eps).sqrt();
+        for ((y, x), gain) in y.iter_mut().zip(x).zip(gains) {
+            *y = x * *factor * gain;
+        }
+    }
+}
+
+/// Writes the gradient of rows, and gives their part of that of the gains.
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn pull_back(x: &[f32], gains: &[f32], factors: &[f32], dy: &[f32], dx: &mut [f32]) -> Vec<f32> {
+    let width = gains.len();
+    let mut for_gains = vec![0.0; width];
+    let rows = x.chunks_exact(width).zip(dy.chunks_exact(width));
+    for ((dx, (x, dy)), &factor) in dx.chunks_exact_mut(width).zip(rows).zip(factors) {
+        let dot = sum(width, |i| x[i] * dy[i] * gains[i]);
+        let along = dot * factor * factor / width as f32;
+        for ((dx, for_gain), ((x, dy), gain)) in
+            dx.iter_mut().zip(&mut for_gains).zip(x.iter().zip(dy).zip(gains))
+        {
+            *dx = factor * (dy * gain - x * along);
+            *for_gain += dy * x * factor;
+        }
+    }
+    for_gains
+}
