@@ -1,0 +1,87 @@
+"""Trains the model of a configuration in PyTorch on random bytes, and prints tokens a second.
+
+One line of JSON: {"mode": …, "tokens_per_second": median, "peak_resident_mb": …}.
+"""
+
+import argparse
+import contextlib
+import json
+import resource
+import statistics
+import time
+import tomllib
+
+import torch
+import torch.nn.functional as F
+
+from model import Shape, Transformer
+
+MODES = ("eager", "compile", "eager-bf16", "compile-bf16")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--mode", choices=MODES, default="eager")
+    parser.add_argument("--quant", choices=("ternary", "none"))
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+
+    with open(args.config, "rb") as file:
+        config = tomllib.load(file)
+    train = config["train"]
+    if args.quant:
+        config["model"]["quant"] = args.quant
+    shape = Shape.of(config["model"])
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(config["seed"])
+
+    model = Transformer(shape)
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    gains = [p for p in model.parameters() if p.dim() < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": train["weight_decay"]},
+         {"params": gains, "weight_decay": 0.0}],
+        lr=train["lr"], betas=tuple(train["betas"]), eps=train["epsilon"], fused=True,
+    )
+    forward = torch.compile(model) if args.mode.startswith("compile") else model
+    autocast = (
+        torch.autocast("cpu", dtype=torch.bfloat16)
+        if args.mode.endswith("bf16")
+        else contextlib.nullcontext()
+    )
+
+    batch, accumulation = train["batch"], train["accumulation"]
+    text = torch.randint(0, shape.vocab, (1 << 20,))
+
+    def step():
+        for _ in range(accumulation):
+            starts = torch.randint(0, len(text) - shape.context - 1, (batch,))
+            windows = torch.stack([text[i : i + shape.context + 1] for i in starts])
+            with autocast:
+                logits = forward(windows[:, :-1])
+            loss = F.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten())
+            (loss / accumulation).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), train["clip"])
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    for _ in range(args.warmup):
+        step()
+    times = []
+    for _ in range(args.steps):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    tokens = batch * accumulation * shape.context
+    print(json.dumps({
+        "mode": args.mode,
+        "tokens_per_second": tokens / statistics.median(times),
+        "peak_resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }))
+
+
+if __name__ == "__main__":
+    main()
