@@ -18,7 +18,8 @@
 //! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it.
-//! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model.
+//! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model;
+//!   [`instruments`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
 //!   matrix products; [`probe`]: whether a device computes what the CPU does.
 //!
@@ -33,6 +34,7 @@ pub mod backend;
 pub mod data;
 pub mod evaluate;
 pub mod generate;
+pub mod instruments;
 mod linear;
 pub mod loss;
 pub mod model;

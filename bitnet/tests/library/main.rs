@@ -7,6 +7,7 @@ mod common;
 mod generate;
 mod golden_bit_linear;
 mod golden_transformer;
+mod instruments;
 mod model;
 mod optim;
 #[cfg(feature = "ndarray")]
