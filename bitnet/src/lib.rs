@@ -19,9 +19,11 @@
 //! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it.
-//! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model.
+//! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model;
+//!   [`instruments`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
-//!   matrix products; [`probe`]: whether a device computes what the CPU does.
+//!   matrix products; [`probe`]: whether a device computes what the CPU does; [`ceiling`]: how
+//!   fast it multiplies.
 //!
 //! Everything that computes is generic over `B: Backend` and nothing else. Papers are cited by
 //! key: **b1** is BitNet (arXiv 2310.11453), **b1.58** is arXiv 2402.17764, **training tips** is
@@ -31,10 +33,12 @@
 #![recursion_limit = "256"]
 
 pub mod backend;
+pub mod ceiling;
 pub mod data;
 pub mod evaluate;
 pub mod fused;
 pub mod generate;
+pub mod instruments;
 mod linear;
 pub mod loss;
 pub mod model;

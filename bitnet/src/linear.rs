@@ -11,8 +11,8 @@ use crate::{
     norm::InnerNorm,
     precision::Precision,
     quant::{
-        ActivationQuant, QuantizedWeight, WeightQuant, absmax_int8, absmax_paper,
-        absmax_paper_non_negative, straight_through,
+        ActivationQuant, QuantizedActivation, QuantizedWeight, WeightQuant, absmax_int8,
+        absmax_paper, absmax_paper_non_negative, straight_through,
     },
 };
 
@@ -308,6 +308,16 @@ impl<B: Backend> BitLinear<B> {
         (quant != WeightQuant::None).then(|| quant.quantize(weight, group_size))
     }
 
+    /// The input after the norm, and its codes, for a look at what the quantiser makes of it;
+    /// `None` where it is not quantised. In [`WeightQuant::BinaryPaper`] the scales are those of
+    /// inference.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, d_input]`; both outputs have the same shape.
+    pub fn input_codes(&self, x: Tensor<B, 2>) -> Option<(Tensor<B, 2>, Tensor<B, 2>)> {
+        self.recipe.input_codes(x)
+    }
+
     /// Sets the precision of the product; new layers have f32.
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
@@ -355,14 +365,41 @@ impl Recipe {
     fn quantize_as_in_paper<B: Backend>(self, x: Tensor<B, 3>) -> Tensor<B, 3> {
         let training = B::ad_enabled(&x.device());
         let dims: &[usize] = if training { &[0, 2] } else { &[2] };
-        self.quantize(x, |x| {
-            let quantized = if self.before_nonlinearity {
-                absmax_paper_non_negative(x, dims)
-            } else {
-                absmax_paper(x, dims)
-            };
-            quantized.dequantize()
-        })
+        self.quantize(x, |x| self.absmax_as_in_paper(x, dims).dequantize())
+    }
+
+    fn absmax_as_in_paper<B: Backend, const D: usize>(
+        self,
+        x: Tensor<B, D>,
+        dims: &[usize],
+    ) -> QuantizedActivation<B, D> {
+        if self.before_nonlinearity {
+            absmax_paper_non_negative(x, dims)
+        } else {
+            absmax_paper(x, dims)
+        }
+    }
+
+    /// The normed input and its codes as at inference, `[tokens, d_input]` each; `None` where the
+    /// input is not quantised.
+    fn input_codes<B: Backend>(self, x: Tensor<B, 2>) -> Option<(Tensor<B, 2>, Tensor<B, 2>)> {
+        let Recipe { quant, activation, norm, norm_eps, group_size, .. } = self;
+        let dims: &[usize] = match (quant, activation) {
+            (WeightQuant::None, _) | (_, ActivationQuant::None) => return None,
+            (WeightQuant::BinaryPaper, _) => {
+                let [tokens, features] = x.dims();
+                let size = group_size.unwrap_or(features);
+                let x = norm.apply(x.reshape([tokens, features / size, size]), norm_eps);
+                let codes = self.absmax_as_in_paper(x.clone(), &[2]).codes;
+                let flat = |x: Tensor<B, 3>| x.reshape([tokens, features]);
+                return Some((flat(x), flat(codes)));
+            }
+            (_, ActivationQuant::Int8PerToken) => &[1],
+            (_, ActivationQuant::Int8PerTensor) => &[0, 1],
+        };
+        let x = norm.apply(x, norm_eps);
+        let codes = absmax_int8(x.clone(), dims).codes;
+        Some((x, codes))
     }
 
     /// A quantiser at this strength, with the straight-through gradient.

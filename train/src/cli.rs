@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     backends,
     config::{self, Config, Overrides},
+    report,
     run_folder::RunFolder,
     training::{self, Options},
 };
@@ -55,6 +56,15 @@ struct Args {
 enum Command {
     /// List the backends, their devices, and whether these compute what the CPU does
     Backends,
+    /// Write a page that compares runs: one HTML file that holds all it shows
+    Report {
+        /// Folders of runs, ended or not
+        #[arg(required = true, value_name = "RUN")]
+        runs: Vec<PathBuf>,
+        /// Where the page goes
+        #[arg(long, value_name = "FILE", default_value = "report.html")]
+        out: PathBuf,
+    },
 }
 
 /// Parses the command line and does what it says.
@@ -71,9 +81,13 @@ pub fn run() -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    if let Some(Command::Backends) = args.command {
-        backends::list();
-        return Ok(());
+    match args.command {
+        Some(Command::Backends) => {
+            backends::list();
+            return Ok(());
+        }
+        Some(Command::Report { runs, out }) => return report::write(&runs, &out),
+        None => {}
     }
     let overrides = Overrides { set: args.set, data: args.data, backend: args.backend };
     let options = Options { plain: args.plain, stop_at: args.stop_at };

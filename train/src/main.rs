@@ -6,6 +6,7 @@ mod backends;
 mod cli;
 mod config;
 mod output;
+mod report;
 mod run_folder;
 mod training;
 

@@ -4,6 +4,8 @@
 //! lock                      held by the process that writes here
 //! config.toml               the resolved configuration
 //! metrics.csv               a row for each log line
+//! instruments.csv           a row for each quantised linear and log line
+//! events.out.tfevents.*     the same for TensorBoard, a file for each session
 //! samples/step-00000250.txt the samples generated
 //! checkpoints/step-00000250 what a resumed run needs
 //! best/                     the model of the lowest validation loss, as `infer` reads it
@@ -26,7 +28,14 @@ use crate::config::{self, Config, Overrides};
 
 const LOCK: &str = "lock";
 const CONFIG: &str = "config.toml";
-const RESULT: &str = "result.json";
+/// How the run ended.
+pub const RESULT: &str = "result.json";
+/// The table of metrics.
+pub const METRICS: &str = "metrics.csv";
+/// The table of instruments.
+pub const INSTRUMENTS: &str = "instruments.csv";
+/// The texts generated.
+pub const SAMPLES: &str = "samples";
 
 /// A run's folder, locked against a second process for as long as this lives.
 #[derive(Debug, Clone)]
@@ -168,12 +177,17 @@ impl RunFolder {
     }
 
     fn samples(&self) -> PathBuf {
-        self.path.join("samples")
+        self.path.join(SAMPLES)
     }
 
     /// The table of metrics.
     pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.csv")
+        self.path.join(METRICS)
+    }
+
+    /// The table of instruments.
+    pub fn instruments(&self) -> PathBuf {
+        self.path.join(INSTRUMENTS)
     }
 
     /// Writes the text generated at a step.

@@ -3,7 +3,7 @@ use burn::{
     tensor::{Bool, Tensor, backend::Backend},
 };
 
-use super::{BitNetTransformerConfig, cache::LayerCache, rope::Positions};
+use super::{BitNetTransformerConfig, Observer, cache::LayerCache, rope::Positions};
 use crate::{
     fused, linear::BitLinear, norm::RmsNorm, precision::Precision, reciprocal::reciprocal,
 };
@@ -78,11 +78,15 @@ impl<B: Backend> Attention<B> {
         x: Tensor<B, 3>,
         positions: &Positions<B>,
         cache: Option<&mut LayerCache<B>>,
+        observer: Observer<'_, B>,
     ) -> Tensor<B, 3> {
         let [batch, seq, dim] = x.dims();
         let split = |x: Tensor<B, 2>, heads| x.reshape([batch, seq, heads, self.dim_head]);
 
         let x = x.reshape([batch * seq, dim]);
+        for proj in [&self.q_proj, &self.k_proj, &self.v_proj] {
+            observer.see(proj, &x);
+        }
         let quantized = self.q_proj.quantize_input(x.clone());
         let [for_k, for_v] =
             [&self.k_proj, &self.v_proj].map(|proj| proj.share_input(&self.q_proj, &x, &quantized));
@@ -127,7 +131,9 @@ impl<B: Backend> Attention<B> {
             self.heads * self.dim_head,
         ]);
 
-        self.o_proj.forward(normalized(&self.attn_sub_norm, mixed))
+        let mixed = normalized(&self.attn_sub_norm, mixed);
+        observer.see(&self.o_proj, &mixed);
+        self.o_proj.forward(mixed)
     }
 }
 

@@ -4,10 +4,10 @@ use burn::{
 };
 
 use super::{
-    Attention, BitNetTransformerConfig, FeedForward, attention::normalized, cache::LayerCache,
-    rope::Positions,
+    Attention, BitNetTransformerConfig, FeedForward, Observer, attention::normalized,
+    cache::LayerCache, rope::Positions,
 };
-use crate::{norm::RmsNorm, precision::Precision};
+use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
 
 /// One decoder block:
 ///
@@ -49,6 +49,21 @@ impl<B: Backend> Block<B> {
         self.mlp.set_quant_strength(strength);
     }
 
+    /// The linears, by their path in the block, in the order in which a forward pass comes to them.
+    pub(super) fn linears(&self) -> impl Iterator<Item = (&'static str, &BitLinear<B>)> {
+        let Attention { q_proj, k_proj, v_proj, o_proj, .. } = &self.self_attn;
+        let FeedForward { gate_proj, up_proj, down_proj, .. } = &self.mlp;
+        let attention = [
+            ("self_attn.q_proj", q_proj),
+            ("self_attn.k_proj", k_proj),
+            ("self_attn.v_proj", v_proj),
+            ("self_attn.o_proj", o_proj),
+        ];
+        let gate = gate_proj.as_ref().map(|gate_proj| ("mlp.gate_proj", gate_proj));
+        let rest = [("mlp.up_proj", up_proj), ("mlp.down_proj", down_proj)];
+        attention.into_iter().chain(gate).chain(rest)
+    }
+
     /// # Shapes
     /// - `x`: `[batch, seq, dim]`; the output has the same shape.
     pub(super) fn forward(
@@ -56,10 +71,11 @@ impl<B: Backend> Block<B> {
         x: Tensor<B, 3>,
         positions: &Positions<B>,
         cache: Option<&mut LayerCache<B>>,
+        observer: Observer<'_, B>,
     ) -> Tensor<B, 3> {
         let normed = normalized(&self.input_layernorm, x.clone());
-        let h = x + self.self_attn.forward(normed, positions, cache);
+        let h = x + self.self_attn.forward(normed, positions, cache, observer);
         let normed = normalized(&self.post_attention_layernorm, h.clone());
-        h + self.mlp.forward(normed)
+        h + self.mlp.forward(normed, observer)
     }
 }

@@ -9,7 +9,7 @@ use burn::{
     },
 };
 
-use super::{BitNetTransformerConfig, FeedForwardKind, attention::normalized};
+use super::{BitNetTransformerConfig, FeedForwardKind, Observer, attention::normalized};
 use crate::{fused, linear::BitLinear, norm::RmsNorm, precision::Precision};
 
 /// The feed-forward network of a block; [`FeedForwardKind`] has the formulas.
@@ -57,9 +57,10 @@ impl<B: Backend> FeedForward<B> {
 
     /// # Shapes
     /// - `x`: `[batch, seq, dim]`; the output has the same shape.
-    pub(super) fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+    pub(super) fn forward(&self, x: Tensor<B, 3>, observer: Observer<'_, B>) -> Tensor<B, 3> {
         let [batch, seq, dim] = x.dims();
         let x = x.reshape([batch * seq, dim]);
+        self.gate_proj.iter().chain([&self.up_proj]).for_each(|proj| observer.see(proj, &x));
         let quantized = self.up_proj.quantize_input(x.clone());
         let hidden = match &self.gate_proj {
             Some(gate_proj) => {
@@ -70,7 +71,9 @@ impl<B: Backend> FeedForward<B> {
             }
             None => gelu(self.up_proj.product(quantized)),
         };
-        self.down_proj.forward(normalized(&self.ffn_sub_norm, hidden)).reshape([batch, seq, dim])
+        let hidden = normalized(&self.ffn_sub_norm, hidden);
+        observer.see(&self.down_proj, &hidden);
+        self.down_proj.forward(hidden).reshape([batch, seq, dim])
     }
 }
 

@@ -4,8 +4,8 @@ use burn::{
     tensor::{Int, Tensor, backend::Backend},
 };
 
-use super::{BitNetTransformerConfig, Block, KvCache, ModelError, RotaryEmbedding};
-use crate::{norm::RmsNorm, precision::Precision};
+use super::{BitNetTransformerConfig, Block, KvCache, ModelError, Observer, RotaryEmbedding};
+use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
 
 /// A decoder-only transformer whose linear layers are [`BitLinear`](crate::BitLinear)s.
 ///
@@ -85,6 +85,36 @@ impl<B: Backend> BitNetTransformer<B> {
     /// # Errors
     /// [`ModelError::MaxSequenceLengthExceeded`] if `seq` is above the model's maximum.
     pub fn forward(&self, tokens: Tensor<B, 2, Int>) -> Result<Tensor<B, 3>, ModelError> {
+        Ok(self.head(self.hidden(tokens, Observer::NONE)?))
+    }
+
+    /// Runs the blocks and shows `see` each linear with its input `[batch · seq, d_input]`, in the
+    /// order of [`linears`](Self::linears).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn observe(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        see: &dyn Fn(&BitLinear<B>, &Tensor<B, 2>),
+    ) -> Result<(), ModelError> {
+        self.hidden(tokens, Observer::new(see)).map(|_| ())
+    }
+
+    /// The linears with their names, as in Hugging Face checkpoints but for the leading `model.`,
+    /// in the order in which a forward pass comes to them.
+    pub fn linears(&self) -> impl Iterator<Item = (String, &BitLinear<B>)> {
+        self.layers.iter().enumerate().flat_map(|(index, layer)| {
+            layer.linears().map(move |(name, linear)| (format!("layers.{index}.{name}"), linear))
+        })
+    }
+
+    /// The forward pass before the output head: `[batch, seq, dim]`.
+    fn hidden(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        observer: Observer<'_, B>,
+    ) -> Result<Tensor<B, 3>, ModelError> {
         let [_, actual] = tokens.dims();
         let max = self.config.max_seq_len;
         if actual > max {
@@ -92,8 +122,8 @@ impl<B: Backend> BitNetTransformer<B> {
         }
         let x = self.embed_tokens.forward(tokens);
         let positions = self.rope.at(0, actual);
-        let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, &positions, None));
-        Ok(self.head(x))
+        let layers = self.layers.iter();
+        Ok(layers.fold(x, |x, layer| layer.forward(x, &positions, None, observer)))
     }
 
     /// An empty cache for `batch` sequences.
@@ -145,7 +175,7 @@ impl<B: Backend> BitNetTransformer<B> {
         let positions = self.rope.at(cache.len(), seq);
         let mut x = self.embed_tokens.forward(tokens);
         for (layer, cache) in self.layers.iter().zip(cache.layers_mut()) {
-            x = layer.forward(x, &positions, Some(cache));
+            x = layer.forward(x, &positions, Some(cache), Observer::NONE);
         }
         cache.advance(seq);
         Ok(x)

@@ -13,12 +13,14 @@
 //! Code and FAQ".
 
 mod activation;
+mod packed_codes;
 mod straight_through;
 mod weight;
 
 pub use activation::{
     ActivationQuant, QuantizedActivation, absmax_int8, absmax_paper, absmax_paper_non_negative,
 };
+pub use packed_codes::PackedCodes;
 pub use straight_through::straight_through;
 pub(crate) use weight::inverse_absmean;
 pub use weight::{QuantizedWeight, WeightQuant, binary_absmean, binary_paper, ternary_absmean};

@@ -8,6 +8,7 @@ mod fused;
 mod generate;
 mod golden_bit_linear;
 mod golden_transformer;
+mod instruments;
 mod model;
 mod optim;
 #[cfg(feature = "ndarray")]

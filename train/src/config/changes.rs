@@ -7,11 +7,12 @@ use super::{
 
 /// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
 /// Where the text lies is among them: whether it is the same is checked apart.
-const SAFE: [&str; 9] = [
+const SAFE: [&str; 10] = [
     "backend.",
     "checkpoint.",
     "data.sources",
     "eval.",
+    "log.",
     "sample.",
     "train.steps",
     "train.minutes",

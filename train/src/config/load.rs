@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, anyhow, bail};
 use toml::{Table, Value};
@@ -46,6 +46,16 @@ pub fn from_toml(text: &str) -> anyhow::Result<Config> {
 /// None in practice: every value has a TOML form.
 pub fn to_toml(config: &Config) -> anyhow::Result<String> {
     Ok(toml::to_string(&to_table(config)?)?)
+}
+
+/// Every dotted key with its value, in TOML.
+///
+/// # Errors
+/// None in practice.
+pub fn pairs(config: &Config) -> anyhow::Result<BTreeMap<String, String>> {
+    let table = to_table(config)?;
+    let pair = |key: String| get(&table, &key).map(|value| (key.clone(), value.to_string()));
+    Ok(leaves(&table).into_iter().filter_map(pair).collect())
 }
 
 fn to_table(config: &Config) -> anyhow::Result<Table> {

@@ -5,10 +5,10 @@ mod load;
 mod sections;
 
 pub use changes::Changes;
-pub use load::{Overrides, from_toml, load, to_toml};
+pub use load::{Overrides, from_toml, load, pairs, to_toml};
 pub use sections::{
-    BackendSection, CheckpointSection, DataSection, EvalSection, ModelSection, SampleSection,
-    TrainSection,
+    BackendSection, CheckpointSection, DataSection, EvalSection, LogSection, ModelSection,
+    SampleSection, TrainSection,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -32,6 +32,8 @@ pub struct Config {
     pub eval: EvalSection,
     /// What is saved, and how often.
     pub checkpoint: CheckpointSection,
+    /// What is measured beside the losses.
+    pub log: LogSection,
     /// The text generated at each validation.
     pub sample: SampleSection,
 }

@@ -312,6 +312,23 @@ impl Default for CheckpointSection {
     }
 }
 
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// Whether the instruments of quantised layers are read at each log line.
+    pub instruments: bool,
+    /// Whether the speed of matrix products is measured at the start, in about a third of a
+    /// second, to compare the training's with.
+    pub ceiling: bool,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { instruments: true, ceiling: true }
+    }
+}
+
 /// `[sample]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -1,17 +1,10 @@
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
-
-use anyhow::Context;
 use serde::Serialize;
 
-use super::Report;
+use super::{Report, report::measured};
 
 /// A row of `metrics.csv`; columns without a value are empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-struct Row {
+pub struct MetricsRow {
     step: u64,
     tokens: u64,
     seconds: f64,
@@ -22,97 +15,46 @@ struct Row {
     weight_decay: Option<f64>,
     gradient_norm: Option<f64>,
     tokens_per_second: Option<f64>,
+    validation_perplexity: Option<f64>,
+    model_flops_utilization: Option<f64>,
+    resident_bytes: Option<f64>,
+    zeros: Option<f64>,
+    flip_rate: Option<f64>,
+    scale: Option<f64>,
+    near_threshold: Option<f64>,
+    saturated: Option<f64>,
 }
 
-/// The table of a run's metrics: losses in nats a token.
-pub struct MetricsCsv {
-    path: PathBuf,
-    writer: csv::Writer<File>,
-}
-
-impl MetricsCsv {
-    /// Opens the table, or begins one.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let (file, bytes) = file
-            .and_then(|file| file.metadata().map(|metadata| (file, metadata.len())))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        let writer = csv::WriterBuilder::new().has_headers(bytes == 0).from_writer(file);
-        Ok(Self { path: path.into(), writer })
-    }
-
-    /// Cuts off what an interrupted session wrote after the first `bytes` of the table. Gives
-    /// `false` if there is less: then rows are lost, and only whole ones are left.
-    ///
-    /// # Errors
-    /// If the file cannot be read or written.
-    pub fn cut(path: &Path, bytes: u64) -> anyhow::Result<bool> {
-        let cut = || -> io::Result<bool> {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .open(path)?;
-            let mut kept = Vec::new();
-            (&file).take(bytes).read_to_end(&mut kept)?;
-            let whole_rows = kept.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-            file.set_len(whole_rows as u64)?;
-            Ok(kept.len() as u64 == bytes)
-        };
-        cut().with_context(|| format!("cannot cut {}", path.display()))
-    }
-
-    /// Flushes the table to disk and gives its length.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn sync(&mut self) -> anyhow::Result<u64> {
-        let file = self.writer.get_ref();
-        file.sync_all()
-            .and_then(|()| Ok(file.metadata()?.len()))
-            .with_context(|| format!("cannot write {}", self.path.display()))
-    }
-
-    /// Adds the row of a log interval.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn training(&mut self, report: &Report) -> anyhow::Result<()> {
-        self.write(Row {
+impl MetricsRow {
+    /// The row of a log interval.
+    pub fn training(report: &Report) -> Self {
+        Self {
             train_loss: Some(report.loss),
             learning_rate: Some(report.learning_rate),
             weight_decay: Some(report.weight_decay),
             gradient_norm: Some(report.gradient_norm),
             tokens_per_second: Some(report.tokens_per_second),
-            ..Row::at(report)
-        })
+            model_flops_utilization: measured(report.utilization),
+            resident_bytes: measured(report.resident_bytes),
+            zeros: measured(report.zeros),
+            flip_rate: measured(report.flip_rate),
+            scale: measured(report.scale),
+            near_threshold: measured(report.near_threshold),
+            saturated: measured(report.saturated),
+            ..Self::at(report)
+        }
     }
 
-    /// Adds the row of a validation.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn validation(&mut self, report: &Report) -> anyhow::Result<()> {
-        self.write(Row {
+    /// The row of a validation.
+    pub fn validation(report: &Report) -> Self {
+        Self {
             validation_loss: Some(report.loss),
             validation_bits_per_byte: Some(report.bits_per_byte),
-            ..Row::at(report)
-        })
+            validation_perplexity: Some(report.loss.exp()),
+            ..Self::at(report)
+        }
     }
 
-    fn write(&mut self, row: Row) -> anyhow::Result<()> {
-        self.writer
-            .serialize(row)
-            .and_then(|()| Ok(self.writer.flush()?))
-            .with_context(|| format!("cannot write {}", self.path.display()))
-    }
-}
-
-impl Row {
     fn at(report: &Report) -> Self {
         Self {
             step: report.step,
@@ -128,6 +70,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::output::table::Table;
 
     fn report(step: u64) -> Report {
         Report {
@@ -140,6 +83,8 @@ mod tests {
             weight_decay: 0.1,
             gradient_norm: 1.0,
             tokens_per_second: 100.0,
+            zeros: 0.25,
+            ..Report::EMPTY
         }
     }
 
@@ -147,32 +92,23 @@ mod tests {
     fn resuming_cuts_off_what_the_checkpoint_does_not_cover() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
-        let mut table = MetricsCsv::open(&path).unwrap();
-        for step in [10, 20] {
-            table.training(&report(step)).unwrap();
-        }
+        let mut table = Table::open(&path).unwrap();
+        table.write([10, 20].map(|step| MetricsRow::training(&report(step)))).unwrap();
         let bytes = table.sync().unwrap();
-        table.validation(&report(20)).unwrap();
-        table.training(&report(30)).unwrap();
+        table.write([MetricsRow::validation(&report(20))]).unwrap();
+        table.write([MetricsRow::training(&report(30))]).unwrap();
         drop(table);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() - 12]).unwrap();
 
-        assert!(MetricsCsv::cut(&path, bytes).unwrap());
-        let mut table = MetricsCsv::open(&path).unwrap();
-        table.validation(&report(20)).unwrap();
+        assert!(Table::cut(&path, bytes).unwrap());
+        let mut table = Table::open(&path).unwrap();
+        table.write([MetricsRow::validation(&report(20))]).unwrap();
         let lines: Vec<String> =
             fs::read_to_string(&path).unwrap().lines().map(String::from).collect();
         assert_eq!(lines.len(), 4, "{lines:?}");
         assert!(lines[0].starts_with("step,tokens,seconds,train_loss,validation_loss,"));
-        assert_eq!(lines[2], "20,200,20.0,2.5,,,0.001,0.1,1.0,100.0");
-        assert_eq!(lines[3], "20,200,20.0,,2.5,3.5,,,,");
-
-        // Lost rows are told of, and no half row is left.
-        fs::write(&path, "step\n1\n2").unwrap();
-        assert!(!MetricsCsv::cut(&path, 1000).unwrap());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "step\n1\n");
-        fs::remove_file(&path).unwrap();
-        assert!(!MetricsCsv::cut(&path, 1000).unwrap());
+        assert_eq!(lines[2], "20,200,20.0,2.5,,,0.001,0.1,1.0,100.0,,,,0.25,,,,");
+        assert_eq!(lines[3], "20,200,20.0,,2.5,3.5,,,,,12.182493960703473,,,,,,,");
     }
 }

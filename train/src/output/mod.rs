@@ -1,9 +1,15 @@
 //! What a run shows and records while it goes on.
 
+mod event_file;
+mod instruments_csv;
+mod memory;
 mod metrics_csv;
 mod plain;
+mod records;
 mod report;
+mod table;
 
-pub use metrics_csv::MetricsCsv;
+pub use memory::resident_bytes;
 pub use plain::{PlainPrinter, PlainRenderer};
+pub use records::{Lengths, Records};
 pub use report::{Field, Report, ReportMetric};

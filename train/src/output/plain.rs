@@ -91,22 +91,33 @@ impl PlainRenderer {
         }
     }
 
+    /// The values of a log interval. Those that the run does not have are left out, and so are
+    /// those of a validation before there was one.
     fn line(&self, step: u64) -> String {
-        let show = |values: &HashMap<Field, f64>, field: Field| match values.get(&field) {
-            Some(&value) => field.format(value),
-            None => "-".into(),
+        let mut line = format!("step {step}/{}", self.bar.length().unwrap_or(step));
+        let mut add = |values: &HashMap<Field, f64>, field: Field, before: &str, after: &str| {
+            if let Some(&value) = values.get(&field) {
+                line += &format!("{before}{}{after}", field.format(value));
+            }
         };
-        format!(
-            "step {step}/{} | train {} | val {} | bits/byte {} | lr {} | grad {} | {} tok/s | eta {}",
-            self.bar.length().unwrap_or(step),
-            show(&self.training, Field::Loss),
-            show(&self.validation, Field::Loss),
-            show(&self.validation, Field::BitsPerByte),
-            show(&self.training, Field::LearningRate),
-            show(&self.training, Field::GradientNorm),
-            show(&self.training, Field::TokensPerSecond),
-            self.time_left(step),
-        )
+        let (training, validation) = (&self.training, &self.validation);
+        add(training, Field::Loss, " | train ", "");
+        add(validation, Field::Loss, " | val ", "");
+        add(validation, Field::BitsPerByte, " | bits/byte ", "");
+        add(validation, Field::Perplexity, " | ppl ", "");
+        add(training, Field::LearningRate, " | lr ", "");
+        add(training, Field::WeightDecay, " | wd ", "");
+        add(training, Field::GradientNorm, " | grad ", "");
+        add(training, Field::Zeros, " | zeros ", "");
+        add(training, Field::FlipRate, " | flips ", "");
+        add(training, Field::Scale, " | scale ", "");
+        add(training, Field::NearThreshold, " | near ", "");
+        add(training, Field::Saturated, " | sat ", "");
+        add(training, Field::Memory, " | ", " MiB");
+        add(training, Field::TokensPerSecond, " | ", " tok/s");
+        add(training, Field::Utilization, " (", ")");
+        add(training, Field::TokensLeft, " | ", " tokens left");
+        line + &format!(" | eta {}", self.time_left(step))
     }
 }
 
@@ -129,8 +140,11 @@ impl MetricsRendererTraining for PlainRenderer {
     fn render_valid(&mut self, item: TrainingProgress, _indicators: Vec<ProgressType>) {
         let step = item.iteration.unwrap_or_default() as u64;
         let show = |field: Field| self.validation.get(&field).map(|&value| field.format(value));
-        if let (Some(loss), Some(bits)) = (show(Field::Loss), show(Field::BitsPerByte)) {
-            let line = format!("step {step} | validation {loss} nats/token | {bits} bits/byte");
+        let [loss, bits, perplexity] = Field::LOSS.map(show);
+        if let (Some(loss), Some(bits), Some(perplexity)) = (loss, bits, perplexity) {
+            let line = format!(
+                "step {step} | validation {loss} nats/token | {bits} bits/byte | ppl {perplexity}"
+            );
             self.printer().print(&line);
         }
     }
@@ -154,8 +168,7 @@ impl MetricsRenderer for PlainRenderer {
     fn manual_close(&mut self) {}
 
     fn register_metric(&mut self, definition: MetricDefinition) {
-        let field = Field::ALL.into_iter().find(|field| field.name() == definition.name);
-        if let Some(field) = field {
+        if let Some(field) = Field::named(&definition.name) {
             self.fields.insert(definition.metric_id, field);
         }
     }

@@ -29,6 +29,24 @@ pub struct Report {
     pub gradient_norm: f64,
     /// Training speed over the interval.
     pub tokens_per_second: f64,
+    /// The same as a share of what the device could do; NaN, as all below, if not measured.
+    pub utilization: f64,
+    /// Main memory that the process holds.
+    pub resident_bytes: f64,
+    /// Tokens still to be trained on.
+    pub tokens_left: f64,
+    /// Seconds that the steps left take at the speed of the interval.
+    pub seconds_left: f64,
+    /// Share of the quantised weights that are 0.
+    pub zeros: f64,
+    /// Share of them whose code changed in the interval, for each of its steps.
+    pub flip_rate: f64,
+    /// Mean scale γ.
+    pub scale: f64,
+    /// Share of the latent weights near a rounding threshold.
+    pub near_threshold: f64,
+    /// Share of the activations' codes at ±127.
+    pub saturated: f64,
 }
 
 impl Report {
@@ -43,7 +61,21 @@ impl Report {
         weight_decay: f64::NAN,
         gradient_norm: f64::NAN,
         tokens_per_second: f64::NAN,
+        utilization: f64::NAN,
+        resident_bytes: f64::NAN,
+        tokens_left: f64::NAN,
+        seconds_left: f64::NAN,
+        zeros: f64::NAN,
+        flip_rate: f64::NAN,
+        scale: f64::NAN,
+        near_threshold: f64::NAN,
+        saturated: f64::NAN,
     };
+}
+
+/// A value of a [`Report`], unless it was not measured.
+pub(super) fn measured(value: f64) -> Option<f64> {
+    (!value.is_nan()).then_some(value)
 }
 
 impl ItemLazy for Report {
@@ -67,32 +99,78 @@ pub enum Field {
     Loss,
     /// [`Report::bits_per_byte`]
     BitsPerByte,
+    /// `exp` of [`Report::loss`]
+    Perplexity,
     /// [`Report::learning_rate`]
     LearningRate,
+    /// [`Report::weight_decay`]
+    WeightDecay,
     /// [`Report::gradient_norm`]
     GradientNorm,
     /// [`Report::tokens_per_second`]
     TokensPerSecond,
+    /// [`Report::utilization`]
+    Utilization,
+    /// [`Report::resident_bytes`]
+    Memory,
+    /// [`Report::tokens_left`]
+    TokensLeft,
+    /// [`Report::seconds_left`]
+    TimeLeft,
+    /// [`Report::zeros`]
+    Zeros,
+    /// [`Report::flip_rate`]
+    FlipRate,
+    /// [`Report::scale`]
+    Scale,
+    /// [`Report::near_threshold`]
+    NearThreshold,
+    /// [`Report::saturated`]
+    Saturated,
 }
 
 impl Field {
-    /// All fields, in the order they are shown.
-    pub const ALL: [Self; 5] = [
-        Self::Loss,
-        Self::BitsPerByte,
+    /// Those of a loss, of training and validation.
+    pub const LOSS: [Self; 3] = [Self::Loss, Self::BitsPerByte, Self::Perplexity];
+    /// Those of every training run.
+    pub const TRAINING: [Self; 7] = [
         Self::LearningRate,
+        Self::WeightDecay,
         Self::GradientNorm,
         Self::TokensPerSecond,
+        Self::Memory,
+        Self::TokensLeft,
+        Self::TimeLeft,
     ];
+    /// Those of quantised weights.
+    pub const QUANTIZATION: [Self; 5] =
+        [Self::Zeros, Self::FlipRate, Self::Scale, Self::NearThreshold, Self::Saturated];
+
+    /// The field of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [&Self::LOSS[..], &Self::TRAINING, &[Self::Utilization], &Self::QUANTIZATION];
+        all.concat().into_iter().find(|field| field.name() == name)
+    }
 
     /// The name on the dashboard.
     pub fn name(self) -> &'static str {
         match self {
             Self::Loss => "Loss",
             Self::BitsPerByte => "Bits per byte",
+            Self::Perplexity => "Perplexity",
             Self::LearningRate => "Learning rate",
+            Self::WeightDecay => "Weight decay",
             Self::GradientNorm => "Gradient norm",
             Self::TokensPerSecond => "Tokens per second",
+            Self::Utilization => "FLOPs utilization",
+            Self::Memory => "Memory (MiB)",
+            Self::TokensLeft => "Tokens left",
+            Self::TimeLeft => "Minutes left",
+            Self::Zeros => "Zeros",
+            Self::FlipRate => "Flips per step",
+            Self::Scale => "Weight scale",
+            Self::NearThreshold => "Near threshold",
+            Self::Saturated => "Saturated inputs",
         }
     }
 
@@ -100,9 +178,20 @@ impl Field {
         match self {
             Self::Loss => report.loss,
             Self::BitsPerByte => report.bits_per_byte,
+            Self::Perplexity => report.loss.exp(),
             Self::LearningRate => report.learning_rate,
+            Self::WeightDecay => report.weight_decay,
             Self::GradientNorm => report.gradient_norm,
             Self::TokensPerSecond => report.tokens_per_second,
+            Self::Utilization => report.utilization,
+            Self::Memory => report.resident_bytes / f64::from(1 << 20),
+            Self::TokensLeft => report.tokens_left,
+            Self::TimeLeft => report.seconds_left / 60.0,
+            Self::Zeros => report.zeros,
+            Self::FlipRate => report.flip_rate,
+            Self::Scale => report.scale,
+            Self::NearThreshold => report.near_threshold,
+            Self::Saturated => report.saturated,
         }
     }
 
@@ -110,9 +199,14 @@ impl Field {
     pub fn format(self, value: f64) -> String {
         match self {
             Self::Loss | Self::BitsPerByte => format!("{value:.4}"),
-            Self::LearningRate => format!("{value:.2e}"),
-            Self::GradientNorm => format!("{value:.3}"),
-            Self::TokensPerSecond => format!("{value:.0}"),
+            Self::Perplexity => format!("{value:.2}"),
+            Self::LearningRate | Self::FlipRate => format!("{value:.2e}"),
+            Self::WeightDecay => format!("{value}"),
+            Self::GradientNorm | Self::Zeros | Self::NearThreshold => format!("{value:.3}"),
+            Self::Scale | Self::Saturated => format!("{value:.4}"),
+            Self::TokensPerSecond | Self::Memory | Self::TokensLeft => format!("{value:.0}"),
+            Self::TimeLeft => format!("{value:.1}"),
+            Self::Utilization => format!("{:.1} %", 100.0 * value),
         }
     }
 }
@@ -139,7 +233,7 @@ impl Metric for ReportMetric {
     }
 
     fn attributes(&self) -> MetricAttributes {
-        let higher_is_better = self.field == Field::TokensPerSecond;
+        let higher_is_better = matches!(self.field, Field::TokensPerSecond | Field::Utilization);
         NumericAttributes { unit: None, higher_is_better }.into()
     }
 

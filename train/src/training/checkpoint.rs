@@ -1,5 +1,5 @@
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -18,9 +18,10 @@ const STATE: &str = "state.toml";
 const CONFIG: &str = "config.toml";
 const MODEL: &str = "model.mpk";
 const OPTIMIZER: &str = "optimizer.mpk";
+const CODES: &str = "codes.bin";
 
 /// A checkpoint on disk: `state.toml`, `config.toml`, the records of model and optimiser in full
-/// precision, and a manifest with the sums of these. It holds no trace of the backend.
+/// precision, the codes of the weights at the last log line, and a manifest with the sums of these. It holds no trace of the backend.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -82,11 +83,13 @@ impl Checkpoint {
         state: &State,
         model: impl Record<B>,
         optimizer: impl Record<B>,
+        codes: &[u8],
     ) -> anyhow::Result<()> {
         let path = folder.join(format!("step-{:08}", state.step));
         storage::write_folder(&path, |folder| -> anyhow::Result<()> {
             fs::write(folder.join(MODEL), to_bytes(model)?)?;
             fs::write(folder.join(OPTIMIZER), to_bytes(optimizer)?)?;
+            fs::write(folder.join(CODES), codes)?;
             fs::write(folder.join(CONFIG), config::to_toml(config)?)?;
             fs::write(folder.join(STATE), toml::to_string(state)?)?;
             Manifest::write(folder, FORMAT)
@@ -104,6 +107,18 @@ impl Checkpoint {
         device: &B::Device,
     ) -> anyhow::Result<(M, O)> {
         Ok((self.record(MODEL, device)?, self.record(OPTIMIZER, device)?))
+    }
+
+    /// The codes of the weights at the last log line; none in checkpoints of earlier versions.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn codes(&self) -> anyhow::Result<Vec<u8>> {
+        let path = self.path.join(CODES);
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.with_context(|| format!("cannot read {}", path.display())),
+        }
     }
 
     fn record<B: Backend, R: Record<B>>(

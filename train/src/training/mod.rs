@@ -1,6 +1,7 @@
 //! A training run: burn-train's learner, with this project's step, loop and checkpoints.
 
 mod checkpoint;
+mod instruments;
 mod interval;
 mod item;
 mod loaders;
@@ -12,6 +13,7 @@ mod preflight;
 mod scheduler;
 mod session;
 mod show;
+mod speed;
 mod state;
 mod strategy;
 mod text;
@@ -27,7 +29,7 @@ use burn::tensor::backend::Backend;
 use self::{checkpoint::Checkpoint, session::Session, text::Text};
 use crate::{
     config::{Changes, Config},
-    output::MetricsCsv,
+    output::{Lengths, Records},
     run_folder::RunFolder,
 };
 
@@ -96,13 +98,13 @@ pub fn resume(
     found.set_damaged_aside()?;
     folder.remove_result()?;
     folder.save_config(&config)?;
-    let (step, bytes) = match &found.checkpoint {
-        Some(Checkpoint { state, .. }) => (state.step, state.metrics_bytes),
-        None => (0, 0),
+    let (step, lengths) = match &found.checkpoint {
+        Some(Checkpoint { state, .. }) => (state.step, state.lengths()),
+        None => (0, Lengths::default()),
     };
     folder.remove_samples_after(step)?;
-    if !MetricsCsv::cut(&folder.metrics(), bytes)? {
-        eprintln!("warning: rows of {} are lost", folder.metrics().display());
+    for path in Records::cut(folder, lengths)? {
+        eprintln!("warning: rows of {} are lost", path.display());
     }
     let folder = folder.clone();
     visit(Session { config, text, folder, resumed: found.checkpoint, options })

@@ -1,7 +1,10 @@
 use bitnet::evaluate::Evaluation;
 use serde::Serialize;
 
-use super::state::{End, State, Validated};
+use super::{
+    speed::Speed,
+    state::{End, State, Validated},
+};
 use crate::{config::Config, run_folder::RunFolder};
 
 /// Largest difference, in nats a token, between the losses of the trainer's model and of the
@@ -16,6 +19,18 @@ pub struct Outcome {
     step: u64,
     tokens: u64,
     seconds: f64,
+    parameters: u64,
+    /// Over all training steps.
+    tokens_per_second: f64,
+    /// Floating-point operations that a token counts in training.
+    flops_per_token: f64,
+    /// Matrix products, in floating-point operations a second, as measured before the last
+    /// session.
+    matmul_ceiling: Option<f64>,
+    /// What of that the training did.
+    model_flops_utilization: Option<f64>,
+    /// Time beside the steps for the instruments.
+    instrument_seconds: f64,
     /// Tokens of the whole validation part that are predicted.
     validation_tokens: usize,
     /// Loss on the whole validation part, in nats a token.
@@ -31,12 +46,25 @@ pub struct Outcome {
 
 impl Outcome {
     /// Sums up a run from the losses of the trainer's model and of the exported one.
-    pub fn new(end: End, state: &State, trained: Evaluation, exported: Evaluation) -> Self {
+    pub fn new(
+        end: End,
+        state: &State,
+        trained: Evaluation,
+        exported: Evaluation,
+        speed: &Speed,
+    ) -> Self {
+        let tokens_per_second = state.tokens as f64 / state.seconds;
         Self {
             end,
             step: state.step,
             tokens: state.tokens,
             seconds: state.seconds,
+            parameters: speed.parameters,
+            tokens_per_second,
+            flops_per_token: speed.flops_per_token,
+            matmul_ceiling: speed.ceiling,
+            model_flops_utilization: speed.ceiling.map(|_| speed.utilization(tokens_per_second)),
+            instrument_seconds: state.instrument_seconds,
             validation_tokens: trained.tokens,
             validation_loss: trained.loss(),
             validation_bits_per_byte: trained.bits_per_byte(),
@@ -62,6 +90,23 @@ impl Outcome {
             self.validation_loss,
             self.validation_bits_per_byte,
         );
+        if let (Some(ceiling), Some(share)) = (self.matmul_ceiling, self.model_flops_utilization) {
+            println!(
+                "{:.0} tokens/s at {:.1} MFLOP a token: {:.1} % of the {:.1} GFLOP/s at which \
+                 matrices were multiplied before",
+                self.tokens_per_second,
+                self.flops_per_token / 1e6,
+                100.0 * share,
+                ceiling / 1e9,
+            );
+        }
+        if self.instrument_seconds > 0.0 {
+            println!(
+                "instruments took {:.1} s more, {:.2} % of the training's time",
+                self.instrument_seconds,
+                100.0 * self.instrument_seconds / self.seconds,
+            );
+        }
         if let Some(Validated { step, loss }) = self.best {
             println!("lowest loss of the validations during training: {loss:.4} after step {step}");
         }
@@ -93,8 +138,8 @@ mod tests {
     fn another_loss_is_no_parity() {
         let agrees = |nats| {
             let evaluation = |nats| Evaluation { nats, tokens: 100, bytes: 100 };
-            let state = State::default();
-            Outcome::new(End::Steps, &state, evaluation(200.0), evaluation(nats))
+            let (state, speed) = (State::default(), Speed::default());
+            Outcome::new(End::Steps, &state, evaluation(200.0), evaluation(nats), &speed)
                 .exported_model_agrees
         };
         assert!(agrees(200.0) && agrees(200.0009));

@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow};
 use bitnet::{
     optim::{AdamW, AdamWConfig},
     pretrained::PretrainedError,
+    quant::WeightQuant,
 };
 use burn::{
     backend::Autodiff,
@@ -27,6 +28,7 @@ use super::{
     model::LanguageModel,
     optimizer::SharedOptimizer,
     scheduler::StepScheduler,
+    speed::Speed,
     state::State,
     strategy::{Finished, StepStrategy},
     text::Text,
@@ -59,6 +61,7 @@ impl Session {
     pub fn run<B: Backend>(self, device: &B::Device) -> anyhow::Result<()> {
         let Self { config, text, folder, resumed, options } = self;
         let text = Arc::new(text);
+        let codes = resumed.as_ref().map(Checkpoint::codes).transpose()?;
         let (model, optimizer, state) = prepare::<Autodiff<B>>(&config, &text, resumed, device)?;
 
         let accumulation = config.train.accumulation as u64;
@@ -73,6 +76,11 @@ impl Session {
             windows: text.validation_windows(&config, limit).into(),
             text: text.clone(),
         };
+
+        let speed = Speed::measure::<B>(&config, text.tokenizer.vocab_size(), device);
+        if let (Some(line), true) = (speed.describe(), options.plain) {
+            println!("{line}");
+        }
 
         let interrupter = Interrupter::new();
         let on_signal = interrupter.clone();
@@ -91,11 +99,15 @@ impl Session {
         .num_epochs(config.train.steps.div_ceil(config.eval.every) as usize)
         .with_interrupter(interrupter)
         .with_application_logger(None)
-        .with_metric_logger(InMemoryMetricLogger::new())
-        .metrics((ReportMetric::new(Field::Loss), ReportMetric::new(Field::BitsPerByte)))
-        .metric_train_numeric(ReportMetric::new(Field::LearningRate))
-        .metric_train_numeric(ReportMetric::new(Field::GradientNorm))
-        .metric_train_numeric(ReportMetric::new(Field::TokensPerSecond));
+        .with_metric_logger(InMemoryMetricLogger::new());
+        for field in Field::LOSS {
+            learning = learning
+                .metric_train_numeric(ReportMetric::new(field))
+                .metric_valid_numeric(ReportMetric::new(field));
+        }
+        for field in shown(&config) {
+            learning = learning.metric_train_numeric(ReportMetric::new(field));
+        }
 
         let on_dashboard = !options.plain && io::stdout().is_terminal();
         let mut printer = None;
@@ -115,6 +127,8 @@ impl Session {
             text: text.clone(),
             folder: folder.clone(),
             optimizer: optimizer.clone(),
+            codes,
+            speed,
             stop_at: options.stop_at,
             state: state.clone(),
             whole_validation: Arc::new(validation(0)),
@@ -141,6 +155,18 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// What is shown of a run beside its losses.
+fn shown(config: &Config) -> Vec<Field> {
+    let mut fields = Field::TRAINING.to_vec();
+    if config.log.ceiling {
+        fields.push(Field::Utilization);
+    }
+    if config.log.instruments && config.model.quant != WeightQuant::None {
+        fields.extend(Field::QUANTIZATION);
+    }
+    fields
 }
 
 /// A model and an optimiser, new or from a checkpoint.

@@ -1,8 +1,11 @@
 //! What a run reports, to `metrics.csv` and through burn-train's events.
 
-use bitnet::evaluate::Evaluation;
+use std::time::Instant;
+
+use bitnet::{evaluate::Evaluation, instruments::total};
 use burn::{
     data::dataloader::Progress,
+    module::AutodiffModule,
     tensor::{Tensor, backend::AutodiffBackend},
 };
 use burn_train::{EventProcessorTraining, LearnerEvent, TrainingItem};
@@ -10,15 +13,27 @@ use burn_train::{EventProcessorTraining, LearnerEvent, TrainingItem};
 use super::{item::Item, state::State, strategy::Run};
 use crate::{
     config::Config,
-    output::{MetricsCsv, Report},
+    output::{Records, Report, resident_bytes},
 };
 
 impl<B: AutodiffBackend> Run<'_, B> {
     /// The report of the log interval that ends with the current step.
-    pub(super) fn training_report(&self, loss: f64, gradient_norm: f64) -> Report {
+    pub(super) fn training_report(
+        &mut self,
+        loss: f64,
+        gradient_norm: f64,
+        metrics: &mut Records,
+    ) -> anyhow::Result<Report> {
+        let quantization = self.read_instruments(metrics)?;
         let State { step, tokens, seconds, interval, .. } = &self.state;
         let train = &self.strategy.config.train;
-        Report {
+        let tokens_per_second = (interval.steps * self.tokens_per_step()) as f64 / interval.seconds;
+        let tokens_left = (train.steps.saturating_sub(*step) * self.tokens_per_step()) as f64;
+        let seconds_left = match train.minutes {
+            0.0 => f64::INFINITY,
+            minutes => (60.0 * minutes - seconds).max(0.0),
+        };
+        Ok(Report {
             step: *step,
             tokens: *tokens,
             seconds: *seconds,
@@ -27,8 +42,33 @@ impl<B: AutodiffBackend> Run<'_, B> {
             learning_rate: self.learner.lr_current(),
             weight_decay: train.schedule().weight_decay(step - 1),
             gradient_norm,
-            tokens_per_second: (interval.steps * self.tokens_per_step()) as f64 / interval.seconds,
-        }
+            tokens_per_second,
+            utilization: self.strategy.speed.utilization(tokens_per_second),
+            resident_bytes: resident_bytes().map_or(f64::NAN, |bytes| bytes as f64),
+            tokens_left,
+            seconds_left: seconds_left.min(tokens_left / tokens_per_second),
+            ..quantization
+        })
+    }
+
+    /// Reads the instruments and writes them down. Gives what they come to for all linears
+    /// together.
+    fn read_instruments(&mut self, metrics: &mut Records) -> anyhow::Result<Report> {
+        let Some(panel) = &mut self.panel else { return Ok(Report::EMPTY) };
+        let started = Instant::now();
+        let layers = panel.read(&self.learner.model().valid().transformer);
+        let steps = self.state.interval.steps;
+        metrics.instruments(self.state.step, steps, &layers)?;
+        self.state.instrument_seconds += started.elapsed().as_secs_f64();
+        let Some(total) = total(&layers) else { return Ok(Report::EMPTY) };
+        Ok(Report {
+            zeros: total.zeros,
+            flip_rate: total.flips.map_or(f64::NAN, |flips| flips / steps as f64),
+            scale: total.scale,
+            near_threshold: total.near_threshold,
+            saturated: total.input.map_or(f64::NAN, |input| input.saturated),
+            ..Report::EMPTY
+        })
     }
 
     /// Where the run stands, in validation intervals: what burn-train calls epochs.
@@ -54,7 +94,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// Writes down and shows a validation after the current step.
     pub(super) fn show_validation(
         &mut self,
-        metrics: &mut MetricsCsv,
+        metrics: &mut Records,
         evaluation: Evaluation,
     ) -> anyhow::Result<()> {
         let report = Report {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::{config::Config, output::Lengths};
 
 /// Where a run stands: everything beside model and optimiser that the next step depends on.
 ///
@@ -19,6 +19,12 @@ pub struct State {
     pub seconds: f64,
     /// Length of `metrics.csv`. What follows was written later, and is cut off on resume.
     pub metrics_bytes: u64,
+    /// The same of `instruments.csv`.
+    #[serde(default)]
+    pub instruments_bytes: u64,
+    /// Seconds spent beside the steps in reading the instruments.
+    #[serde(default)]
+    pub instrument_seconds: f64,
     /// SHA-256 of the tokens, with the lengths of the two parts.
     pub text: String,
     /// The steps since the last log line.
@@ -66,6 +72,11 @@ pub enum End {
 }
 
 impl State {
+    /// Lengths of the tables.
+    pub fn lengths(&self) -> Lengths {
+        Lengths { metrics: self.metrics_bytes, instruments: self.instruments_bytes }
+    }
+
     /// Whether the validation after the current step is still to be done.
     pub fn validation_due(&self, every: u64) -> bool {
         self.step > 0

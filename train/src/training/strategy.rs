@@ -23,12 +23,14 @@ use burn_train::{
 
 use super::{
     checkpoint::Checkpoint,
+    instruments::Panel,
     interval::{Interval, StepResult},
     item::Item,
     loaders::ValidationLoader,
     model::{LanguageModel, MicroBatch, ValidationBatch},
     outcome::Outcome,
     session::{Components, RunOptimizer},
+    speed::Speed,
     state::{End, IntervalState, State},
     text::Text,
     validation::{evaluate, sample},
@@ -36,7 +38,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    output::{MetricsCsv, PlainPrinter},
+    output::{PlainPrinter, Records},
     run_folder::RunFolder,
 };
 
@@ -68,6 +70,9 @@ pub struct StepStrategy<B: AutodiffBackend> {
     pub optimizer: RunOptimizer<B>,
     /// Where the loop begins.
     pub state: State,
+    /// The codes of the weights at the log line before that.
+    pub codes: Option<Vec<u8>>,
+    pub speed: Speed,
     /// The step after which it stops as if interrupted.
     pub stop_at: Option<u64>,
     /// Compute the micro-batches.
@@ -93,6 +98,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
         let mut run = Run {
             strategy: self,
             state: self.state.clone(),
+            panel: Panel::new(self, &learner.model().valid().transformer),
             learner,
             processor: components.event_processor,
             interrupter: components.interrupter,
@@ -110,6 +116,8 @@ pub(super) struct Run<'a, B: AutodiffBackend> {
     pub(super) state: State,
     pub(super) learner: Learner<Components<B>>,
     pub(super) processor: Processor<B>,
+    /// The instruments, where there is anything to read.
+    pub(super) panel: Option<Panel<B>>,
     interrupter: Interrupter,
     /// Step and time of the last checkpoint.
     saved: (u64, Instant),
@@ -122,7 +130,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         validation: &Validation<B>,
     ) -> anyhow::Result<Finished> {
         let Config { train, eval, .. } = &self.strategy.config;
-        let mut metrics = MetricsCsv::open(&self.strategy.folder.metrics())?;
+        let mut metrics = Records::open(&self.strategy.folder, self.state.step + 1)?;
         let mut interval = Interval::<B>::new(self.state.interval, &self.strategy.device);
         // Asked once a step: the clock, or the user, may say something else a moment later.
         let (mut stopping, mut save_due) = (false, false);
@@ -171,7 +179,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
                 self.state.interval.steps,
             );
             if log {
-                let report = self.training_report(loss, gradient_norm);
+                let report = self.training_report(loss, gradient_norm, &mut metrics)?;
                 metrics.training(&report)?;
                 self.show_training(report, batches.progress());
                 self.state.interval = IntervalState::default();
@@ -200,17 +208,13 @@ impl<B: AutodiffBackend> Run<'_, B> {
 
     /// Validates and samples after the current step, and saves a new lowest loss. Gives `false`,
     /// and leaves no trace, if it was interrupted.
-    fn validate(
-        &mut self,
-        windows: &Validation<B>,
-        metrics: &mut MetricsCsv,
-    ) -> anyhow::Result<bool> {
+    fn validate(&mut self, windows: &Validation<B>, metrics: &mut Records) -> anyhow::Result<bool> {
         let model = self.learner.model().valid();
         let Some(evaluation) = evaluate(&model, windows, &self.interrupter) else {
             return Ok(false);
         };
         self.check_finite(evaluation)?;
-        if !self.sample(&model)? {
+        if !self.sample(&model, metrics)? {
             return Ok(false);
         }
         self.show_validation(metrics, evaluation)?;
@@ -219,7 +223,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
     }
 
     /// Takes down a validation, and saves a new lowest loss.
-    fn record(&mut self, evaluation: Evaluation, metrics: &mut MetricsCsv) -> anyhow::Result<()> {
+    fn record(&mut self, evaluation: Evaluation, metrics: &mut Records) -> anyhow::Result<()> {
         let improved = self.state.record_validation(evaluation.loss());
         if improved && self.strategy.config.checkpoint.keep_best > 0 {
             // The model first: killed in between, a resumed run comes here once more.
@@ -232,7 +236,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// The work after the last step: the validation of the whole part, the sample, and the
     /// comparison with the exported model. `None` if it was interrupted; a resumed run does it
     /// then.
-    fn finish(&mut self, end: End, metrics: &mut MetricsCsv) -> anyhow::Result<Option<Outcome>> {
+    fn finish(&mut self, end: End, metrics: &mut Records) -> anyhow::Result<Option<Outcome>> {
         let StepStrategy { config, folder, whole_validation, device, .. } = self.strategy;
         let model = self.learner.model().valid();
         let whole = whole_validation.as_ref();
@@ -242,7 +246,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let is_regular = config.eval.windows == 0;
         let is_done = is_regular && self.state.validated.is_some_and(|v| v.step == self.state.step);
         if !is_done {
-            if !self.sample(&model)? {
+            if !self.sample(&model, metrics)? {
                 return Ok(None);
             }
             self.show_validation(metrics, trained)?;
@@ -260,7 +264,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
             return Ok(None);
         };
         metrics.sync()?;
-        let outcome = Outcome::new(end, &self.state, trained, exported);
+        let outcome = Outcome::new(end, &self.state, trained, exported, &self.strategy.speed);
         folder.save_result(&serde_json::to_vec_pretty(&outcome)?)?;
         Ok(Some(outcome))
     }
@@ -323,7 +327,11 @@ impl<B: AutodiffBackend> Run<'_, B> {
 
     /// Writes and shows the sample of the current step. Gives `false`, and writes nothing, if it
     /// was interrupted.
-    fn sample(&self, model: &LanguageModel<B::InnerBackend>) -> anyhow::Result<bool> {
+    fn sample(
+        &self,
+        model: &LanguageModel<B::InnerBackend>,
+        metrics: &mut Records,
+    ) -> anyhow::Result<bool> {
         let StepStrategy { config, text, folder, printer, device, .. } = self.strategy;
         if config.sample.tokens == 0 {
             return Ok(true);
@@ -333,6 +341,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         };
         let step = self.state.step;
         folder.save_sample(step, &text)?;
+        metrics.sample(step, &text)?;
         if let Some(printer) = printer {
             printer.print(&format!("--- sample at step {step}\n{text}\n---"));
         }
@@ -340,15 +349,19 @@ impl<B: AutodiffBackend> Run<'_, B> {
     }
 
     /// Writes a checkpoint of the current step, and the model.
-    fn save(&mut self, metrics: &mut MetricsCsv) -> anyhow::Result<()> {
+    fn save(&mut self, metrics: &mut Records) -> anyhow::Result<()> {
         let StepStrategy { config, folder, optimizer, .. } = self.strategy;
-        self.state.metrics_bytes = metrics.sync()?;
+        let lengths = metrics.sync()?;
+        self.state.metrics_bytes = lengths.metrics;
+        self.state.instruments_bytes = lengths.instruments;
+        let codes = self.panel.as_ref().map(Panel::codes).unwrap_or_default();
         Checkpoint::save::<B>(
             &folder.checkpoints(),
             config,
             &self.state,
             self.learner.model().into_record(),
             Optimizer::<LanguageModel<B>, B>::to_record(optimizer),
+            &codes,
         )?;
         self.saved = (self.state.step, Instant::now());
         self.export(&folder.model())

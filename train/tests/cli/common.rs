@@ -43,6 +43,8 @@ impl Playground {
                 [checkpoint]
                 every = 4
                 keep = 5
+                [log]
+                ceiling = false
                 [sample]
                 prompt = "The"
                 tokens = 8
@@ -113,7 +115,7 @@ impl Remains {
         let last_step = steps.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok());
         let last_step = last_step.max().unwrap();
         let checkpoint = format!("checkpoints/step-{last_step:08}");
-        let mut paths: Vec<String> = ["model.mpk", "optimizer.mpk", "config.toml"]
+        let mut paths: Vec<String> = ["model.mpk", "optimizer.mpk", "config.toml", "codes.bin"]
             .map(|name| format!("{checkpoint}/{name}"))
             .into();
         for folder in ["model", "best", "samples"] {
@@ -128,6 +130,10 @@ impl Remains {
         }
         let rows: Vec<String> = metrics(run).iter().map(|row| row.join(",")).collect();
         files.insert("metrics.csv".into(), rows.join("\n").into_bytes());
+        let instruments = run.join("instruments.csv");
+        if instruments.exists() {
+            files.insert("instruments.csv".into(), read(instruments));
+        }
         Self { files, last_step }
     }
 
@@ -149,7 +155,7 @@ impl Remains {
 #[track_caller]
 pub fn metrics(run: &Path) -> Vec<Vec<String>> {
     let text = String::from_utf8(read(run.join("metrics.csv"))).unwrap();
-    let timed = ["seconds", "tokens_per_second"];
+    let timed = ["seconds", "tokens_per_second", "model_flops_utilization", "resident_bytes"];
     let header: Vec<&str> = text.lines().next().unwrap().split(',').collect();
     let keep = |row: &str| {
         assert_eq!(row.split(',').count(), header.len(), "{row}");

@@ -118,12 +118,17 @@ fn the_comparison_sees_one_bit() {
     let whole = Remains::of(&playground.path("run"));
     assert!(whole.differences(&whole).is_empty());
     let optimizer = "checkpoints/step-00000024/optimizer.mpk";
-    for name in [optimizer, "model/model.safetensors", "samples/step-00000004.txt", "metrics.csv"] {
+    let tables = ["metrics.csv", "instruments.csv"];
+    for name in
+        [&[optimizer, "model/model.safetensors", "samples/step-00000004.txt"], &tables[..]].concat()
+    {
         let path = playground.path("run").join(name);
         let mut bytes = read(&path);
         // The last row of the metrics begins with its step.
         let at = match name {
-            "metrics.csv" => bytes.iter().rposition(|&byte| byte == b'\n').unwrap(),
+            "metrics.csv" | "instruments.csv" => {
+                bytes.iter().rposition(|&byte| byte == b'\n').unwrap()
+            }
             _ => bytes.len(),
         };
         let at = bytes[..at - 1].iter().rposition(|&byte| byte != b',').unwrap();

@@ -1,0 +1,96 @@
+//! How fast a device multiplies matrices: what the speed of a training is measured against.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use burn::tensor::{Int, Tensor, backend::Backend};
+
+use crate::precision::Precision;
+
+/// Rows that the first product has.
+const FIRST_ROWS: usize = 64;
+
+/// The highest rate, in floating-point operations a second, at which the device multiplied
+/// `[rows, inner]` by `[inner, columns]` for about `budget`, on `threads` threads at the same
+/// time. A product is `2 · rows · inner · columns` operations.
+///
+/// It begins with few rows, and has more of them and then more products in a round for as long as
+/// a round is short, so that slow devices do not take long and fast ones are kept busy. Nothing
+/// random is drawn: the state of the backend's generator is as before.
+pub fn matmul_ceiling<B: Backend>(
+    [rows, inner, columns]: [usize; 3],
+    precision: Precision,
+    threads: usize,
+    budget: Duration,
+    device: &B::Device,
+) -> f64 {
+    let started = Instant::now();
+    let right = operand::<B>([inner, columns], device);
+    let (mut height, mut repeats, mut best) = (rows.min(FIRST_ROWS), 1, 0.0_f64);
+    let mut left = operand::<B>([height, inner], device);
+    loop {
+        let round = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| products(&left, &right, precision, repeats));
+            }
+        });
+        let seconds = round.elapsed().as_secs_f64();
+        let operations = 2.0
+            * [height, inner, columns, repeats, threads].map(|n| n as f64).iter().product::<f64>();
+        best = best.max(operations / seconds);
+        if started.elapsed() >= budget {
+            return best;
+        }
+        if seconds < budget.as_secs_f64() / 16.0 {
+            if height < rows {
+                height = (2 * height).min(rows);
+                left = operand([height, inner], device);
+            } else {
+                repeats *= 2;
+            }
+        }
+    }
+}
+
+/// Multiplies, and waits for the last result.
+fn products<B: Backend>(
+    left: &Tensor<B, 2>,
+    right: &Tensor<B, 2>,
+    precision: Precision,
+    repeats: usize,
+) {
+    for last in (0..repeats).rev() {
+        let product = precision.matmul(left.clone(), right.clone());
+        if last == 0 {
+            let _ = product.slice([0..1, 0..1]).into_data();
+        }
+    }
+}
+
+/// Small integers, which no kernel can skip.
+fn operand<B: Backend>(shape: [usize; 2], device: &B::Device) -> Tensor<B, 2> {
+    let count = (shape[0] * shape[1]) as i64;
+    let numbers = Tensor::<B, 1, Int>::arange(0..count, device).remainder_scalar(7).sub_scalar(3);
+    numbers.float().reshape(shape)
+}
+
+#[cfg(test)]
+#[cfg(feature = "flex")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_a_product_and_the_budget_is_kept() {
+        let device = Default::default();
+        let started = Instant::now();
+        let budget = Duration::from_millis(100);
+        let rate =
+            matmul_ceiling::<burn_flex::Flex>([256, 128, 256], Precision::F32, 1, budget, &device);
+        assert!(started.elapsed() >= budget && started.elapsed() < 40 * budget);
+        // A processor does more than 10 million and less than 100 million million a second.
+        assert!((1e7..1e14).contains(&rate), "{rate:e}");
+    }
+}

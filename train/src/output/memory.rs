@@ -1,0 +1,30 @@
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
+
+/// Bytes of main memory that this process holds; `None` where the system does not say.
+pub fn resident_bytes() -> Option<u64> {
+    let id = get_current_pid().ok()?;
+    let mut system = System::new();
+    system.refresh_processes_specifics(
+        ProcessesToUpdate::Some(&[id]),
+        false,
+        ProcessRefreshKind::nothing().with_memory().without_tasks(),
+    );
+    Some(system.process(id)?.memory())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_written_is_resident() {
+        let before = resident_bytes().unwrap();
+        let block = vec![1u8; 1 << 26];
+        let after = resident_bytes().unwrap();
+        assert!(
+            after >= before + (1 << 25),
+            "{before} to {after}, with {} bytes more",
+            block.len()
+        );
+    }
+}

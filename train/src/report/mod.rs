@@ -1,0 +1,27 @@
+//! `train report`: a page that compares runs. It holds everything it shows, and loads nothing.
+
+mod page;
+mod run;
+mod series;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use bitnet::storage;
+
+use self::run::RunData;
+
+/// Writes a page about `runs` to `out`.
+///
+/// # Errors
+/// If a run has no metrics, a file of it is damaged, or the page cannot be written.
+pub fn write(runs: &[PathBuf], out: &Path) -> anyhow::Result<()> {
+    let mut read = runs.iter().map(|run| RunData::read(run)).collect::<anyhow::Result<Vec<_>>>()?;
+    run::tell_apart(&mut read, runs);
+    let html = page::render(&read)?;
+    storage::write_file(out, html.as_bytes())
+        .with_context(|| format!("cannot write {}", out.display()))?;
+    let count = read.len();
+    println!("{}: {count} run{}", out.display(), if count == 1 { "" } else { "s" });
+    Ok(())
+}

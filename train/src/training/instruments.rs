@@ -1,0 +1,54 @@
+use bitnet::{
+    BitNetTransformer,
+    data::Batch,
+    instruments::{Instruments, Snapshot, measure},
+    quant::WeightQuant,
+};
+use burn::tensor::{Int, Tensor, backend::AutodiffBackend};
+
+use super::strategy::StepStrategy;
+
+/// Reads the instruments of a run's model, always over the same text: the first window that is
+/// held out. What it reads is a function of the weights now and at the reading before, and it
+/// changes none of them.
+pub struct Panel<B: AutodiffBackend> {
+    window: Tensor<B::InnerBackend, 2, Int>,
+    before: Option<Snapshot>,
+}
+
+impl<B: AutodiffBackend> Panel<B> {
+    /// The panel of a run that begins, or goes on, with `model`; `None` where nothing is to be
+    /// read.
+    pub fn new(
+        strategy: &StepStrategy<B>,
+        model: &BitNetTransformer<B::InnerBackend>,
+    ) -> Option<Self> {
+        let StepStrategy { config, text, codes, device, .. } = strategy;
+        if !config.log.instruments || config.model.quant == WeightQuant::None {
+            return None;
+        }
+        let tokens = text.held_out();
+        let len = config.model.context.min(tokens.len() - 1);
+        let before = match codes {
+            Some(codes) => Snapshot::from_bytes(codes, model),
+            None => Some(Snapshot::of(model)),
+        };
+        Some(Self { window: Batch::gather(tokens, &[0], len, device).inputs, before })
+    }
+
+    /// Reads every quantised linear.
+    pub fn read(
+        &mut self,
+        model: &BitNetTransformer<B::InnerBackend>,
+    ) -> Vec<(String, Instruments)> {
+        let (layers, after) = measure(model, self.window.clone(), self.before.as_ref())
+            .expect("the window is as long as the context at most");
+        self.before = Some(after);
+        layers
+    }
+
+    /// The codes at the last reading, for a checkpoint.
+    pub fn codes(&self) -> Vec<u8> {
+        self.before.as_ref().map(Snapshot::to_bytes).unwrap_or_default()
+    }
+}
