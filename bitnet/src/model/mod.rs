@@ -8,6 +8,7 @@ mod error;
 mod feed_forward;
 mod rope;
 mod seeded;
+mod size;
 mod transformer;
 
 pub use attention::Attention;

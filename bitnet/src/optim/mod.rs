@@ -1,5 +1,5 @@
-//! The optimiser of the BitNet recipes: AdamW that decays matrices only, gradient clipping by the
-//! global norm, and schedules of learning rate and weight decay.
+//! The optimisers of the BitNet recipes: AdamW that decays matrices only, Muon for the linears'
+//! weights, gradient clipping by the global norm, and schedules of learning rate and weight decay.
 //!
 //! They replace Burn's built-ins where those do something else: its clipping is per tensor, its
 //! cosine schedule jumps back to the peak after the last step, and its optimisers have no
@@ -7,8 +7,12 @@
 
 mod adamw;
 mod clip;
+mod mixed;
+mod muon;
 mod schedule;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use clip::clip_global_norm;
+pub use mixed::{MuonAdamW, linear_weights};
+pub use muon::{Muon, MuonConfig, MuonState};
 pub use schedule::{Schedule, ScheduleKind};

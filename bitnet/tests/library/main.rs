@@ -6,6 +6,7 @@ mod bit_linear;
 mod common;
 mod generate;
 mod golden_bit_linear;
+mod golden_muon;
 mod golden_transformer;
 mod model;
 mod optim;
