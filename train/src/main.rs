@@ -5,9 +5,12 @@
 mod backends;
 mod cli;
 mod config;
+mod lr_find;
 mod output;
 mod run_folder;
+mod series;
 mod training;
+mod twin;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use super::{
 
 /// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
 /// Where the text lies is among them: whether it is the same is checked apart.
-const SAFE: [&str; 9] = [
+const SAFE: [&str; 11] = [
     "backend.",
     "checkpoint.",
     "data.sources",
@@ -15,8 +15,10 @@ const SAFE: [&str; 9] = [
     "sample.",
     "train.steps",
     "train.minutes",
+    "train.max_rise",
     "train.workers",
     "train.log_every",
+    "twin.",
 ];
 
 /// Keys on which the shapes of the weights depend: nothing saved fits after a change.

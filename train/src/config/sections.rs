@@ -156,6 +156,16 @@ impl Default for DataSection {
     }
 }
 
+/// What steps the parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// AdamW on every parameter.
+    AdamW,
+    /// Muon on the weights of the linears, AdamW on every other parameter.
+    Muon,
+}
+
 /// `[train]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -184,7 +194,7 @@ pub struct TrainSection {
     pub second_lr: f64,
     /// Steps over which the learning rate rises.
     pub warmup: u64,
-    /// `cosine`, `linear`, `constant`, `wsd` or `two-stage`.
+    /// `cosine`, `linear`, `constant`, `wsd` or `two-stage`. (`range-test` is `lr-find`'s.)
     pub schedule: ScheduleKind,
     /// Learning rate at the end of `cosine`, `linear` and `wsd`, as a share of `lr`.
     pub final_lr_fraction: f64,
@@ -197,12 +207,21 @@ pub struct TrainSection {
     pub quant_warmup: u64,
     /// Decoupled weight decay, of matrices only.
     pub weight_decay: f64,
+    /// `adamw`, or `muon`: Muon on the weights of the linears, AdamW on everything else.
+    pub optimizer: OptimizerKind,
+    /// Decay rate of Muon's momentum.
+    pub muon_momentum: f64,
+    /// Muon's Newton–Schulz iterations.
+    pub muon_iterations: usize,
     /// Decay rates of AdamW's moments.
     pub betas: [f64; 2],
     /// AdamW's ε.
     pub epsilon: f64,
     /// Largest norm of all gradients together; 0: no clipping.
     pub clip: f64,
+    /// Nats a token by which the smoothed loss may rise above its lowest before the run ends; 0:
+    /// it does not end for that.
+    pub max_rise: f64,
     /// Steps between two lines of output.
     pub log_every: u64,
 }
@@ -227,9 +246,13 @@ impl Default for TrainSection {
             quant_start: 0,
             quant_warmup: 0,
             weight_decay: 0.1,
+            optimizer: OptimizerKind::AdamW,
+            muon_momentum: 0.95,
+            muon_iterations: 5,
             betas: [0.9, 0.95],
             epsilon: 1e-8,
             clip: 1.0,
+            max_rise: 0.0,
             log_every: 10,
         }
     }
@@ -268,15 +291,17 @@ pub struct EvalSection {
     /// Windows of a batch.
     pub batch: usize,
     /// Windows of each validation during training, spread evenly over the validation part and
-    /// always the same; 0: all. The last validation always covers the whole part.
+    /// always the same; 0: all.
     pub windows: usize,
+    /// Windows of the last validation, which is the run's result; 0: all.
+    pub final_windows: usize,
     /// Validations in a row without a new lowest loss after which the run ends; 0: it does not.
     pub patience: u64,
 }
 
 impl Default for EvalSection {
     fn default() -> Self {
-        Self { every: 250, batch: 16, windows: 0, patience: 0 }
+        Self { every: 250, batch: 16, windows: 0, final_windows: 0, patience: 0 }
     }
 }
 

@@ -5,12 +5,12 @@ use std::{
 };
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Report;
 
 /// A row of `metrics.csv`; columns without a value are empty.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Row {
     step: u64,
     tokens: u64,
@@ -42,6 +42,22 @@ impl MetricsCsv {
             .with_context(|| format!("cannot write {}", path.display()))?;
         let writer = csv::WriterBuilder::new().has_headers(bytes == 0).from_writer(file);
         Ok(Self { path: path.into(), writer })
+    }
+
+    /// Learning rate and loss of each log line of a table.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read_training(path: &Path) -> anyhow::Result<Vec<(f64, f64)>> {
+        let read = || -> csv::Result<Vec<(f64, f64)>> {
+            let mut rows = Vec::new();
+            for row in csv::Reader::from_path(path)?.deserialize() {
+                let Row { learning_rate, train_loss, .. } = row?;
+                rows.extend(learning_rate.zip(train_loss));
+            }
+            Ok(rows)
+        };
+        read().with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// Cuts off what an interrupted session wrote after the first `bytes` of the table. Gives
@@ -167,6 +183,8 @@ mod tests {
         assert!(lines[0].starts_with("step,tokens,seconds,train_loss,validation_loss,"));
         assert_eq!(lines[2], "20,200,20.0,2.5,,,0.001,0.1,1.0,100.0");
         assert_eq!(lines[3], "20,200,20.0,,2.5,3.5,,,,");
+
+        assert_eq!(MetricsCsv::read_training(&path).unwrap(), [(0.001, 2.5), (0.001, 2.5)]);
 
         // Lost rows are told of, and no half row is left.
         fs::write(&path, "step\n1\n2").unwrap();

@@ -13,7 +13,7 @@ use burn::{
 use super::{manifest::Manifest, state::State};
 use crate::config::{self, CheckpointSection, Config};
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const STATE: &str = "state.toml";
 const CONFIG: &str = "config.toml";
 const MODEL: &str = "model.mpk";

@@ -1,6 +1,7 @@
 //! A training run: burn-train's learner, with this project's step, loop and checkpoints.
 
 mod checkpoint;
+mod interrupt;
 mod interval;
 mod item;
 mod loaders;
@@ -23,6 +24,8 @@ use anyhow::{bail, ensure};
 use bitnet::backend::BackendVisitor;
 use burn::tensor::backend::Backend;
 
+pub use outcome::Outcome;
+
 use self::{checkpoint::Checkpoint, session::Session, text::Text};
 use crate::{
     config::{Changes, Config},
@@ -39,11 +42,11 @@ pub struct Options {
     pub stop_at: Option<u64>,
 }
 
-/// Starts a run in the new folder `out`.
+/// Starts a run in the new folder `out`. Gives how it ended, or nothing if it was interrupted.
 ///
 /// # Errors
 /// If its data cannot be used, its folder cannot be written, or the training diverges.
-pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<()> {
+pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<Option<Outcome>> {
     // First what can fail: a run that cannot begin leaves no folder behind.
     preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
@@ -51,7 +54,7 @@ pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<()>
     visit(Session { config, text, folder, resumed: None, options })
 }
 
-/// Continues the run in `folder` from its newest checkpoint that is whole.
+/// Continues the run in `folder` from its newest checkpoint that is whole; gives the same.
 ///
 /// # Errors
 /// As [`start`], or if no checkpoint is whole, or if `config` makes it another run: `force` allows
@@ -61,7 +64,7 @@ pub fn resume(
     folder: &RunFolder,
     options: Options,
     force: bool,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Outcome>> {
     let found = Checkpoint::newest(&folder.checkpoints())?;
     for (path, how) in &found.damaged {
         eprintln!("warning: {} is damaged ({how})", path.display());
@@ -83,7 +86,7 @@ pub fn resume(
             }
             if let (Some(end), true) = (state.end(&config), folder.has_ended()) {
                 println!("the run is at its end: {} to go on", end.describe(&config));
-                return Ok(());
+                return folder.read_result().map(Some);
             }
             println!("continuing after step {}", state.step);
         }
@@ -107,13 +110,13 @@ pub fn resume(
     visit(Session { config, text, folder, resumed: found.checkpoint, options })
 }
 
-fn visit(session: Session) -> anyhow::Result<()> {
+fn visit(session: Session) -> anyhow::Result<Option<Outcome>> {
     let backend = session.config.backend.clone();
     backend.kind.visit(&backend.device, session)?
 }
 
 impl BackendVisitor for Session {
-    type Output = anyhow::Result<()>;
+    type Output = anyhow::Result<Option<Outcome>>;
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
         self.run::<B>(&device)

@@ -1,5 +1,5 @@
-use bitnet::evaluate::Evaluation;
-use serde::Serialize;
+use bitnet::{BitNetTransformerConfig, evaluate::Evaluation, pretrained::WeightDtype};
+use serde::{Deserialize, Serialize};
 
 use super::state::{End, State, Validated};
 use crate::{config::Config, run_folder::RunFolder};
@@ -9,18 +9,23 @@ use crate::{config::Config, run_folder::RunFolder};
 const PARITY: f64 = 1e-5;
 
 /// How a run ended: `result.json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// Why it ended.
     pub end: End,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Bytes of the packed model, parameters that are not quantised in `checkpoint.dtype`.
+    pub packed_bytes: u64,
     step: u64,
     tokens: u64,
     seconds: f64,
-    /// Tokens of the whole validation part that are predicted.
+    /// Tokens that the last validation predicted.
     validation_tokens: usize,
-    /// Loss on the whole validation part, in nats a token.
-    validation_loss: f64,
-    validation_bits_per_byte: f64,
+    /// Loss of the last validation, in nats a token.
+    pub validation_loss: f64,
+    /// The same in bits a byte.
+    pub validation_bits_per_byte: f64,
     /// Loss there of the model in `model/`, read back.
     exported_loss: f64,
     /// Whether both losses are the same.
@@ -29,11 +34,35 @@ pub struct Outcome {
     best: Option<Validated>,
 }
 
+/// How large a model is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ModelSize {
+    parameters: u64,
+    packed_bytes: u64,
+}
+
+impl ModelSize {
+    /// Of a model whose other parameters are stored as `dtype`.
+    pub fn new(model: &BitNetTransformerConfig, dtype: WeightDtype) -> Self {
+        // Valid models have far fewer.
+        let parameters = model.parameter_count() as u64;
+        Self { parameters, packed_bytes: model.packed_bytes(dtype.bytes() as u128) as u64 }
+    }
+}
+
 impl Outcome {
     /// Sums up a run from the losses of the trainer's model and of the exported one.
-    pub fn new(end: End, state: &State, trained: Evaluation, exported: Evaluation) -> Self {
+    pub fn new(
+        end: End,
+        state: &State,
+        size: ModelSize,
+        trained: Evaluation,
+        exported: Evaluation,
+    ) -> Self {
         Self {
             end,
+            parameters: size.parameters,
+            packed_bytes: size.packed_bytes,
             step: state.step,
             tokens: state.tokens,
             seconds: state.seconds,
@@ -47,13 +76,19 @@ impl Outcome {
         }
     }
 
+    /// Tokens trained on a second, over the whole run.
+    pub fn tokens_per_second(&self) -> f64 {
+        self.tokens as f64 / self.seconds
+    }
+
     /// Prints the outcome, and a warning if the exported model is another one.
     pub fn print(&self, config: &Config, folder: &RunFolder) {
         if self.end != End::Steps {
             println!("ended early: {} to go on", self.end.describe(config));
         }
+        let part = if config.eval.final_windows == 0 { "whole" } else { "of the" };
         println!(
-            "done: {} steps, {} tokens in {:.0} s; whole validation part ({} tokens): \
+            "done: {} steps, {} tokens in {:.0} s; {part} validation part ({} tokens): \
              {:.4} nats/token, {:.4} bits/byte",
             self.step,
             self.tokens,
@@ -77,7 +112,7 @@ impl Outcome {
                 self.exported_loss,
                 self.validation_loss,
                 match config.checkpoint.dtype {
-                    bitnet::pretrained::WeightDtype::F32 => "",
+                    WeightDtype::F32 => "",
                     _ => " (checkpoint.dtype = \"f32\" stores the weights as they are)",
                 }
             );
@@ -94,7 +129,8 @@ mod tests {
         let agrees = |nats| {
             let evaluation = |nats| Evaluation { nats, tokens: 100, bytes: 100 };
             let state = State::default();
-            Outcome::new(End::Steps, &state, evaluation(200.0), evaluation(nats))
+            let size = ModelSize::default();
+            Outcome::new(End::Steps, &state, size, evaluation(200.0), evaluation(nats))
                 .exported_model_agrees
         };
         assert!(agrees(200.0) && agrees(200.0009));

@@ -1,44 +1,45 @@
 use std::{
     io::{self, IsTerminal},
-    process,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use bitnet::{
-    optim::{AdamW, AdamWConfig},
+    optim::{AdamWConfig, MuonAdamW, MuonConfig, linear_weights},
     pretrained::PretrainedError,
 };
 use burn::{
     backend::Autodiff,
     module::Module,
-    optim::{Optimizer, adaptor::OptimizerAdaptor},
+    optim::Optimizer,
     tensor::backend::{AutodiffBackend, Backend},
 };
 use burn_train::{
-    Interrupter, Learner, LearningComponentsMarker, SupervisedTraining, TrainingStrategy,
+    Learner, LearningComponentsMarker, SupervisedTraining, TrainingStrategy,
     logger::InMemoryMetricLogger,
 };
 
 use super::{
     Options,
     checkpoint::Checkpoint,
+    interrupt::interrupter,
     loaders::{TrainLoader, ValidationLoader},
     model::LanguageModel,
     optimizer::SharedOptimizer,
+    outcome::Outcome,
     scheduler::StepScheduler,
     state::State,
     strategy::{Finished, StepStrategy},
     text::Text,
 };
 use crate::{
-    config::Config,
+    config::{Config, OptimizerKind},
     output::{Field, PlainRenderer, ReportMetric},
     run_folder::RunFolder,
 };
 
 /// The optimiser of a run.
-pub type RunOptimizer<B> = SharedOptimizer<OptimizerAdaptor<AdamW, LanguageModel<B>, B>>;
+pub type RunOptimizer<B> = SharedOptimizer<MuonAdamW<LanguageModel<B>, B>>;
 
 /// burn-train's types, filled in.
 pub type Components<B> =
@@ -54,8 +55,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Runs on a backend.
-    pub fn run<B: Backend>(self, device: &B::Device) -> anyhow::Result<()> {
+    /// Runs on a backend. Gives how the run ended, or nothing if it was interrupted.
+    ///
+    /// # Errors
+    /// If something cannot be written, or the training diverges.
+    pub fn run<B: Backend>(self, device: &B::Device) -> anyhow::Result<Option<Outcome>> {
         let Self { config, text, folder, resumed, options } = self;
         let text = Arc::new(text);
         let (model, optimizer, state) = prepare::<Autodiff<B>>(&config, &text, resumed, device)?;
@@ -73,22 +77,13 @@ impl Session {
             text: text.clone(),
         };
 
-        let interrupter = Interrupter::new();
-        let on_signal = interrupter.clone();
-        // A second signal ends the program at once.
-        ctrlc::set_handler(move || match on_signal.should_stop() {
-            true => process::exit(130),
-            false => on_signal.stop(Some("interrupted")),
-        })
-        .context("cannot handle Ctrl-C")?;
-
         let mut learning = SupervisedTraining::new(
             folder.path(),
             Arc::new(training),
             Arc::new(validation(config.eval.windows)),
         )
         .num_epochs(config.train.steps.div_ceil(config.eval.every) as usize)
-        .with_interrupter(interrupter)
+        .with_interrupter(interrupter()?)
         .with_application_logger(None)
         .with_metric_logger(InMemoryMetricLogger::new())
         .metrics((ReportMetric::new(Field::Loss), ReportMetric::new(Field::BitsPerByte)))
@@ -112,7 +107,7 @@ impl Session {
             optimizer: optimizer.clone(),
             stop_at: options.stop_at,
             state: state.clone(),
-            whole_validation: Arc::new(validation(0)),
+            final_validation: Arc::new(validation(config.eval.final_windows)),
             printer,
             device: device.clone(),
             finished: finished.clone(),
@@ -126,7 +121,7 @@ impl Session {
         let finished = finished.lock().unwrap_or_else(PoisonError::into_inner).take();
         let finished = finished.unwrap_or_else(|| Err(anyhow!("the training loop did not end")));
         let Finished { state, outcome } = finished.map_err(|error| advise(error, &folder))?;
-        match outcome {
+        match &outcome {
             Some(outcome) => outcome.print(&config, &folder),
             None => println!(
                 "stopped after step {}; continue with --resume {}",
@@ -134,7 +129,7 @@ impl Session {
                 folder.path().display()
             ),
         }
-        Ok(())
+        Ok(outcome)
     }
 }
 
@@ -150,12 +145,16 @@ fn prepare<B: AutodiffBackend>(
         .transformer(text.tokenizer.vocab_size())
         .init_seeded::<B>(config.seed, device)?;
     let model = LanguageModel::new(transformer.with_precision(config.backend.precision));
-    let optimizer = AdamWConfig {
-        betas: config.train.betas.into(),
-        epsilon: config.train.epsilon,
-        schedule: config.train.schedule(),
+    let train = &config.train;
+    let schedule = train.schedule();
+    let adamw = AdamWConfig { betas: train.betas.into(), epsilon: train.epsilon, schedule };
+    let muon =
+        MuonConfig { momentum: train.muon_momentum, iterations: train.muon_iterations, schedule };
+    let matrices = match train.optimizer {
+        OptimizerKind::AdamW => Vec::new(),
+        OptimizerKind::Muon => linear_weights(&model),
     };
-    let optimizer = SharedOptimizer::new(optimizer.init());
+    let optimizer = SharedOptimizer::new(MuonAdamW::new(matrices, &muon, &adamw));
     let text = text.fingerprint.clone();
     let Some(checkpoint) = resumed else {
         return Ok((model, optimizer, State { text, ..State::default() }));

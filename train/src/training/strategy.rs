@@ -29,7 +29,7 @@ use super::{
     item::Item,
     loaders::ValidationLoader,
     model::{LanguageModel, MicroBatch, ValidationBatch},
-    outcome::Outcome,
+    outcome::{ModelSize, Outcome},
     session::{Components, RunOptimizer},
     state::{End, IntervalState, State},
     text::Text,
@@ -71,8 +71,8 @@ pub struct StepStrategy<B: AutodiffBackend> {
     pub state: State,
     /// The step after which it stops as if interrupted.
     pub stop_at: Option<u64>,
-    /// All windows of the validation part.
-    pub whole_validation: Arc<ValidationLoader>,
+    /// The windows of the last validation.
+    pub final_validation: Arc<ValidationLoader>,
     /// Prints samples, where there is no dashboard.
     pub printer: Option<PlainPrinter>,
     pub device: B::Device,
@@ -127,7 +127,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let (mut stopping, mut save_due) = (false, false);
 
         let end = loop {
-            // The validation of the last step covers the whole part: it comes below.
+            // The validation of the last step is another one: it comes below.
             let is_last = self.state.step >= train.steps;
             if !stopping && !is_last && self.state.validation_due(eval.every) {
                 stopping = !self.validate(validation, &mut metrics)?;
@@ -170,6 +170,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
                 self.state.interval.steps,
             );
             if log {
+                self.state.trend.add(loss);
                 let report = self.training_report(loss, gradient_norm);
                 metrics.training(&report)?;
                 self.show_training(report, batches.progress());
@@ -228,17 +229,17 @@ impl<B: AutodiffBackend> Run<'_, B> {
         Ok(())
     }
 
-    /// The work after the last step: the validation of the whole part, the sample, and the
+    /// The work after the last step: the final validation, the sample, and the
     /// comparison with the exported model. `None` if it was interrupted; a resumed run does it
     /// then.
     fn finish(&mut self, end: End, metrics: &mut MetricsCsv) -> anyhow::Result<Option<Outcome>> {
-        let StepStrategy { config, folder, whole_validation, device, .. } = self.strategy;
+        let StepStrategy { config, folder, final_validation, device, .. } = self.strategy;
         let model = self.learner.model().valid();
-        let whole = whole_validation.as_ref();
-        let Some(trained) = evaluate(&model, whole, &self.interrupter) else { return Ok(None) };
+        let windows = final_validation.as_ref();
+        let Some(trained) = evaluate(&model, windows, &self.interrupter) else { return Ok(None) };
         self.check_finite(trained)?;
-        // Where the validations cover the whole part, this is one of them, and may be done.
-        let is_regular = config.eval.windows == 0;
+        // Where the other validations have as many windows, this is one of them, and may be done.
+        let is_regular = config.eval.windows == config.eval.final_windows;
         let is_done = is_regular && self.state.validated.is_some_and(|v| v.step == self.state.step);
         if !is_done {
             if !self.sample(&model)? {
@@ -255,11 +256,12 @@ impl<B: AutodiffBackend> Run<'_, B> {
             .context("the exported model cannot be read back")?;
         let precision = config.backend.precision;
         let exported = LanguageModel::new(exported.model.with_precision(precision));
-        let Some(exported) = evaluate(&exported, whole, &self.interrupter) else {
+        let Some(exported) = evaluate(&exported, windows, &self.interrupter) else {
             return Ok(None);
         };
         metrics.sync()?;
-        let outcome = Outcome::new(end, &self.state, trained, exported);
+        let size = ModelSize::new(model.transformer.config(), config.checkpoint.dtype);
+        let outcome = Outcome::new(end, &self.state, size, trained, exported);
         folder.save_result(&serde_json::to_vec_pretty(&outcome)?)?;
         Ok(Some(outcome))
     }

@@ -8,4 +8,6 @@ mod common;
 mod durable;
 mod full_disk;
 mod kills;
+mod lr_find;
 mod run;
+mod twin;
