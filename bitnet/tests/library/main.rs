@@ -15,4 +15,6 @@ mod parity;
 mod peers;
 mod pretrained;
 mod properties;
+mod recipe;
+mod schedules;
 mod training;
