@@ -8,6 +8,7 @@
 //! checkpoints/step-00000250 what a resumed run needs
 //! best/                     the model of the lowest validation loss, as `infer` reads it
 //! model/                    the newest model
+//! ema/                      the moving average of its weights, if asked for
 //! result.json               how the run ended
 //! ```
 
@@ -181,6 +182,11 @@ impl RunFolder {
     /// Where the model of the lowest validation loss is.
     pub fn best(&self) -> PathBuf {
         self.path.join("best")
+    }
+
+    /// Where the moving average is.
+    pub fn ema(&self) -> PathBuf {
+        self.path.join("ema")
     }
 
     fn samples(&self) -> PathBuf {

@@ -51,6 +51,7 @@ impl Series {
                     outcome
                 }
                 Err(error) => {
+                    println!("== {name} failed: {error:#}");
                     series.failed.push((name.clone(), error));
                     None
                 }

@@ -56,6 +56,11 @@ impl Variant {
             Self::FullPrecision => WeightQuant::None,
             Self::Binary => WeightQuant::Binary,
         };
+        if self == Self::FullPrecision {
+            // It is what the others are compared with, and may be their teacher.
+            config.distill.teacher = None;
+        }
+        let model = &mut config.model;
         if self == Self::Double {
             model.dim *= 2;
             model.heads *= 2;

@@ -6,11 +6,12 @@ use super::{
 };
 
 /// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
-/// Where the text lies is among them: whether it is the same is checked apart.
-const SAFE: [&str; 11] = [
+/// Where the text and the teacher lie is among them: whether they are the same is checked apart.
+const SAFE: [&str; 12] = [
     "backend.",
     "checkpoint.",
     "data.sources",
+    "distill.teacher",
     "eval.",
     "sample.",
     "train.steps",

@@ -1,11 +1,13 @@
 //! The configuration of a run: one TOML file, with overrides from the command line.
 
 mod changes;
+mod distill;
 mod load;
 mod sections;
 mod twin;
 
 pub use changes::Changes;
+pub use distill::DistillSection;
 pub use load::{Overrides, from_toml, load, to_toml};
 pub use sections::{
     BackendSection, CheckpointSection, DataSection, EvalSection, ModelSection, OptimizerKind,
@@ -37,6 +39,8 @@ pub struct Config {
     pub checkpoint: CheckpointSection,
     /// The text generated at each validation.
     pub sample: SampleSection,
+    /// The model to learn from.
+    pub distill: DistillSection,
     /// Learning rates of the models beside the ternary one.
     pub twin: TwinSection,
 }
@@ -90,14 +94,20 @@ impl Config {
             ("train.minutes", self.train.minutes, 1e9),
             ("checkpoint.minutes", self.checkpoint.minutes, 1e9),
             ("train.muon_momentum", self.train.muon_momentum, 0.9999),
+            ("train.ema", self.train.ema, 0.999999),
             ("data.validation", self.data.validation, 0.9),
+            ("distill.weight", self.distill.weight, 1.0),
         ] {
             ensure!(
                 (0.0..=highest).contains(&value),
                 "{key} is {value}, must be between 0 and {highest}"
             );
         }
-        let rates = [("train.lr", self.train.lr), ("train.epsilon", self.train.epsilon)];
+        let rates = [
+            ("train.lr", self.train.lr),
+            ("train.epsilon", self.train.epsilon),
+            ("distill.temperature", self.distill.temperature),
+        ];
         for (key, value) in rates.into_iter().chain(self.twin.rates()) {
             ensure!(value > 0.0 && value.is_finite(), "{key} is {value}, must be above 0");
         }

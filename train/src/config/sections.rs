@@ -219,6 +219,8 @@ pub struct TrainSection {
     pub epsilon: f64,
     /// Largest norm of all gradients together; 0: no clipping.
     pub clip: f64,
+    /// Decay rate of a moving average of the weights, kept and validated beside them; 0: none.
+    pub ema: f64,
     /// Nats a token by which the smoothed loss may rise above its lowest before the run ends; 0:
     /// it does not end for that.
     pub max_rise: f64,
@@ -252,6 +254,7 @@ impl Default for TrainSection {
             betas: [0.9, 0.95],
             epsilon: 1e-8,
             clip: 1.0,
+            ema: 0.0,
             max_rise: 0.0,
             log_every: 10,
         }
@@ -265,6 +268,12 @@ impl TrainSection {
             None => 0.0,
             Some(after) => ((after + 1) as f64 / self.quant_warmup.max(1) as f64).min(1.0),
         }
+    }
+
+    /// The decay rate of the moving average after step `step`, the first step being 0: smaller at
+    /// first, so that the initial weights are soon forgotten.
+    pub fn ema_decay(&self, step: u64) -> f64 {
+        self.ema.min((step + 1) as f64 / (step + 10) as f64)
     }
 
     /// Learning rate and weight decay as functions of the step.
@@ -376,6 +385,15 @@ impl SampleSection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_average_soon_forgets_its_beginning() {
+        let section = TrainSection { ema: 0.9, ..TrainSection::default() };
+        assert_eq!(
+            [0, 8, 80, 81, 1000].map(|step| section.ema_decay(step)),
+            [0.1, 0.5, 0.9, 0.9, 0.9]
+        );
+    }
 
     #[test]
     fn quantisation_starts_and_rises() {

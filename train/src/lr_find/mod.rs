@@ -16,6 +16,7 @@ fn stripped(base: &Config, steps: u64) -> Config {
     (train.tokens, train.epochs, train.tokens_per_parameter) = (None, None, None);
     train.steps = steps;
     train.minutes = 0.0;
+    train.ema = 0.0;
     // A run that has gone up by a nat does not come back.
     train.max_rise = 1.0;
     config.sample.tokens = 0;

@@ -22,6 +22,7 @@ struct Row {
     weight_decay: Option<f64>,
     gradient_norm: Option<f64>,
     tokens_per_second: Option<f64>,
+    ema_validation_loss: Option<f64>,
 }
 
 /// The table of a run's metrics: losses in nats a token.
@@ -108,14 +109,15 @@ impl MetricsCsv {
         })
     }
 
-    /// Adds the row of a validation.
+    /// Adds the row of a validation, with the loss of the moving average where there is one.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn validation(&mut self, report: &Report) -> anyhow::Result<()> {
+    pub fn validation(&mut self, report: &Report, ema_loss: Option<f64>) -> anyhow::Result<()> {
         self.write(Row {
             validation_loss: Some(report.loss),
             validation_bits_per_byte: Some(report.bits_per_byte),
+            ema_validation_loss: ema_loss,
             ..Row::at(report)
         })
     }
@@ -168,7 +170,7 @@ mod tests {
             table.training(&report(step)).unwrap();
         }
         let bytes = table.sync().unwrap();
-        table.validation(&report(20)).unwrap();
+        table.validation(&report(20), None).unwrap();
         table.training(&report(30)).unwrap();
         drop(table);
         let text = fs::read_to_string(&path).unwrap();
@@ -176,13 +178,13 @@ mod tests {
 
         assert!(MetricsCsv::cut(&path, bytes).unwrap());
         let mut table = MetricsCsv::open(&path).unwrap();
-        table.validation(&report(20)).unwrap();
+        table.validation(&report(20), Some(2.25)).unwrap();
         let lines: Vec<String> =
             fs::read_to_string(&path).unwrap().lines().map(String::from).collect();
         assert_eq!(lines.len(), 4, "{lines:?}");
         assert!(lines[0].starts_with("step,tokens,seconds,train_loss,validation_loss,"));
-        assert_eq!(lines[2], "20,200,20.0,2.5,,,0.001,0.1,1.0,100.0");
-        assert_eq!(lines[3], "20,200,20.0,,2.5,3.5,,,,");
+        assert_eq!(lines[2], "20,200,20.0,2.5,,,0.001,0.1,1.0,100.0,");
+        assert_eq!(lines[3], "20,200,20.0,,2.5,3.5,,,,,2.25");
 
         assert_eq!(MetricsCsv::read_training(&path).unwrap(), [(0.001, 2.5), (0.001, 2.5)]);
 

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use bitnet::storage;
 use burn::{
     record::{FullPrecisionSettings, NamedMpkBytesRecorder, Record, Recorder},
-    tensor::backend::Backend,
+    tensor::backend::{AutodiffBackend, Backend},
 };
 
 use super::{manifest::Manifest, state::State};
@@ -18,9 +18,10 @@ const STATE: &str = "state.toml";
 const CONFIG: &str = "config.toml";
 const MODEL: &str = "model.mpk";
 const OPTIMIZER: &str = "optimizer.mpk";
+const AVERAGE: &str = "ema.mpk";
 
-/// A checkpoint on disk: `state.toml`, `config.toml`, the records of model and optimiser in full
-/// precision, and a manifest with the sums of these. It holds no trace of the backend.
+/// A checkpoint on disk: `state.toml`, `config.toml`, the records of model, optimiser and, if
+/// there is one, moving average in full precision, and a manifest with the sums of these. It holds no trace of the backend.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -76,17 +77,21 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If it cannot be written; earlier ones then remain.
-    pub fn save<B: Backend>(
+    pub fn save<B: AutodiffBackend>(
         folder: &Path,
         config: &Config,
         state: &State,
         model: impl Record<B>,
         optimizer: impl Record<B>,
+        average: Option<impl Record<B::InnerBackend>>,
     ) -> anyhow::Result<()> {
         let path = folder.join(format!("step-{:08}", state.step));
         storage::write_folder(&path, |folder| -> anyhow::Result<()> {
             fs::write(folder.join(MODEL), to_bytes(model)?)?;
             fs::write(folder.join(OPTIMIZER), to_bytes(optimizer)?)?;
+            if let Some(average) = average {
+                fs::write(folder.join(AVERAGE), to_bytes(average)?)?;
+            }
             fs::write(folder.join(CONFIG), config::to_toml(config)?)?;
             fs::write(folder.join(STATE), toml::to_string(state)?)?;
             Manifest::write(folder, FORMAT)
@@ -104,6 +109,20 @@ impl Checkpoint {
         device: &B::Device,
     ) -> anyhow::Result<(M, O)> {
         Ok((self.record(MODEL, device)?, self.record(OPTIMIZER, device)?))
+    }
+
+    /// Reads the record of the moving average; `None` if the run had none.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub fn load_average<B: Backend, M: Record<B>>(
+        &self,
+        device: &B::Device,
+    ) -> anyhow::Result<Option<M>> {
+        match self.path.join(AVERAGE).exists() {
+            true => self.record(AVERAGE, device).map(Some),
+            false => Ok(None),
+        }
     }
 
     fn record<B: Backend, R: Record<B>>(

@@ -15,6 +15,7 @@ mod session;
 mod show;
 mod state;
 mod strategy;
+mod teacher;
 mod text;
 mod validation;
 
@@ -50,8 +51,9 @@ pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<Opt
     // First what can fail: a run that cannot begin leaves no folder behind.
     preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
+    let teacher = teacher::check(&config, text.tokenizer.as_ref())?;
     let folder = RunFolder::create(out, &config)?;
-    visit(Session { config, text, folder, resumed: None, options })
+    visit(Session { config, text, teacher, folder, resumed: None, options })
 }
 
 /// Continues the run in `folder` from its newest checkpoint that is whole; gives the same.
@@ -71,6 +73,7 @@ pub fn resume(
     }
     preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
+    let teacher = teacher::check(&config, text.tokenizer.as_ref())?;
     let path = folder.path().display();
     match &found.checkpoint {
         Some(Checkpoint { state, config: old, .. }) => {
@@ -79,6 +82,11 @@ pub fn resume(
             ensure!(
                 force || state.text == text.fingerprint,
                 "{path} was trained on another text than that of data.sources now; \
+                 insist with --force-changes"
+            );
+            ensure!(
+                force || state.teacher == teacher,
+                "{path} was trained with another teacher than distill.teacher now; \
                  insist with --force-changes"
             );
             for line in changes.lines() {
@@ -107,7 +115,7 @@ pub fn resume(
         eprintln!("warning: rows of {} are lost", folder.metrics().display());
     }
     let folder = folder.clone();
-    visit(Session { config, text, folder, resumed: found.checkpoint, options })
+    visit(Session { config, text, teacher, folder, resumed: found.checkpoint, options })
 }
 
 fn visit(session: Session) -> anyhow::Result<Option<Outcome>> {

@@ -28,7 +28,9 @@ pub struct Outcome {
     pub validation_bits_per_byte: f64,
     /// Loss there of the model in `model/`, read back.
     exported_loss: f64,
-    /// Whether both losses are the same.
+    /// Loss there of the moving average of the weights, if there is one.
+    pub ema_loss: Option<f64>,
+    /// Whether the exported model has the trained one's loss.
     exported_model_agrees: bool,
     /// The lowest loss of the validations during training.
     best: Option<Validated>,
@@ -58,6 +60,7 @@ impl Outcome {
         size: ModelSize,
         trained: Evaluation,
         exported: Evaluation,
+        averaged: Option<Evaluation>,
     ) -> Self {
         Self {
             end,
@@ -70,6 +73,7 @@ impl Outcome {
             validation_loss: trained.loss(),
             validation_bits_per_byte: trained.bits_per_byte(),
             exported_loss: exported.loss(),
+            ema_loss: averaged.map(|averaged| averaged.loss()),
             // In this form it is false for NaN.
             exported_model_agrees: (exported.loss() - trained.loss()).abs() <= PARITY,
             best: state.best,
@@ -99,6 +103,9 @@ impl Outcome {
         );
         if let Some(Validated { step, loss }) = self.best {
             println!("lowest loss of the validations during training: {loss:.4} after step {step}");
+        }
+        if let Some(loss) = self.ema_loss {
+            println!("moving average of the weights, in {}: {loss:.4}", folder.ema().display());
         }
         let model = folder.model();
         if self.exported_model_agrees {
@@ -130,7 +137,7 @@ mod tests {
             let evaluation = |nats| Evaluation { nats, tokens: 100, bytes: 100 };
             let state = State::default();
             let size = ModelSize::default();
-            Outcome::new(End::Steps, &state, size, evaluation(200.0), evaluation(nats))
+            Outcome::new(End::Steps, &state, size, evaluation(200.0), evaluation(nats), None)
                 .exported_model_agrees
         };
         assert!(agrees(200.0) && agrees(200.0009));

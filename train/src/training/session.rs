@@ -10,7 +10,7 @@ use bitnet::{
 };
 use burn::{
     backend::Autodiff,
-    module::Module,
+    module::{AutodiffModule, Module},
     optim::Optimizer,
     tensor::backend::{AutodiffBackend, Backend},
 };
@@ -30,6 +30,7 @@ use super::{
     scheduler::StepScheduler,
     state::State,
     strategy::{Finished, StepStrategy},
+    teacher::Teacher,
     text::Text,
 };
 use crate::{
@@ -49,6 +50,8 @@ pub type Components<B> =
 pub struct Session {
     pub config: Config,
     pub text: Text,
+    /// SHA-256 of the teacher.
+    pub teacher: Option<String>,
     pub folder: RunFolder,
     pub resumed: Option<Checkpoint>,
     pub options: Options,
@@ -60,9 +63,12 @@ impl Session {
     /// # Errors
     /// If something cannot be written, or the training diverges.
     pub fn run<B: Backend>(self, device: &B::Device) -> anyhow::Result<Option<Outcome>> {
-        let Self { config, text, folder, resumed, options } = self;
+        let Self { config, text, teacher, folder, resumed, options } = self;
         let text = Arc::new(text);
-        let (model, optimizer, state) = prepare::<Autodiff<B>>(&config, &text, resumed, device)?;
+        let Prepared { model, optimizer, average, state } =
+            prepare::<Autodiff<B>>(&config, &text, resumed, device)?;
+        let state = State { text: text.fingerprint.clone(), teacher, ..state };
+        let teacher = Teacher::load(&config, text.tokenizer.as_ref(), device)?;
 
         let accumulation = config.train.accumulation as u64;
         let training = TrainLoader::<Autodiff<B>> {
@@ -70,6 +76,7 @@ impl Session {
             range: state.batches
                 ..state.batches + config.train.steps.saturating_sub(state.step) * accumulation,
             share: 1.0 / accumulation as f64,
+            teacher,
             device: device.clone(),
         };
         let validation = |limit| ValidationLoader {
@@ -99,12 +106,19 @@ impl Session {
             learning = learning.renderer(renderer);
         }
 
+        if average.is_some() {
+            eprintln!(
+                "warning: train.ema: the average of weights that are quantised is not what was \
+                 trained, and often worse; it is kept and validated beside the model"
+            );
+        }
         let finished = Arc::new(Mutex::new(None));
         let strategy = StepStrategy::<Autodiff<B>> {
             config: config.clone(),
             text: text.clone(),
             folder: folder.clone(),
             optimizer: optimizer.clone(),
+            average,
             stop_at: options.stop_at,
             state: state.clone(),
             final_validation: Arc::new(validation(config.eval.final_windows)),
@@ -133,13 +147,21 @@ impl Session {
     }
 }
 
-/// A model and an optimiser, new or from a checkpoint.
+/// Where a session begins.
+struct Prepared<B: AutodiffBackend> {
+    model: LanguageModel<B>,
+    optimizer: RunOptimizer<B>,
+    average: Option<LanguageModel<B::InnerBackend>>,
+    state: State,
+}
+
+/// A model, an optimiser and a moving average, new or from a checkpoint.
 fn prepare<B: AutodiffBackend>(
     config: &Config,
     text: &Text,
     resumed: Option<Checkpoint>,
     device: &B::Device,
-) -> anyhow::Result<(LanguageModel<B>, RunOptimizer<B>, State)> {
+) -> anyhow::Result<Prepared<B>> {
     let transformer = config
         .model
         .transformer(text.tokenizer.vocab_size())
@@ -155,13 +177,22 @@ fn prepare<B: AutodiffBackend>(
         OptimizerKind::Muon => linear_weights(&model),
     };
     let optimizer = SharedOptimizer::new(MuonAdamW::new(matrices, &muon, &adamw));
-    let text = text.fingerprint.clone();
+    let average = |model: &LanguageModel<B>| (train.ema > 0.0).then(|| model.valid());
     let Some(checkpoint) = resumed else {
-        return Ok((model, optimizer, State { text, ..State::default() }));
+        let average = average(&model);
+        return Ok(Prepared { model, optimizer, average, state: State::default() });
     };
     let (model_record, optimizer_record) = checkpoint.load::<B, _, _>(device)?;
     let optimizer = Optimizer::<LanguageModel<B>, B>::load_record(optimizer, optimizer_record);
-    Ok((model.load_record(model_record), optimizer, State { text, ..checkpoint.state }))
+    let model = model.load_record(model_record);
+    // Where a forced change brought it in, it begins here.
+    let mut average = average(&model);
+    if average.is_some()
+        && let Some(record) = checkpoint.load_average::<B::InnerBackend, _>(device)?
+    {
+        average = average.map(|average| average.load_record(record));
+    }
+    Ok(Prepared { model, optimizer, average, state: checkpoint.state })
 }
 
 /// Adds to an error how the run can go on.

@@ -21,6 +21,8 @@ pub struct State {
     pub metrics_bytes: u64,
     /// SHA-256 of the tokens, with the lengths of the two parts.
     pub text: String,
+    /// SHA-256 of the teacher.
+    pub teacher: Option<String>,
     /// The steps since the last log line.
     pub interval: IntervalState,
     /// Validations in a row without a new lowest loss.

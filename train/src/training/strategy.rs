@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::{Context, ensure};
 use bitnet::{
+    BitNetTransformer,
     evaluate::Evaluation,
-    optim::clip_global_norm,
+    optim::{clip_global_norm, moving_average},
     pretrained::{self, Pretrained},
 };
 use burn::{
@@ -67,6 +68,8 @@ pub struct StepStrategy<B: AutodiffBackend> {
     pub folder: RunFolder,
     /// The learner's optimiser, whose state the checkpoints hold.
     pub optimizer: RunOptimizer<B>,
+    /// The moving average of the weights as the loop begins, if there is one.
+    pub average: Option<LanguageModel<B::InnerBackend>>,
     /// Where the loop begins.
     pub state: State,
     /// The step after which it stops as if interrupted.
@@ -92,6 +95,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
         let mut run = Run {
             strategy: self,
             state: self.state.clone(),
+            average: self.average.clone(),
             learner,
             processor: components.event_processor,
             interrupter: components.interrupter,
@@ -107,6 +111,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
 pub(super) struct Run<'a, B: AutodiffBackend> {
     pub(super) strategy: &'a StepStrategy<B>,
     pub(super) state: State,
+    average: Option<LanguageModel<B::InnerBackend>>,
     pub(super) learner: Learner<Components<B>>,
     pub(super) processor: Processor<B>,
     interrupter: Interrupter,
@@ -210,12 +215,22 @@ impl<B: AutodiffBackend> Run<'_, B> {
             return Ok(false);
         };
         self.check_finite(evaluation)?;
+        let Some(averaged) = self.evaluate_average(windows) else { return Ok(false) };
         if !self.sample(&model)? {
             return Ok(false);
         }
-        self.show_validation(metrics, evaluation)?;
+        self.show_validation(metrics, evaluation, averaged)?;
         self.record(evaluation, metrics)?;
         Ok(true)
+    }
+
+    /// Validates the moving average, quantised as the model is, if there is one. `None` if it was
+    /// interrupted.
+    fn evaluate_average(&self, windows: &Validation<B>) -> Option<Option<Evaluation>> {
+        match &self.average {
+            Some(average) => evaluate(average, windows, &self.interrupter).map(Some),
+            None => Some(None),
+        }
     }
 
     /// Takes down a validation, and saves a new lowest loss.
@@ -238,6 +253,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let windows = final_validation.as_ref();
         let Some(trained) = evaluate(&model, windows, &self.interrupter) else { return Ok(None) };
         self.check_finite(trained)?;
+        let Some(averaged) = self.evaluate_average(windows) else { return Ok(None) };
         // Where the other validations have as many windows, this is one of them, and may be done.
         let is_regular = config.eval.windows == config.eval.final_windows;
         let is_done = is_regular && self.state.validated.is_some_and(|v| v.step == self.state.step);
@@ -245,7 +261,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
             if !self.sample(&model)? {
                 return Ok(None);
             }
-            self.show_validation(metrics, trained)?;
+            self.show_validation(metrics, trained, averaged)?;
             if is_regular && self.state.validation_due(config.eval.every) {
                 self.record(trained, metrics)?;
             }
@@ -261,7 +277,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         };
         metrics.sync()?;
         let size = ModelSize::new(model.transformer.config(), config.checkpoint.dtype);
-        let outcome = Outcome::new(end, &self.state, size, trained, exported);
+        let outcome = Outcome::new(end, &self.state, size, trained, exported, averaged);
         folder.save_result(&serde_json::to_vec_pretty(&outcome)?)?;
         Ok(Some(outcome))
     }
@@ -291,6 +307,9 @@ impl<B: AutodiffBackend> Run<'_, B> {
         drop(model);
         self.learner.lr_step();
         self.learner.optimizer_step(grads);
+        self.average = self.average.take().map(|average| {
+            moving_average(average, &self.learner.model().valid(), train.ema_decay(self.state.step))
+        });
         (loss, norm)
     }
 
@@ -355,16 +374,28 @@ impl<B: AutodiffBackend> Run<'_, B> {
             &self.state,
             self.learner.model().into_record(),
             Optimizer::<LanguageModel<B>, B>::to_record(optimizer),
+            self.average.clone().map(Module::into_record),
         )?;
         self.saved = (self.state.step, Instant::now());
+        if let Some(average) = &self.average {
+            self.write_model(&folder.ema(), &average.transformer)?;
+        }
         self.export(&folder.model())
     }
 
-    /// Writes a model folder.
+    /// Writes the model.
     fn export(&self, path: &Path) -> anyhow::Result<()> {
-        let model = self.learner.model().valid().transformer;
+        self.write_model(path, &self.learner.model().valid().transformer)
+    }
+
+    /// Writes a model folder.
+    fn write_model(
+        &self,
+        path: &Path,
+        model: &BitNetTransformer<B::InnerBackend>,
+    ) -> anyhow::Result<()> {
         let StepStrategy { config, text, .. } = self.strategy;
         let tokenizer = text.tokenizer.as_ref();
-        Ok(pretrained::save(path, &model, tokenizer, config.checkpoint.dtype)?)
+        Ok(pretrained::save(path, model, tokenizer, config.checkpoint.dtype)?)
     }
 }

@@ -18,11 +18,12 @@ fn resume<'a>(set: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn a_run_stopped_after_any_step_ends_the_same() {
-    let variants: [&[&str]; 6] = [
+    let variants: [&[&str]; 7] = [
         &["train.log_every=5"],
         &["train.accumulation=3", "train.workers=2", "train.log_every=3", "eval.every=3"],
         &["train.schedule=two-stage", "eval.windows=3", "checkpoint.every=100"],
         &["train.quant_start=3", "train.quant_warmup=5"],
+        &["train.ema=0.9", "eval.windows=3", "checkpoint.every=3"],
         &["train.optimizer=muon", "train.schedule=two-stage", "model.bias=true"],
         &["train.schedule=wsd", "backend.kind=ndarray", "model.quant=binary"],
     ];

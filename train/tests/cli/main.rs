@@ -9,5 +9,6 @@ mod durable;
 mod full_disk;
 mod kills;
 mod lr_find;
+mod recipe;
 mod run;
 mod twin;
