@@ -3,15 +3,17 @@
 mod changes;
 mod distill;
 mod load;
+mod optimizer;
 mod sections;
 mod twin;
 
 pub use changes::Changes;
 pub use distill::DistillSection;
 pub use load::{Overrides, from_toml, load, to_toml};
+pub use optimizer::OptimizerKind;
 pub use sections::{
-    BackendSection, CheckpointSection, DataSection, EvalSection, ModelSection, OptimizerKind,
-    SampleSection, TrainSection,
+    BackendSection, CheckpointSection, DataSection, EvalSection, ModelSection, SampleSection,
+    TrainSection,
 };
 pub use twin::TwinSection;
 

@@ -12,6 +12,8 @@ use bitnet::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::OptimizerKind;
+
 /// `[backend]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -154,16 +156,6 @@ impl Default for DataSection {
     fn default() -> Self {
         Self { sources: vec!["kjv".into()], validation: 0.1 }
     }
-}
-
-/// What steps the parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimizerKind {
-    /// AdamW on every parameter.
-    AdamW,
-    /// Muon on the weights of the linears, AdamW on every other parameter.
-    Muon,
 }
 
 /// `[train]`

@@ -34,7 +34,7 @@ use super::{
     session::{Components, RunOptimizer},
     state::{End, IntervalState, State},
     text::Text,
-    validation::{evaluate, sample},
+    validation::{evaluate, evaluate_if_any, sample},
 };
 use crate::{
     config::Config,
@@ -215,22 +215,16 @@ impl<B: AutodiffBackend> Run<'_, B> {
             return Ok(false);
         };
         self.check_finite(evaluation)?;
-        let Some(averaged) = self.evaluate_average(windows) else { return Ok(false) };
+        let average = self.average.as_ref();
+        let Some(averaged) = evaluate_if_any(average, windows, &self.interrupter) else {
+            return Ok(false);
+        };
         if !self.sample(&model)? {
             return Ok(false);
         }
         self.show_validation(metrics, evaluation, averaged)?;
         self.record(evaluation, metrics)?;
         Ok(true)
-    }
-
-    /// Validates the moving average, quantised as the model is, if there is one. `None` if it was
-    /// interrupted.
-    fn evaluate_average(&self, windows: &Validation<B>) -> Option<Option<Evaluation>> {
-        match &self.average {
-            Some(average) => evaluate(average, windows, &self.interrupter).map(Some),
-            None => Some(None),
-        }
     }
 
     /// Takes down a validation, and saves a new lowest loss.
@@ -253,7 +247,10 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let windows = final_validation.as_ref();
         let Some(trained) = evaluate(&model, windows, &self.interrupter) else { return Ok(None) };
         self.check_finite(trained)?;
-        let Some(averaged) = self.evaluate_average(windows) else { return Ok(None) };
+        let average = self.average.as_ref();
+        let Some(averaged) = evaluate_if_any(average, windows, &self.interrupter) else {
+            return Ok(None);
+        };
         // Where the other validations have as many windows, this is one of them, and may be done.
         let is_regular = config.eval.windows == config.eval.final_windows;
         let is_done = is_regular && self.state.validated.is_some_and(|v| v.step == self.state.step);
