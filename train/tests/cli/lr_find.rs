@@ -30,7 +30,7 @@ fn a_sweep_rises_until_the_loss_does() {
     assert!(lowest < rows[0][2] - 1.0, "{lowest}");
     assert!(rows.len() < 120 && smoothed(rows.last().unwrap()) > lowest + 1.0, "{}", rows.len());
     let best = rows.iter().find(|row| row[2] == lowest).unwrap()[0];
-    assert!(shown.contains(&format!("suggested: train.lr={:.1e}", best / 2.0)), "{shown}");
+    assert!(shown.contains(&format!("suggested: train.lr={:.1e}", best / 4.0)), "{shown}");
     assert!(shown.contains('*') && shown.contains(':'), "{shown}");
 
     // The same command again has the same to say.

@@ -1,6 +1,11 @@
 //! `train twin`: a series of normal runs, stopped and gone on with as one.
 
-use std::fs;
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -86,7 +91,9 @@ fn all_models_are_compared() {
 #[test]
 fn a_stopped_series_goes_on_and_ends_the_same() {
     let playground = Playground::new();
-    succeeded(playground.train(&["twin", "--config", "tiny.toml", "--out", "whole"]));
+    // The threads are limited once for all runs.
+    let whole = ["--out", "whole", "--set", "backend.threads=1"];
+    succeeded(playground.train(&[&["twin", "--config", "tiny.toml"], &whole[..]].concat()));
     let shown = succeeded(playground.train(&twin(&["--stop-at", "7"])));
     assert!(shown.contains("stopped: 0 of 2 runs have ended; the same command goes on"), "{shown}");
     assert!(!playground.path("series/twin.json").exists());
@@ -127,4 +134,27 @@ fn a_failed_run_is_named_and_the_others_are_compared() {
     assert!(error.contains("full-precision-seed3 failed: a resumed run cannot change"), "{error}");
     let error = failed(playground.train(&twin(&["--set", "twin.double_lr=-1"])));
     assert!(error.contains("twin.double_lr is -1"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_stops_the_whole_series() {
+    let playground = Playground::new();
+    let never = ["--set", "train.steps=1000000", "--set", "eval.every=1000000"];
+    let mut command = playground.command(&twin(&never));
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    while !playground.path("series/ternary-seed3/checkpoints/step-00000004").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the series ended by itself");
+        sleep(Duration::from_millis(10));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let shown = succeeded(child.wait_with_output().unwrap());
+    assert!(
+        shown.ends_with("stopped: 0 of 2 runs have ended; the same command goes on\n"),
+        "{shown}"
+    );
+    assert!(!playground.path("series/full-precision-seed3").exists());
+    let shown = succeeded(playground.train(&twin(&[&never[..], &["--stop-at", "1"]].concat())));
+    assert!(shown.contains("continuing after step "), "{shown}");
 }
