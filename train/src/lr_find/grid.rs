@@ -42,7 +42,9 @@ impl Grid<'_> {
             .iter()
             .min_by(|a, b| a.1.validation_loss.total_cmp(&b.1.validation_loss))
             .map(|&(rate, _)| rate);
-        print!("\n{}", table(&rows(&ended, best)));
+        if best.is_some() {
+            print!("\n{}", table(&rows(&ended, best)));
+        }
         series.check()?;
         let Some(best) = best.filter(|_| series.is_complete()) else { return Ok(None) };
         println!(

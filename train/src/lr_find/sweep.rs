@@ -64,16 +64,17 @@ impl Sweep<'_> {
 
         let lowest = lowest(&points);
         let suggestion = lowest.rate * SHARE;
-        // Beyond the point where the loss has gone up there is nothing to be seen.
         let drawn: Vec<(f64, f64)> =
             points.iter().map(|point| (point.rate, point.smoothed)).collect();
         print!("\n{}\n{}", table(&rows(&points)), curve::draw(&drawn, suggestion));
         println!("lowest smoothed loss: {:.4}, at {:.1e}", lowest.smoothed, lowest.rate);
-        println!(
-            "suggested: train.lr={suggestion:.1e}, a quarter of that; lr-find --grid is more reliable"
-        );
         if Some(&lowest) == points.last() {
             println!("the loss was still falling at the last rate: raise --to");
+        } else {
+            println!(
+                "suggested: train.lr={suggestion:.1e}, a quarter of that; lr-find --grid is more \
+                 reliable"
+            );
         }
         Ok(())
     }

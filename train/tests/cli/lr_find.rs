@@ -43,6 +43,7 @@ fn a_sweep_that_ends_too_soon_says_so() {
     let playground = Playground::new();
     let shown = succeeded(playground.train(&find(&["--to", "1e-3", "--steps", "20"])));
     assert!(shown.contains("the loss was still falling at the last rate: raise --to"), "{shown}");
+    assert!(!shown.contains("suggested"), "{shown}");
 }
 
 #[test]
@@ -74,9 +75,12 @@ fn a_stopped_search_goes_on() {
     let playground = Playground::new();
     let sweep = find(&["--steps", "30"]);
     let shown = succeeded(playground.train(&[&sweep[..], &["--stop-at", "9"]].concat()));
-    assert!(shown.contains("stopped: 0 of 1 runs") && !shown.contains("suggested"), "{shown}");
+    assert!(shown.contains("stopped: 0 of 1 runs") && !shown.contains("smoothed"), "{shown}");
     let shown = succeeded(playground.train(&sweep));
-    assert!(shown.contains("continuing after step 9\n") && shown.contains("suggested"), "{shown}");
+    assert!(
+        shown.contains("continuing after step 9\n") && shown.contains("lowest smoothed loss"),
+        "{shown}"
+    );
     assert_eq!(csv(&playground, "find/lr-find.csv").len(), 30);
 }
 
