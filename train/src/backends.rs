@@ -6,6 +6,8 @@ use bitnet::{
     probe::{ProbeError, probe},
 };
 
+use crate::output::table;
+
 /// Prints all backends, their devices, and how far each device is from the CPU.
 pub fn list() {
     let mut rows = vec![
@@ -52,21 +54,4 @@ fn row(kind: BackendKind, info: &DeviceInfo) -> Vec<String> {
         Err(_) => "fails".into(),
     });
     row
-}
-
-/// Columns as wide as needed; what stands last in a row may be longer.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let inner = rows.iter().filter(|row| row.len() > column + 1);
-        inner.map(|row| row[column].chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
-        text += cells.collect::<Vec<_>>().join("  ").trim_end();
-        text.push('\n');
-    }
-    text
 }

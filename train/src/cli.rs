@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
@@ -8,9 +8,11 @@ use clap::{Parser, Subcommand};
 use crate::{
     backends,
     config::{self, Config, Overrides},
+    lr_find::{Grid, Sweep},
     report,
     run_folder::RunFolder,
     training::{self, Options},
+    twin::{Twin, Variant},
 };
 
 /// Train a 1-bit or 1.58-bit transformer on text.
@@ -25,6 +27,24 @@ struct Args {
     /// Continue the run in this folder from its newest checkpoint
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    /// Folder of the new run [default: runs/NAME, after the configuration file]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Resume although the configuration or the text makes it another experiment
+    #[arg(long, requires = "resume")]
+    force_changes: bool,
+    #[command(flatten)]
+    session: SessionArgs,
+    /// Print the whole configuration with every default and override, and stop; without a file,
+    /// that of the defaults
+    #[arg(long)]
+    print_config: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct OverrideArgs {
     /// Override a key, e.g. --set train.steps=200 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -34,22 +54,28 @@ struct Args {
     /// Compute on this backend instead
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// Folder of the new run [default: runs/NAME, after the configuration file]
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
-    out: Option<PathBuf>,
-    /// Resume although the configuration or the text makes it another experiment
-    #[arg(long, requires = "resume")]
-    force_changes: bool,
+}
+
+impl From<OverrideArgs> for Overrides {
+    fn from(OverrideArgs { set, data, backend }: OverrideArgs) -> Self {
+        Self { set, data, backend }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct SessionArgs {
     /// Stop after this step as if interrupted: save, and say how to go on
     #[arg(long, value_name = "STEP")]
     stop_at: Option<u64>,
-    /// Print the whole configuration with every default and override, and stop; without a file,
-    /// that of the defaults
-    #[arg(long)]
-    print_config: bool,
     /// Print plain lines even on a terminal, instead of the dashboard
     #[arg(long)]
     plain: bool,
+}
+
+impl From<SessionArgs> for Options {
+    fn from(SessionArgs { stop_at, plain }: SessionArgs) -> Self {
+        Self { plain, stop_at }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,6 +91,116 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "report.html")]
         out: PathBuf,
     },
+    /// Train the ternary model of a configuration and its full-precision twin, and compare them;
+    /// the same command goes on where it was stopped
+    Twin(TwinArgs),
+    /// Find a learning rate: one run in which it rises, or with --grid a short run at each of
+    /// some; the same command goes on where it was stopped
+    LrFind(LrFindArgs),
+}
+
+/// Steps of a short run that tries a learning rate.
+const TUNING_STEPS: u64 = 200;
+
+#[derive(Debug, clap::Args)]
+struct TwinArgs {
+    /// Configuration of the models
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    /// Train the binary model, too
+    #[arg(long)]
+    binary: bool,
+    /// Train the ternary model of twice the width, too
+    #[arg(long)]
+    double: bool,
+    /// Seeds of the runs of each model [default: that of the configuration]
+    #[arg(long, value_name = "SEED,...", value_delimiter = ',')]
+    seeds: Vec<u64>,
+    /// First find a rate for each model, with short runs at a quarter, a half, one and two times
+    /// its own
+    #[arg(long)]
+    tune: bool,
+    /// Steps of those short runs
+    #[arg(long, value_name = "STEPS", default_value_t = TUNING_STEPS, requires = "tune",
+          value_parser = clap::value_parser!(u64).range(10..))]
+    tune_steps: u64,
+    /// Folder of all runs [default: runs/NAME-twin, after the configuration file]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+impl TwinArgs {
+    fn run(self) -> anyhow::Result<()> {
+        let config = config::load(&self.config, &self.overrides.into())?;
+        let out = match self.out {
+            Some(out) => out,
+            None => default_out(&self.config, "-twin")?,
+        };
+        let mut variants = vec![Variant::Ternary, Variant::FullPrecision];
+        variants.extend(self.binary.then_some(Variant::Binary));
+        variants.extend(self.double.then_some(Variant::Double));
+        let mut seeds = if self.seeds.is_empty() { vec![config.seed] } else { self.seeds };
+        seeds.sort();
+        seeds.dedup();
+        let tuning = self.tune.then_some(self.tune_steps);
+        let twin = Twin { config: &config, variants: &variants, seeds: &seeds, tuning };
+        twin.run(&out, self.session.into())
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct LrFindArgs {
+    /// Configuration of the model
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    /// Compare short runs at these rates by their validation loss, e.g. 1e-3,2e-3,4e-3
+    #[arg(long, value_name = "LR,...", value_delimiter = ',', conflicts_with_all = ["from", "to"])]
+    grid: Vec<f64>,
+    /// Steps of a run [default: 300, with --grid 200]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(10..))]
+    steps: Option<u64>,
+    /// The first rate
+    #[arg(long, value_name = "LR", default_value_t = 1e-5)]
+    from: f64,
+    /// The last rate
+    #[arg(long, value_name = "LR", default_value_t = 1.0)]
+    to: f64,
+    /// Folder of the runs [default: runs/NAME-lr-find, after the configuration file]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+impl LrFindArgs {
+    fn run(self) -> anyhow::Result<()> {
+        let config = &config::load(&self.config, &self.overrides.into())?;
+        let out = match self.out {
+            Some(out) => out,
+            None => default_out(&self.config, "-lr-find")?,
+        };
+        let options = self.session.into();
+        if self.grid.is_empty() {
+            let steps = self.steps.unwrap_or(300);
+            return Sweep { config, from: self.from, to: self.to, steps }.run(&out, options);
+        }
+        let steps = self.steps.unwrap_or(TUNING_STEPS);
+        Grid { config, rates: &self.grid, steps }.run(&out, options)?;
+        Ok(())
+    }
+}
+
+/// `runs/NAME` with a suffix, after the configuration file.
+fn default_out(config: &Path, suffix: &str) -> anyhow::Result<PathBuf> {
+    let mut name = config.file_stem().context("--config names no file")?.to_owned();
+    name.push(suffix);
+    Ok(PathBuf::from("runs").join(name))
 }
 
 /// Parses the command line and does what it says.
@@ -87,10 +223,12 @@ pub fn run() -> anyhow::Result<()> {
             return Ok(());
         }
         Some(Command::Report { runs, out }) => return report::write(&runs, &out),
+        Some(Command::Twin(args)) => return args.run(),
+        Some(Command::LrFind(args)) => return args.run(),
         None => {}
     }
-    let overrides = Overrides { set: args.set, data: args.data, backend: args.backend };
-    let options = Options { plain: args.plain, stop_at: args.stop_at };
+    let overrides = Overrides::from(args.overrides);
+    let options = Options::from(args.session);
     match (&args.config, &args.resume) {
         (Some(file), None) => {
             let config = config::load(file, &overrides)?;
@@ -99,12 +237,10 @@ pub fn run() -> anyhow::Result<()> {
             }
             let out = match args.out {
                 Some(out) => out,
-                None => {
-                    let name = file.file_stem().context("--config names no file")?;
-                    PathBuf::from("runs").join(name)
-                }
+                None => default_out(file, "")?,
             };
-            training::start(config, &out, options)
+            training::start(config, &out, options)?;
+            Ok(())
         }
         (file, Some(folder)) => {
             let config = match file {
@@ -114,7 +250,8 @@ pub fn run() -> anyhow::Result<()> {
             if args.print_config {
                 return print(&config);
             }
-            training::resume(config, &RunFolder::open(folder)?, options, args.force_changes)
+            training::resume(config, &RunFolder::open(folder)?, options, args.force_changes)?;
+            Ok(())
         }
         (None, None) if args.print_config => print(&overrides.apply_to(&Config::default())?),
         (None, None) => bail!("--config FILE or --resume DIR is needed; see --help"),

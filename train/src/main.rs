@@ -5,10 +5,13 @@
 mod backends;
 mod cli;
 mod config;
+mod lr_find;
 mod output;
 mod report;
 mod run_folder;
+mod series;
 mod training;
+mod twin;
 
 use std::process::ExitCode;
 

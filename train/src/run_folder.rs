@@ -10,6 +10,7 @@
 //! checkpoints/step-00000250 what a resumed run needs
 //! best/                     the model of the lowest validation loss, as `infer` reads it
 //! model/                    the newest model
+//! ema/                      the moving average of its weights, if asked for
 //! result.json               how the run ended
 //! ```
 
@@ -23,6 +24,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use bitnet::storage;
+use serde::de::DeserializeOwned;
 
 use crate::config::{self, Config, Overrides};
 
@@ -118,6 +120,11 @@ impl RunFolder {
         config::load(&config, &Overrides::default())
     }
 
+    /// Whether a run was started in `path`.
+    pub fn has_config(path: &Path) -> bool {
+        path.join(CONFIG).is_file()
+    }
+
     /// Replaces the configuration.
     ///
     /// # Errors
@@ -131,6 +138,16 @@ impl RunFolder {
     /// Whether the run has ended, with its result written down.
     pub fn has_ended(&self) -> bool {
         self.path.join(RESULT).is_file()
+    }
+
+    /// How the run ended, as it was written down.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read_result<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        let path = self.path.join(RESULT);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
     }
 
     /// Writes down how the run ended.
@@ -174,6 +191,11 @@ impl RunFolder {
     /// Where the model of the lowest validation loss is.
     pub fn best(&self) -> PathBuf {
         self.path.join("best")
+    }
+
+    /// Where the moving average is.
+    pub fn ema(&self) -> PathBuf {
+        self.path.join("ema")
     }
 
     fn samples(&self) -> PathBuf {

@@ -23,6 +23,22 @@ pub enum WeightDtype {
 }
 
 impl WeightDtype {
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Bytes of a value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+
     pub(super) fn torch_name(self) -> &'static str {
         match self {
             Self::F32 => "float32",

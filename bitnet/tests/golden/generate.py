@@ -4,7 +4,7 @@ Regenerate with
 
     pip install torch==2.9.0 safetensors numpy && python bitnet/tests/golden/generate.py
 
-which writes bit_linear.{safetensors,json} and transformer.{safetensors,json} next to this file.
+which writes bit_linear, transformer and muon.{safetensors,json} next to this file.
 
 The formulas are those of the papers:
 
@@ -20,6 +20,7 @@ order of summation in float32 cannot flip a quantised code and every code is wel
 import json
 import math
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -466,6 +467,41 @@ def generate_decoder():
     write("transformer", DECODER_CASES, tensors)
 
 
+# ---- Muon ----
+
+
+def muon_case(name, shape, momentum=0.95, iterations=5, weight_decay=0.0, zero_step=None):
+    return {"name": name, "d_input": shape[0], "d_output": shape[1], "momentum": momentum, "iterations": iterations,
+            "weight_decay": weight_decay, "lr": 0.02, "steps": 3, "zero_step": zero_step}
+
+
+MUON_CASES = [
+    muon_case("square", (12, 12)),
+    muon_case("wide", (7, 20), weight_decay=0.5),
+    muon_case("tall", (24, 5), momentum=0.8),
+    muon_case("three-iterations", (9, 6), iterations=3),
+    muon_case("no-gradient", (6, 10), weight_decay=0.1, zero_step=0),
+]
+
+
+def generate_muon():
+    """PyTorch's own Muon, scaled to match AdamW, but with its Newton-Schulz iteration in float32."""
+    tensors = {}
+    for index, c in enumerate(MUON_CASES):
+        torch.manual_seed(2001 + index)
+        w = torch.nn.Parameter(0.5 * torch.randn(c["d_input"], c["d_output"]))
+        optimizer = torch.optim.Muon([w], lr=c["lr"], weight_decay=c["weight_decay"], momentum=c["momentum"],
+                                     nesterov=True, ns_steps=c["iterations"], adjust_lr_fn="match_rms_adamw")
+        tensors[f"{c['name']}.weight"] = w.detach().clone()
+        for step in range(c["steps"]):
+            w.grad = torch.zeros_like(w) if step == c["zero_step"] else torch.randn_like(w)
+            tensors[f"{c['name']}.grad.{step}"] = w.grad.clone()
+            with mock.patch.object(torch.Tensor, "bfloat16", torch.Tensor.clone):
+                optimizer.step()
+            tensors[f"{c['name']}.step.{step}"] = w.detach().clone()
+    write("muon", MUON_CASES, tensors)
+
+
 def write(stem, cases, tensors):
     names = [c["name"] for c in cases]
     assert len(set(names)) == len(names)
@@ -477,3 +513,4 @@ def write(stem, cases, tensors):
 if __name__ == "__main__":
     generate_bit_linear()
     generate_decoder()
+    generate_muon()

@@ -21,6 +21,7 @@ for_each_backend!(
     order_matters,
     the_predecessors_example_runs,
     sizes_are_the_formula,
+    packed_sizes_are_those_of_the_layers,
     seeds_fix_the_weights,
 );
 
@@ -210,6 +211,32 @@ fn sizes_are_the_formula<B: Backend>() {
     let extras = BitNetTransformerConfig { bias: true, qk_norm: true, ..config() };
     let biases = 24 + 2 * 12 + 16 + 2 * 24 + 16;
     assert_eq!(count(&extras), count(&config()) + 2 * (biases + 2 * 6));
+}
+
+fn packed_sizes_are_those_of_the_layers<B: Backend>() {
+    let grouped = BitNetTransformerConfig { group_size: Some(8), ..config() };
+    let all = variants().into_iter().chain([grouped, config().with_quant(WeightQuant::None)]);
+    for config in all {
+        let model = config.init::<B>(&Default::default()).unwrap();
+        let (mut weights, mut bytes) = (0, 0);
+        for block in &model.layers {
+            let (attention, mlp) = (&block.self_attn, &block.mlp);
+            let attention =
+                [&attention.q_proj, &attention.k_proj, &attention.v_proj, &attention.o_proj];
+            let linears = attention.into_iter().chain([&mlp.up_proj, &mlp.down_proj]);
+            for linear in linears.chain(mlp.gate_proj.as_ref()) {
+                let Some(quantized) = linear.quantized_weight() else { continue };
+                let codes = quantized.codes.shape().num_elements();
+                weights += codes;
+                bytes += codes.div_ceil(4) + 4 * quantized.scale.shape().num_elements();
+            }
+        }
+        assert_eq!(config.quantized_count(), weights as u128, "{config:?}");
+        let others = config.parameter_count() - weights as u128;
+        for width in [2, 4] {
+            assert_eq!(config.packed_bytes(width), bytes as u128 + width * others, "{config:?}");
+        }
+    }
 }
 
 /// The bits of all parameters.

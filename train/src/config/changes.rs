@@ -6,18 +6,21 @@ use super::{
 };
 
 /// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
-/// Where the text lies is among them: whether it is the same is checked apart.
-const SAFE: [&str; 10] = [
+/// Where the text and the teacher lie is among them: whether they are the same is checked apart.
+const SAFE: [&str; 13] = [
     "backend.",
     "checkpoint.",
     "data.sources",
+    "distill.teacher",
     "eval.",
     "log.",
     "sample.",
     "train.steps",
     "train.minutes",
+    "train.max_rise",
     "train.workers",
     "train.log_every",
+    "twin.",
 ];
 
 /// Keys on which the shapes of the weights depend: nothing saved fits after a change.

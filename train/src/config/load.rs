@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context, anyhow, bail};
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, TwinSection};
 
 /// What the command line changes.
 #[derive(Debug, Clone, Default)]
@@ -133,6 +133,9 @@ fn complete_example() -> anyhow::Result<Table> {
     example.train.tokens = Some(1);
     example.train.epochs = Some(1.0);
     example.train.tokens_per_parameter = Some(1.0);
+    example.distill.teacher = Some(String::new());
+    let rate = Some(1.0);
+    example.twin = TwinSection { full_precision_lr: rate, binary_lr: rate, double_lr: rate };
     Ok(Table::try_from(example)?)
 }
 

@@ -1,17 +1,24 @@
 //! The configuration of a run: one TOML file, with overrides from the command line.
 
 mod changes;
+mod distill;
 mod load;
+mod optimizer;
 mod sections;
+mod twin;
 
 pub use changes::Changes;
+pub use distill::DistillSection;
 pub use load::{Overrides, from_toml, load, pairs, to_toml};
+pub use optimizer::OptimizerKind;
 pub use sections::{
     BackendSection, CheckpointSection, DataSection, EvalSection, LogSection, ModelSection,
     SampleSection, TrainSection,
 };
+pub use twin::TwinSection;
 
 use anyhow::{Context, bail, ensure};
+use bitnet::optim::ScheduleKind;
 use serde::{Deserialize, Serialize};
 
 /// Everything a run depends on. Each key has a default; unknown ones are errors.
@@ -36,9 +43,19 @@ pub struct Config {
     pub log: LogSection,
     /// The text generated at each validation.
     pub sample: SampleSection,
+    /// The model to learn from.
+    pub distill: DistillSection,
+    /// Learning rates of the models beside the ternary one.
+    pub twin: TwinSection,
 }
 
 impl Config {
+    /// How many micro-batches are computed at the same time. Backends that use the whole device
+    /// for each operation take one after the other.
+    pub fn workers(&self) -> usize {
+        if self.backend.kind.is_single_threaded() { self.train.workers } else { 1 }
+    }
+
     /// Checks every value that has a range, and fills in those that follow from others.
     ///
     /// # Errors
@@ -63,6 +80,7 @@ impl Config {
             ("eval.batch", self.eval.batch as u64),
             ("train.tokens", self.train.tokens.unwrap_or(1)),
             ("checkpoint.keep", self.checkpoint.keep as u64),
+            ("train.muon_iterations", self.train.muon_iterations as u64),
         ] {
             ensure!(value > 0, "{key} is 0, must be 1 or above");
         }
@@ -73,6 +91,8 @@ impl Config {
         ] {
             ensure!(value <= 1 << 20, "{key} is {value}, must be at most {}", 1 << 20);
         }
+        let iterations = self.train.muon_iterations;
+        ensure!(iterations <= 20, "train.muon_iterations is {iterations}, must be at most 20");
         for (key, value, highest) in [
             ("train.lr", self.train.lr, 1e3),
             ("train.second_lr", self.train.second_lr, 1e3),
@@ -80,16 +100,25 @@ impl Config {
             ("train.weight_decay", self.train.weight_decay, 1e3),
             ("train.clip", self.train.clip, f64::MAX),
             ("train.decay_fraction", self.train.decay_fraction, 1.0),
+            ("train.max_rise", self.train.max_rise, f64::MAX),
             ("train.minutes", self.train.minutes, 1e9),
             ("checkpoint.minutes", self.checkpoint.minutes, 1e9),
+            ("train.muon_momentum", self.train.muon_momentum, 0.9999),
+            ("train.ema", self.train.ema, 0.999999),
             ("data.validation", self.data.validation, 0.9),
+            ("distill.weight", self.distill.weight, 1.0),
         ] {
             ensure!(
                 (0.0..=highest).contains(&value),
                 "{key} is {value}, must be between 0 and {highest}"
             );
         }
-        for (key, value) in [("train.lr", self.train.lr), ("train.epsilon", self.train.epsilon)] {
+        let rates = [
+            ("train.lr", self.train.lr),
+            ("train.epsilon", self.train.epsilon),
+            ("distill.temperature", self.distill.temperature),
+        ];
+        for (key, value) in rates.into_iter().chain(self.twin.rates()) {
             ensure!(value > 0.0 && value.is_finite(), "{key} is {value}, must be above 0");
         }
         for (key, value) in [
@@ -102,6 +131,10 @@ impl Config {
         ensure!(
             self.checkpoint.every > 0 || self.checkpoint.minutes > 0.0,
             "checkpoint.every and checkpoint.minutes are both 0: nothing would be saved"
+        );
+        ensure!(
+            self.train.schedule != ScheduleKind::RangeTest || self.train.second_lr > 0.0,
+            "the schedule \"range-test\" needs a train.second_lr above 0"
         );
         for beta in betas {
             ensure!((0.0..1.0).contains(&beta), "train.betas has {beta}, must be below 1");

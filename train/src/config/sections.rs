@@ -12,6 +12,8 @@ use bitnet::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::OptimizerKind;
+
 /// `[backend]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -184,7 +186,7 @@ pub struct TrainSection {
     pub second_lr: f64,
     /// Steps over which the learning rate rises.
     pub warmup: u64,
-    /// `cosine`, `linear`, `constant`, `wsd` or `two-stage`.
+    /// `cosine`, `linear`, `constant`, `wsd` or `two-stage`. (`range-test` is `lr-find`'s.)
     pub schedule: ScheduleKind,
     /// Learning rate at the end of `cosine`, `linear` and `wsd`, as a share of `lr`.
     pub final_lr_fraction: f64,
@@ -197,12 +199,23 @@ pub struct TrainSection {
     pub quant_warmup: u64,
     /// Decoupled weight decay, of matrices only.
     pub weight_decay: f64,
+    /// `adamw`, or `muon`: Muon on the weights of the linears, AdamW on everything else.
+    pub optimizer: OptimizerKind,
+    /// Decay rate of Muon's momentum.
+    pub muon_momentum: f64,
+    /// Muon's Newton–Schulz iterations.
+    pub muon_iterations: usize,
     /// Decay rates of AdamW's moments.
     pub betas: [f64; 2],
     /// AdamW's ε.
     pub epsilon: f64,
     /// Largest norm of all gradients together; 0: no clipping.
     pub clip: f64,
+    /// Decay rate of a moving average of the weights, kept and validated beside them; 0: none.
+    pub ema: f64,
+    /// Nats a token by which the smoothed loss may rise above its lowest before the run ends; 0:
+    /// it does not end for that.
+    pub max_rise: f64,
     /// Steps between two lines of output.
     pub log_every: u64,
 }
@@ -227,9 +240,14 @@ impl Default for TrainSection {
             quant_start: 0,
             quant_warmup: 0,
             weight_decay: 0.1,
+            optimizer: OptimizerKind::AdamW,
+            muon_momentum: 0.95,
+            muon_iterations: 5,
             betas: [0.9, 0.95],
             epsilon: 1e-8,
             clip: 1.0,
+            ema: 0.0,
+            max_rise: 0.0,
             log_every: 10,
         }
     }
@@ -242,6 +260,12 @@ impl TrainSection {
             None => 0.0,
             Some(after) => ((after + 1) as f64 / self.quant_warmup.max(1) as f64).min(1.0),
         }
+    }
+
+    /// The decay rate of the moving average after step `step`, the first step being 0: smaller at
+    /// first, so that the initial weights are soon forgotten.
+    pub fn ema_decay(&self, step: u64) -> f64 {
+        self.ema.min((step + 1) as f64 / (step + 10) as f64)
     }
 
     /// Learning rate and weight decay as functions of the step.
@@ -268,15 +292,17 @@ pub struct EvalSection {
     /// Windows of a batch.
     pub batch: usize,
     /// Windows of each validation during training, spread evenly over the validation part and
-    /// always the same; 0: all. The last validation always covers the whole part.
+    /// always the same; 0: all.
     pub windows: usize,
+    /// Windows of the last validation, which is the run's result; 0: all.
+    pub final_windows: usize,
     /// Validations in a row without a new lowest loss after which the run ends; 0: it does not.
     pub patience: u64,
 }
 
 impl Default for EvalSection {
     fn default() -> Self {
-        Self { every: 250, batch: 16, windows: 0, patience: 0 }
+        Self { every: 250, batch: 16, windows: 0, final_windows: 0, patience: 0 }
     }
 }
 
@@ -368,6 +394,15 @@ impl SampleSection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_average_soon_forgets_its_beginning() {
+        let section = TrainSection { ema: 0.9, ..TrainSection::default() };
+        assert_eq!(
+            [0, 8, 80, 81, 1000].map(|step| section.ema_decay(step)),
+            [0.1, 0.5, 0.9, 0.9, 0.9]
+        );
+    }
 
     #[test]
     fn quantisation_starts_and_rises() {

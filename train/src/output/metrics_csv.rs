@@ -1,9 +1,12 @@
-use serde::Serialize;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
 
 use super::{Report, report::measured};
 
 /// A row of `metrics.csv`; columns without a value are empty.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MetricsRow {
     step: u64,
     tokens: u64,
@@ -23,6 +26,7 @@ pub struct MetricsRow {
     scale: Option<f64>,
     near_threshold: Option<f64>,
     saturated: Option<f64>,
+    ema_validation_loss: Option<f64>,
 }
 
 impl MetricsRow {
@@ -45,14 +49,31 @@ impl MetricsRow {
         }
     }
 
-    /// The row of a validation.
-    pub fn validation(report: &Report) -> Self {
+    /// The row of a validation, with the loss of the moving average where there is one.
+    pub fn validation(report: &Report, ema_loss: Option<f64>) -> Self {
         Self {
             validation_loss: Some(report.loss),
             validation_bits_per_byte: Some(report.bits_per_byte),
             validation_perplexity: Some(report.loss.exp()),
+            ema_validation_loss: ema_loss,
             ..Self::at(report)
         }
+    }
+
+    /// Learning rate and loss of each log line of a table.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read_training(path: &Path) -> anyhow::Result<Vec<(f64, f64)>> {
+        let read = || -> csv::Result<Vec<(f64, f64)>> {
+            let mut rows = Vec::new();
+            for row in csv::Reader::from_path(path)?.deserialize() {
+                let Self { learning_rate, train_loss, .. } = row?;
+                rows.extend(learning_rate.zip(train_loss));
+            }
+            Ok(rows)
+        };
+        read().with_context(|| format!("cannot read {}", path.display()))
     }
 
     fn at(report: &Report) -> Self {
@@ -95,7 +116,7 @@ mod tests {
         let mut table = Table::open(&path).unwrap();
         table.write([10, 20].map(|step| MetricsRow::training(&report(step)))).unwrap();
         let bytes = table.sync().unwrap();
-        table.write([MetricsRow::validation(&report(20))]).unwrap();
+        table.write([MetricsRow::validation(&report(20), None)]).unwrap();
         table.write([MetricsRow::training(&report(30))]).unwrap();
         drop(table);
         let text = fs::read_to_string(&path).unwrap();
@@ -103,12 +124,12 @@ mod tests {
 
         assert!(Table::cut(&path, bytes).unwrap());
         let mut table = Table::open(&path).unwrap();
-        table.write([MetricsRow::validation(&report(20))]).unwrap();
+        table.write([MetricsRow::validation(&report(20), Some(2.25))]).unwrap();
         let lines: Vec<String> =
             fs::read_to_string(&path).unwrap().lines().map(String::from).collect();
         assert_eq!(lines.len(), 4, "{lines:?}");
         assert!(lines[0].starts_with("step,tokens,seconds,train_loss,validation_loss,"));
-        assert_eq!(lines[2], "20,200,20.0,2.5,,,0.001,0.1,1.0,100.0,,,,0.25,,,,");
-        assert_eq!(lines[3], "20,200,20.0,,2.5,3.5,,,,,12.182493960703473,,,,,,,");
+        assert_eq!(lines[2], "20,200,20.0,2.5,,,0.001,0.1,1.0,100.0,,,,0.25,,,,,");
+        assert_eq!(lines[3], "20,200,20.0,,2.5,3.5,,,,,12.182493960703473,,,,,,,,2.25");
     }
 }

@@ -8,8 +8,11 @@ mod plain;
 mod records;
 mod report;
 mod table;
+mod text_table;
 
 pub use memory::resident_bytes;
+pub use metrics_csv::MetricsRow;
 pub use plain::{PlainPrinter, PlainRenderer};
 pub use records::{Lengths, Records};
 pub use report::{Field, Report, ReportMetric};
+pub use text_table::{markdown, table};

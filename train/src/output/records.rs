@@ -97,20 +97,19 @@ impl Records {
         self.events.scalars(report.step, &there.collect::<Vec<_>>())
     }
 
-    /// Writes down a validation.
+    /// Writes down a validation, with the loss of the moving average where there is one.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn validation(&mut self, report: &Report) -> anyhow::Result<()> {
-        self.metrics.write([MetricsRow::validation(report)])?;
-        self.events.scalars(
-            report.step,
-            &[
-                ("loss/validation", report.loss),
-                ("perplexity/validation", report.loss.exp()),
-                ("bits_per_byte/validation", report.bits_per_byte),
-            ],
-        )
+    pub fn validation(&mut self, report: &Report, ema_loss: Option<f64>) -> anyhow::Result<()> {
+        self.metrics.write([MetricsRow::validation(report, ema_loss)])?;
+        let mut scalars = vec![
+            ("loss/validation", report.loss),
+            ("perplexity/validation", report.loss.exp()),
+            ("bits_per_byte/validation", report.bits_per_byte),
+        ];
+        scalars.extend(ema_loss.map(|loss| ("loss/validation_ema", loss)));
+        self.events.scalars(report.step, &scalars)
     }
 
     /// Writes down the instruments after `step`, the last of `steps` since they were last read.

@@ -7,21 +7,23 @@ use anyhow::{Context, anyhow, bail, ensure};
 use bitnet::storage;
 use burn::{
     record::{FullPrecisionSettings, NamedMpkBytesRecorder, Record, Recorder},
-    tensor::backend::Backend,
+    tensor::backend::{AutodiffBackend, Backend},
 };
 
 use super::{manifest::Manifest, state::State};
 use crate::config::{self, CheckpointSection, Config};
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const STATE: &str = "state.toml";
 const CONFIG: &str = "config.toml";
 const MODEL: &str = "model.mpk";
 const OPTIMIZER: &str = "optimizer.mpk";
+const AVERAGE: &str = "ema.mpk";
 const CODES: &str = "codes.bin";
 
-/// A checkpoint on disk: `state.toml`, `config.toml`, the records of model and optimiser in full
-/// precision, the codes of the weights at the last log line, and a manifest with the sums of these. It holds no trace of the backend.
+/// A checkpoint on disk: `state.toml`, `config.toml`, the records of model, optimiser and, if
+/// there is one, moving average in full precision, the codes of the weights at the last log line,
+/// and a manifest with the sums of these. It holds no trace of the backend.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -77,19 +79,23 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If it cannot be written; earlier ones then remain.
-    pub fn save<B: Backend>(
+    pub fn save<B: AutodiffBackend>(
         folder: &Path,
         config: &Config,
         state: &State,
         model: impl Record<B>,
         optimizer: impl Record<B>,
         codes: &[u8],
+        average: Option<impl Record<B::InnerBackend>>,
     ) -> anyhow::Result<()> {
         let path = folder.join(format!("step-{:08}", state.step));
         storage::write_folder(&path, |folder| -> anyhow::Result<()> {
             fs::write(folder.join(MODEL), to_bytes(model)?)?;
             fs::write(folder.join(OPTIMIZER), to_bytes(optimizer)?)?;
             fs::write(folder.join(CODES), codes)?;
+            if let Some(average) = average {
+                fs::write(folder.join(AVERAGE), to_bytes(average)?)?;
+            }
             fs::write(folder.join(CONFIG), config::to_toml(config)?)?;
             fs::write(folder.join(STATE), toml::to_string(state)?)?;
             Manifest::write(folder, FORMAT)
@@ -118,6 +124,20 @@ impl Checkpoint {
         match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             read => read.with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Reads the record of the moving average; `None` if the run had none.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub fn load_average<B: Backend, M: Record<B>>(
+        &self,
+        device: &B::Device,
+    ) -> anyhow::Result<Option<M>> {
+        match self.path.join(AVERAGE).exists() {
+            true => self.record(AVERAGE, device).map(Some),
+            false => Ok(None),
         }
     }
 

@@ -3,34 +3,38 @@ use std::{ops::Range, sync::Arc};
 use bitnet::{data::TrainBatches, evaluate::WindowBatch};
 use burn::{
     data::dataloader::{DataLoader, DataLoaderIterator, Progress},
-    tensor::backend::Backend,
+    tensor::backend::{AutodiffBackend, Backend},
 };
 
 use super::{
     model::{MicroBatch, ValidationBatch},
+    teacher::Teacher,
     text::Text,
 };
 
 /// Training batches by index, made one after the other on the training thread. (Loaders with
 /// several workers deliver in no fixed order.)
 #[derive(Clone)]
-pub struct TrainLoader<B: Backend> {
+pub struct TrainLoader<B: AutodiffBackend> {
     /// Where batches come from.
     pub batches: TrainBatches,
     /// Indices of the micro-batches to come.
     pub range: Range<u64>,
     /// See [`MicroBatch::share`].
     pub share: f64,
+    /// See [`MicroBatch::teacher`].
+    pub teacher: Option<Teacher<B::InnerBackend>>,
     /// Where batches go.
     pub device: B::Device,
 }
 
-impl<B: Backend> DataLoader<B, MicroBatch<B>> for TrainLoader<B> {
+impl<B: AutodiffBackend> DataLoader<B, MicroBatch<B>> for TrainLoader<B> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<MicroBatch<B>> + 'a> {
         let total = self.num_items();
         let items = self.range.clone().map(|index| MicroBatch {
             batch: self.batches.batch(index, &self.device),
             share: self.share,
+            teacher: self.teacher.clone(),
         });
         Box::new(Counted { items, done: 0, total })
     }

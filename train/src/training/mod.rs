@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod instruments;
+mod interrupt;
 mod interval;
 mod item;
 mod loaders;
@@ -16,6 +17,7 @@ mod show;
 mod speed;
 mod state;
 mod strategy;
+mod teacher;
 mod text;
 mod validation;
 mod workers;
@@ -25,6 +27,8 @@ use std::path::Path;
 use anyhow::{bail, ensure};
 use bitnet::backend::BackendVisitor;
 use burn::tensor::backend::Backend;
+
+pub use outcome::Outcome;
 
 use self::{checkpoint::Checkpoint, session::Session, text::Text};
 use crate::{
@@ -42,19 +46,20 @@ pub struct Options {
     pub stop_at: Option<u64>,
 }
 
-/// Starts a run in the new folder `out`.
+/// Starts a run in the new folder `out`. Gives how it ended, or nothing if it was interrupted.
 ///
 /// # Errors
 /// If its data cannot be used, its folder cannot be written, or the training diverges.
-pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<()> {
+pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<Option<Outcome>> {
     // First what can fail: a run that cannot begin leaves no folder behind.
     preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
+    let teacher = teacher::check(&config, text.tokenizer.as_ref())?;
     let folder = RunFolder::create(out, &config)?;
-    visit(Session { config, text, folder, resumed: None, options })
+    visit(Session { config, text, teacher, folder, resumed: None, options })
 }
 
-/// Continues the run in `folder` from its newest checkpoint that is whole.
+/// Continues the run in `folder` from its newest checkpoint that is whole; gives the same.
 ///
 /// # Errors
 /// As [`start`], or if no checkpoint is whole, or if `config` makes it another run: `force` allows
@@ -64,13 +69,14 @@ pub fn resume(
     folder: &RunFolder,
     options: Options,
     force: bool,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Outcome>> {
     let found = Checkpoint::newest(&folder.checkpoints())?;
     for (path, how) in &found.damaged {
         eprintln!("warning: {} is damaged ({how})", path.display());
     }
     preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
+    let teacher = teacher::check(&config, text.tokenizer.as_ref())?;
     let path = folder.path().display();
     match &found.checkpoint {
         Some(Checkpoint { state, config: old, .. }) => {
@@ -81,12 +87,17 @@ pub fn resume(
                 "{path} was trained on another text than that of data.sources now; \
                  insist with --force-changes"
             );
+            ensure!(
+                force || state.teacher == teacher,
+                "{path} was trained with another teacher than distill.teacher now; \
+                 insist with --force-changes"
+            );
             for line in changes.lines() {
                 println!("changed since the checkpoint: {line}");
             }
             if let (Some(end), true) = (state.end(&config), folder.has_ended()) {
                 println!("the run is at its end: {} to go on", end.describe(&config));
-                return Ok(());
+                return folder.read_result().map(Some);
             }
             println!("continuing after step {}", state.step);
         }
@@ -107,16 +118,16 @@ pub fn resume(
         eprintln!("warning: rows of {} are lost", path.display());
     }
     let folder = folder.clone();
-    visit(Session { config, text, folder, resumed: found.checkpoint, options })
+    visit(Session { config, text, teacher, folder, resumed: found.checkpoint, options })
 }
 
-fn visit(session: Session) -> anyhow::Result<()> {
+fn visit(session: Session) -> anyhow::Result<Option<Outcome>> {
     let backend = session.config.backend.clone();
     backend.kind.visit(&backend.device, session)?
 }
 
 impl BackendVisitor for Session {
-    type Output = anyhow::Result<()>;
+    type Output = anyhow::Result<Option<Outcome>>;
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
         self.run::<B>(&device)

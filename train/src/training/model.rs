@@ -15,7 +15,7 @@ use burn::{
 };
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
-use super::{item::Item, text::Text};
+use super::{item::Item, teacher::Teacher, text::Text};
 
 /// The transformer as burn-train's learner sees it.
 #[derive(Module, Debug)]
@@ -46,11 +46,13 @@ impl<B: Backend> ModuleMapper<B> for Numbering {
 }
 
 /// One of the micro-batches of an optimiser step.
-pub struct MicroBatch<B: Backend> {
+pub struct MicroBatch<B: AutodiffBackend> {
     /// Inputs and targets.
     pub batch: Batch<B>,
     /// Its share of the step, by which its loss counts: one over the number of micro-batches.
     pub share: f64,
+    /// Whose predictions count beside the text, if there is one.
+    pub teacher: Option<Teacher<B::InnerBackend>>,
 }
 
 /// Some windows of the held-out text.
@@ -66,13 +68,20 @@ const FITS: &str = "windows are as long as the context at most";
 
 impl<B: AutodiffBackend> TrainStep for LanguageModel<B> {
     type Input = MicroBatch<B>;
-    /// The micro-batch's share of the step's mean loss, `[1]`, in nats a token.
+    /// The micro-batch's share of the step's mean loss on the text, `[1]`, in nats a token.
     type Output = Item<Tensor<B::InnerBackend, 1>>;
 
     fn step(&self, input: MicroBatch<B>) -> TrainOutput<Self::Output> {
-        let logits = self.transformer.forward(input.batch.inputs).expect(FITS);
-        let loss = cross_entropy(logits, input.batch.targets).mul_scalar(input.share);
-        let value = loss.clone().inner();
+        let MicroBatch { batch: Batch { inputs, targets }, share, teacher } = input;
+        let taught = teacher.map(|teacher| (teacher.logits(inputs.clone().inner()), teacher));
+        let logits = self.transformer.forward(inputs).expect(FITS);
+        let loss = cross_entropy(logits.clone(), targets);
+        let value = loss.clone().inner().mul_scalar(share);
+        let loss = match taught {
+            Some((taught, teacher)) => teacher.mix(loss, logits, taught),
+            None => loss,
+        };
+        let loss = loss.mul_scalar(share);
         let grads = loss.backward();
         TrainOutput::new(self, grads, Item::new(value))
     }

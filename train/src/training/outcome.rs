@@ -1,5 +1,5 @@
-use bitnet::evaluate::Evaluation;
-use serde::Serialize;
+use bitnet::{BitNetTransformerConfig, evaluate::Evaluation, pretrained::WeightDtype};
+use serde::{Deserialize, Serialize};
 
 use super::{
     speed::Speed,
@@ -12,14 +12,17 @@ use crate::{config::Config, run_folder::RunFolder};
 const PARITY: f64 = 1e-5;
 
 /// How a run ended: `result.json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// Why it ended.
     pub end: End,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Bytes of the packed model, parameters that are not quantised in `checkpoint.dtype`.
+    pub packed_bytes: u64,
     step: u64,
     tokens: u64,
     seconds: f64,
-    parameters: u64,
     /// Over all training steps.
     tokens_per_second: f64,
     /// Floating-point operations that a token counts in training.
@@ -31,17 +34,36 @@ pub struct Outcome {
     model_flops_utilization: Option<f64>,
     /// Time beside the steps for the instruments.
     instrument_seconds: f64,
-    /// Tokens of the whole validation part that are predicted.
+    /// Tokens that the last validation predicted.
     validation_tokens: usize,
-    /// Loss on the whole validation part, in nats a token.
-    validation_loss: f64,
-    validation_bits_per_byte: f64,
+    /// Loss of the last validation, in nats a token.
+    pub validation_loss: f64,
+    /// The same in bits a byte.
+    pub validation_bits_per_byte: f64,
     /// Loss there of the model in `model/`, read back.
     exported_loss: f64,
-    /// Whether both losses are the same.
+    /// Loss there of the moving average of the weights, if there is one.
+    pub ema_loss: Option<f64>,
+    /// Whether the exported model has the trained one's loss.
     exported_model_agrees: bool,
     /// The lowest loss of the validations during training.
     best: Option<Validated>,
+}
+
+/// How large a model is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ModelSize {
+    parameters: u64,
+    packed_bytes: u64,
+}
+
+impl ModelSize {
+    /// Of a model whose other parameters are stored as `dtype`.
+    pub fn new(model: &BitNetTransformerConfig, dtype: WeightDtype) -> Self {
+        // Valid models have far fewer.
+        let parameters = model.parameter_count() as u64;
+        Self { parameters, packed_bytes: model.packed_bytes(dtype.bytes() as u128) as u64 }
+    }
 }
 
 impl Outcome {
@@ -49,17 +71,20 @@ impl Outcome {
     pub fn new(
         end: End,
         state: &State,
+        size: ModelSize,
         trained: Evaluation,
         exported: Evaluation,
+        averaged: Option<Evaluation>,
         speed: &Speed,
     ) -> Self {
         let tokens_per_second = state.tokens as f64 / state.seconds;
         Self {
             end,
+            parameters: size.parameters,
+            packed_bytes: size.packed_bytes,
             step: state.step,
             tokens: state.tokens,
             seconds: state.seconds,
-            parameters: speed.parameters,
             tokens_per_second,
             flops_per_token: speed.flops_per_token,
             matmul_ceiling: speed.ceiling,
@@ -69,10 +94,16 @@ impl Outcome {
             validation_loss: trained.loss(),
             validation_bits_per_byte: trained.bits_per_byte(),
             exported_loss: exported.loss(),
+            ema_loss: averaged.map(|averaged| averaged.loss()),
             // In this form it is false for NaN.
             exported_model_agrees: (exported.loss() - trained.loss()).abs() <= PARITY,
             best: state.best,
         }
+    }
+
+    /// Tokens trained on a second, over the whole run.
+    pub fn tokens_per_second(&self) -> f64 {
+        self.tokens as f64 / self.seconds
     }
 
     /// Prints the outcome, and a warning if the exported model is another one.
@@ -80,8 +111,9 @@ impl Outcome {
         if self.end != End::Steps {
             println!("ended early: {} to go on", self.end.describe(config));
         }
+        let part = if config.eval.final_windows == 0 { "whole" } else { "of the" };
         println!(
-            "done: {} steps, {} tokens in {:.0} s; whole validation part ({} tokens): \
+            "done: {} steps, {} tokens in {:.0} s; {part} validation part ({} tokens): \
              {:.4} nats/token, {:.4} bits/byte",
             self.step,
             self.tokens,
@@ -110,6 +142,9 @@ impl Outcome {
         if let Some(Validated { step, loss }) = self.best {
             println!("lowest loss of the validations during training: {loss:.4} after step {step}");
         }
+        if let Some(loss) = self.ema_loss {
+            println!("moving average of the weights, in {}: {loss:.4}", folder.ema().display());
+        }
         let model = folder.model();
         if self.exported_model_agrees {
             println!("model in {}; read back, it has the same loss", model.display());
@@ -122,7 +157,7 @@ impl Outcome {
                 self.exported_loss,
                 self.validation_loss,
                 match config.checkpoint.dtype {
-                    bitnet::pretrained::WeightDtype::F32 => "",
+                    WeightDtype::F32 => "",
                     _ => " (checkpoint.dtype = \"f32\" stores the weights as they are)",
                 }
             );
@@ -139,7 +174,9 @@ mod tests {
         let agrees = |nats| {
             let evaluation = |nats| Evaluation { nats, tokens: 100, bytes: 100 };
             let (state, speed) = (State::default(), Speed::default());
-            Outcome::new(End::Steps, &state, evaluation(200.0), evaluation(nats), &speed)
+            let (size, trained, exported) =
+                (ModelSize::default(), evaluation(200.0), evaluation(nats));
+            Outcome::new(End::Steps, &state, size, trained, exported, None, &speed)
                 .exported_model_agrees
         };
         assert!(agrees(200.0) && agrees(200.0009));

@@ -1,47 +1,49 @@
 use std::{
     io::{self, IsTerminal},
-    process,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use bitnet::{
-    optim::{AdamW, AdamWConfig},
+    optim::{AdamWConfig, MuonAdamW, MuonConfig, linear_weights},
     pretrained::PretrainedError,
     quant::WeightQuant,
 };
 use burn::{
     backend::Autodiff,
-    module::Module,
-    optim::{Optimizer, adaptor::OptimizerAdaptor},
+    module::{AutodiffModule, Module},
+    optim::Optimizer,
     tensor::backend::{AutodiffBackend, Backend},
 };
 use burn_train::{
-    Interrupter, Learner, LearningComponentsMarker, SupervisedTraining, TrainingStrategy,
+    Learner, LearningComponentsMarker, SupervisedTraining, TrainingStrategy,
     logger::InMemoryMetricLogger,
 };
 
 use super::{
     Options,
     checkpoint::Checkpoint,
+    interrupt::interrupter,
     loaders::{TrainLoader, ValidationLoader},
     model::LanguageModel,
     optimizer::SharedOptimizer,
+    outcome::Outcome,
     scheduler::StepScheduler,
     speed::Speed,
     state::State,
     strategy::{Finished, StepStrategy},
+    teacher::Teacher,
     text::Text,
     workers::Workers,
 };
 use crate::{
-    config::Config,
+    config::{Config, OptimizerKind},
     output::{Field, PlainRenderer, ReportMetric},
     run_folder::RunFolder,
 };
 
 /// The optimiser of a run.
-pub type RunOptimizer<B> = SharedOptimizer<OptimizerAdaptor<AdamW, LanguageModel<B>, B>>;
+pub type RunOptimizer<B> = SharedOptimizer<MuonAdamW<LanguageModel<B>, B>>;
 
 /// burn-train's types, filled in.
 pub type Components<B> =
@@ -51,18 +53,26 @@ pub type Components<B> =
 pub struct Session {
     pub config: Config,
     pub text: Text,
+    /// SHA-256 of the teacher.
+    pub teacher: Option<String>,
     pub folder: RunFolder,
     pub resumed: Option<Checkpoint>,
     pub options: Options,
 }
 
 impl Session {
-    /// Runs on a backend.
-    pub fn run<B: Backend>(self, device: &B::Device) -> anyhow::Result<()> {
-        let Self { config, text, folder, resumed, options } = self;
+    /// Runs on a backend. Gives how the run ended, or nothing if it was interrupted.
+    ///
+    /// # Errors
+    /// If something cannot be written, or the training diverges.
+    pub fn run<B: Backend>(self, device: &B::Device) -> anyhow::Result<Option<Outcome>> {
+        let Self { config, text, teacher, folder, resumed, options } = self;
         let text = Arc::new(text);
         let codes = resumed.as_ref().map(Checkpoint::codes).transpose()?;
-        let (model, optimizer, state) = prepare::<Autodiff<B>>(&config, &text, resumed, device)?;
+        let Prepared { model, optimizer, average, state } =
+            prepare::<Autodiff<B>>(&config, &text, resumed, device)?;
+        let state = State { text: text.fingerprint.clone(), teacher, ..state };
+        let teacher = Teacher::load(&config, text.tokenizer.as_ref(), device)?;
 
         let accumulation = config.train.accumulation as u64;
         let training = TrainLoader::<Autodiff<B>> {
@@ -70,6 +80,7 @@ impl Session {
             range: state.batches
                 ..state.batches + config.train.steps.saturating_sub(state.step) * accumulation,
             share: 1.0 / accumulation as f64,
+            teacher,
             device: device.clone(),
         };
         let validation = |limit| ValidationLoader {
@@ -82,22 +93,13 @@ impl Session {
             println!("{line}");
         }
 
-        let interrupter = Interrupter::new();
-        let on_signal = interrupter.clone();
-        // A second signal ends the program at once.
-        ctrlc::set_handler(move || match on_signal.should_stop() {
-            true => process::exit(130),
-            false => on_signal.stop(Some("interrupted")),
-        })
-        .context("cannot handle Ctrl-C")?;
-
         let mut learning = SupervisedTraining::new(
             folder.path(),
             Arc::new(training),
             Arc::new(validation(config.eval.windows)),
         )
         .num_epochs(config.train.steps.div_ceil(config.eval.every) as usize)
-        .with_interrupter(interrupter)
+        .with_interrupter(interrupter()?)
         .with_application_logger(None)
         .with_metric_logger(InMemoryMetricLogger::new());
         for field in Field::LOSS {
@@ -117,21 +119,25 @@ impl Session {
             learning = learning.renderer(renderer);
         }
 
+        if average.is_some() {
+            eprintln!(
+                "warning: train.ema: the average of weights that are quantised is not what was \
+                 trained, and often worse; it is kept and validated beside the model"
+            );
+        }
         let finished = Arc::new(Mutex::new(None));
-        // Other backends compute in the background, on one thread or one device.
-        let workers =
-            if config.backend.kind.is_single_threaded() { config.train.workers } else { 1 };
         let strategy = StepStrategy::<Autodiff<B>> {
-            workers: Workers::new(workers)?,
+            workers: Workers::new(config.workers())?,
             config: config.clone(),
             text: text.clone(),
             folder: folder.clone(),
             optimizer: optimizer.clone(),
             codes,
             speed,
+            average,
             stop_at: options.stop_at,
             state: state.clone(),
-            whole_validation: Arc::new(validation(0)),
+            final_validation: Arc::new(validation(config.eval.final_windows)),
             printer,
             device: device.clone(),
             finished: finished.clone(),
@@ -145,7 +151,7 @@ impl Session {
         let finished = finished.lock().unwrap_or_else(PoisonError::into_inner).take();
         let finished = finished.unwrap_or_else(|| Err(anyhow!("the training loop did not end")));
         let Finished { state, outcome } = finished.map_err(|error| advise(error, &folder))?;
-        match outcome {
+        match &outcome {
             Some(outcome) => outcome.print(&config, &folder),
             None => println!(
                 "stopped after step {}; continue with --resume {}",
@@ -153,7 +159,7 @@ impl Session {
                 folder.path().display()
             ),
         }
-        Ok(())
+        Ok(outcome)
     }
 }
 
@@ -169,31 +175,52 @@ fn shown(config: &Config) -> Vec<Field> {
     fields
 }
 
-/// A model and an optimiser, new or from a checkpoint.
+/// Where a session begins.
+struct Prepared<B: AutodiffBackend> {
+    model: LanguageModel<B>,
+    optimizer: RunOptimizer<B>,
+    average: Option<LanguageModel<B::InnerBackend>>,
+    state: State,
+}
+
+/// A model, an optimiser and a moving average, new or from a checkpoint.
 fn prepare<B: AutodiffBackend>(
     config: &Config,
     text: &Text,
     resumed: Option<Checkpoint>,
     device: &B::Device,
-) -> anyhow::Result<(LanguageModel<B>, RunOptimizer<B>, State)> {
+) -> anyhow::Result<Prepared<B>> {
     let transformer = config
         .model
         .transformer(text.tokenizer.vocab_size())
         .init_seeded::<B>(config.seed, device)?;
     let model = LanguageModel::new(transformer.with_precision(config.backend.precision));
-    let optimizer = AdamWConfig {
-        betas: config.train.betas.into(),
-        epsilon: config.train.epsilon,
-        schedule: config.train.schedule(),
+    let train = &config.train;
+    let schedule = train.schedule();
+    let adamw = AdamWConfig { betas: train.betas.into(), epsilon: train.epsilon, schedule };
+    let muon =
+        MuonConfig { momentum: train.muon_momentum, iterations: train.muon_iterations, schedule };
+    let matrices = match train.optimizer {
+        OptimizerKind::AdamW => Vec::new(),
+        OptimizerKind::Muon => linear_weights(&model),
     };
-    let optimizer = SharedOptimizer::new(optimizer.init());
-    let text = text.fingerprint.clone();
+    let optimizer = SharedOptimizer::new(MuonAdamW::new(matrices, &muon, &adamw));
+    let average = |model: &LanguageModel<B>| (train.ema > 0.0).then(|| model.valid());
     let Some(checkpoint) = resumed else {
-        return Ok((model, optimizer, State { text, ..State::default() }));
+        let average = average(&model);
+        return Ok(Prepared { model, optimizer, average, state: State::default() });
     };
     let (model_record, optimizer_record) = checkpoint.load::<B, _, _>(device)?;
     let optimizer = Optimizer::<LanguageModel<B>, B>::load_record(optimizer, optimizer_record);
-    Ok((model.load_record(model_record), optimizer, State { text, ..checkpoint.state }))
+    let model = model.load_record(model_record);
+    // Where a forced change brought it in, it begins here.
+    let mut average = average(&model);
+    if average.is_some()
+        && let Some(record) = checkpoint.load_average::<B::InnerBackend, _>(device)?
+    {
+        average = average.map(|average| average.load_record(record));
+    }
+    Ok(Prepared { model, optimizer, average, state: checkpoint.state })
 }
 
 /// Adds to an error how the run can go on.

@@ -91,11 +91,13 @@ impl<B: AutodiffBackend> Run<'_, B> {
         )));
     }
 
-    /// Writes down and shows a validation after the current step.
+    /// Writes down and shows a validation after the current step, of the model and, if there is
+    /// one, of the moving average.
     pub(super) fn show_validation(
         &mut self,
         metrics: &mut Records,
         evaluation: Evaluation,
+        averaged: Option<Evaluation>,
     ) -> anyhow::Result<()> {
         let report = Report {
             step: self.state.step,
@@ -105,7 +107,11 @@ impl<B: AutodiffBackend> Run<'_, B> {
             bits_per_byte: evaluation.bits_per_byte(),
             ..Report::EMPTY
         };
-        metrics.validation(&report)?;
+        let ema_loss = averaged.map(|averaged| averaged.loss());
+        metrics.validation(&report, ema_loss)?;
+        if let (Some(loss), Some(printer)) = (ema_loss, &self.strategy.printer) {
+            printer.print(&format!("step {} | of the average {loss:.4} nats/token", report.step));
+        }
         let epochs = self.epochs();
         self.processor.process_valid(LearnerEvent::ProcessedItem(TrainingItem::new(
             Item { value: evaluation, report: Some(report) },

@@ -11,8 +11,6 @@ const BUDGET: Duration = Duration::from_millis(300);
 /// What the speed of a training is measured against.
 #[derive(Debug, Clone, Default)]
 pub struct Speed {
-    /// Parameters of the model.
-    pub parameters: u64,
     /// Floating-point operations of a token in training.
     pub flops_per_token: f64,
     /// The highest rate of matrix products, in floating-point operations a second, if it was
@@ -28,10 +26,8 @@ impl Speed {
         let Config { train, backend, log, .. } = config;
         let model = config.model.transformer(vocabulary);
         let shape = [train.batch * model.max_seq_len, model.dim, model.ff_dim];
-        let workers = if backend.kind.is_single_threaded() { train.workers } else { 1 };
-        let measure = || matmul_ceiling::<B>(shape, backend.precision, workers, BUDGET, device);
+        let measure = || matmul_ceiling::<B>(shape, backend.precision, config.workers(), BUDGET, device);
         Self {
-            parameters: model.parameter_count() as u64,
             flops_per_token: model.training_flops_per_token(model.max_seq_len),
             ceiling: log.ceiling.then(measure),
         }
@@ -60,7 +56,7 @@ mod tests {
 
     #[test]
     fn utilization_is_a_share_of_the_ceiling() {
-        let speed = Speed { parameters: 1, flops_per_token: 6e6, ceiling: Some(60e9) };
+        let speed = Speed { flops_per_token: 6e6, ceiling: Some(60e9) };
         assert_eq!(speed.utilization(5000.0), 0.5);
         assert!(Speed { ceiling: None, ..speed }.utilization(5000.0).is_nan());
     }

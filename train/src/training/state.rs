@@ -27,6 +27,8 @@ pub struct State {
     pub instrument_seconds: f64,
     /// SHA-256 of the tokens, with the lengths of the two parts.
     pub text: String,
+    /// SHA-256 of the teacher.
+    pub teacher: Option<String>,
     /// The steps since the last log line.
     pub interval: IntervalState,
     /// Validations in a row without a new lowest loss.
@@ -35,6 +37,35 @@ pub struct State {
     pub validated: Option<Validated>,
     /// The one with the lowest loss.
     pub best: Option<Validated>,
+    /// Of the losses of the log lines.
+    pub trend: Trend,
+}
+
+/// Share of the losses before in a smoothed loss.
+const SMOOTHING: f64 = 0.9;
+
+/// A moving average, freed of the weight of its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trend {
+    sum: f64,
+    weight: f64,
+    lowest: Option<f64>,
+}
+
+impl Trend {
+    /// Adds a loss.
+    pub fn add(&mut self, loss: f64) {
+        self.sum = SMOOTHING * self.sum + (1.0 - SMOOTHING) * loss;
+        self.weight = SMOOTHING * self.weight + (1.0 - SMOOTHING);
+        let smoothed = self.sum / self.weight;
+        self.lowest = Some(self.lowest.map_or(smoothed, |lowest| lowest.min(smoothed)));
+    }
+
+    /// How far it is above its lowest.
+    pub fn rise(&self) -> f64 {
+        self.lowest.map_or(0.0, |lowest| self.sum / self.weight - lowest)
+    }
 }
 
 /// Sums since the last log line.
@@ -69,6 +100,8 @@ pub enum End {
     Minutes,
     /// The validation loss stopped falling.
     Patience,
+    /// The training loss rose.
+    Rise,
 }
 
 impl State {
@@ -105,6 +138,8 @@ impl State {
             Some(End::Steps)
         } else if eval.patience > 0 && self.unimproved >= eval.patience {
             Some(End::Patience)
+        } else if train.max_rise > 0.0 && self.trend.rise() > train.max_rise {
+            Some(End::Rise)
         } else if train.minutes > 0.0 && self.seconds >= 60.0 * train.minutes {
             Some(End::Minutes)
         } else {
@@ -123,6 +158,10 @@ impl End {
             Self::Minutes => {
                 format!("{} minutes are up; raise train.minutes", config.train.minutes)
             }
+            Self::Rise => format!(
+                "the loss rose by more than {}; raise train.max_rise",
+                config.train.max_rise
+            ),
             Self::Patience => format!(
                 "no lower validation loss in {} validations; raise eval.patience",
                 config.eval.patience
@@ -165,6 +204,23 @@ mod tests {
         assert_eq!(state(4, 29.9).end(&config), None);
         assert_eq!(state(4, 30.0).end(&config), Some(End::Minutes));
         assert_eq!(state(5, 30.0).end(&config), Some(End::Steps));
+    }
+
+    #[test]
+    fn a_rising_loss_ends_a_run_where_asked() {
+        let mut config = Config::default();
+        let mut state = State::default();
+        assert_eq!(state.trend.rise(), 0.0);
+        // The average of 2 and 1: weights 0.09 and 0.1. Then 9 joins, with 0.1.
+        [2.0, 1.0, 9.0].into_iter().for_each(|loss| state.trend.add(loss));
+        let before = (0.09 * 2.0 + 0.1) / 0.19;
+        let after = (0.081 * 2.0 + 0.09 + 0.9) / 0.271;
+        assert!((state.trend.rise() - (after - before)).abs() < 1e-12);
+        assert_eq!(state.end(&config), None);
+        config.train.max_rise = 2.7;
+        assert_eq!(state.end(&config), Some(End::Rise));
+        config.train.max_rise = 2.8;
+        assert_eq!(state.end(&config), None);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::{
 
 use anyhow::{Context, ensure};
 use bitnet::{
+    BitNetTransformer,
     evaluate::Evaluation,
-    optim::clip_global_norm,
+    optim::{clip_global_norm, moving_average},
     pretrained::{self, Pretrained},
 };
 use burn::{
@@ -28,12 +29,12 @@ use super::{
     item::Item,
     loaders::ValidationLoader,
     model::{LanguageModel, MicroBatch, ValidationBatch},
-    outcome::Outcome,
+    outcome::{ModelSize, Outcome},
     session::{Components, RunOptimizer},
     speed::Speed,
     state::{End, IntervalState, State},
     text::Text,
-    validation::{evaluate, sample},
+    validation::{evaluate, evaluate_if_any, sample},
     workers::Workers,
 };
 use crate::{
@@ -68,6 +69,8 @@ pub struct StepStrategy<B: AutodiffBackend> {
     pub folder: RunFolder,
     /// The learner's optimiser, whose state the checkpoints hold.
     pub optimizer: RunOptimizer<B>,
+    /// The moving average of the weights as the loop begins, if there is one.
+    pub average: Option<LanguageModel<B::InnerBackend>>,
     /// Where the loop begins.
     pub state: State,
     /// The codes of the weights at the log line before that.
@@ -77,8 +80,8 @@ pub struct StepStrategy<B: AutodiffBackend> {
     pub stop_at: Option<u64>,
     /// Compute the micro-batches.
     pub workers: Workers,
-    /// All windows of the validation part.
-    pub whole_validation: Arc<ValidationLoader>,
+    /// The windows of the last validation.
+    pub final_validation: Arc<ValidationLoader>,
     /// Prints samples, where there is no dashboard.
     pub printer: Option<PlainPrinter>,
     pub device: B::Device,
@@ -99,6 +102,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
             strategy: self,
             state: self.state.clone(),
             panel: Panel::new(self, &learner.model().valid().transformer),
+            average: self.average.clone(),
             learner,
             processor: components.event_processor,
             interrupter: components.interrupter,
@@ -114,6 +118,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
 pub(super) struct Run<'a, B: AutodiffBackend> {
     pub(super) strategy: &'a StepStrategy<B>,
     pub(super) state: State,
+    average: Option<LanguageModel<B::InnerBackend>>,
     pub(super) learner: Learner<Components<B>>,
     pub(super) processor: Processor<B>,
     /// The instruments, where there is anything to read.
@@ -136,7 +141,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let (mut stopping, mut save_due) = (false, false);
 
         let end = loop {
-            // The validation of the last step covers the whole part: it comes below.
+            // The validation of the last step is another one: it comes below.
             let is_last = self.state.step >= train.steps;
             if !stopping && !is_last && self.state.validation_due(eval.every) {
                 stopping = !self.validate(validation, &mut metrics)?;
@@ -179,6 +184,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
                 self.state.interval.steps,
             );
             if log {
+                self.state.trend.add(loss);
                 let report = self.training_report(loss, gradient_norm, &mut metrics)?;
                 metrics.training(&report)?;
                 self.show_training(report, batches.progress());
@@ -214,10 +220,14 @@ impl<B: AutodiffBackend> Run<'_, B> {
             return Ok(false);
         };
         self.check_finite(evaluation)?;
+        let average = self.average.as_ref();
+        let Some(averaged) = evaluate_if_any(average, windows, &self.interrupter) else {
+            return Ok(false);
+        };
         if !self.sample(&model, metrics)? {
             return Ok(false);
         }
-        self.show_validation(metrics, evaluation)?;
+        self.show_validation(metrics, evaluation, averaged)?;
         self.record(evaluation, metrics)?;
         Ok(true)
     }
@@ -233,23 +243,27 @@ impl<B: AutodiffBackend> Run<'_, B> {
         Ok(())
     }
 
-    /// The work after the last step: the validation of the whole part, the sample, and the
+    /// The work after the last step: the final validation, the sample, and the
     /// comparison with the exported model. `None` if it was interrupted; a resumed run does it
     /// then.
     fn finish(&mut self, end: End, metrics: &mut Records) -> anyhow::Result<Option<Outcome>> {
-        let StepStrategy { config, folder, whole_validation, device, .. } = self.strategy;
+        let StepStrategy { config, folder, final_validation, device, .. } = self.strategy;
         let model = self.learner.model().valid();
-        let whole = whole_validation.as_ref();
-        let Some(trained) = evaluate(&model, whole, &self.interrupter) else { return Ok(None) };
+        let windows = final_validation.as_ref();
+        let Some(trained) = evaluate(&model, windows, &self.interrupter) else { return Ok(None) };
         self.check_finite(trained)?;
-        // Where the validations cover the whole part, this is one of them, and may be done.
-        let is_regular = config.eval.windows == 0;
+        let average = self.average.as_ref();
+        let Some(averaged) = evaluate_if_any(average, windows, &self.interrupter) else {
+            return Ok(None);
+        };
+        // Where the other validations have as many windows, this is one of them, and may be done.
+        let is_regular = config.eval.windows == config.eval.final_windows;
         let is_done = is_regular && self.state.validated.is_some_and(|v| v.step == self.state.step);
         if !is_done {
             if !self.sample(&model, metrics)? {
                 return Ok(None);
             }
-            self.show_validation(metrics, trained)?;
+            self.show_validation(metrics, trained, averaged)?;
             if is_regular && self.state.validation_due(config.eval.every) {
                 self.record(trained, metrics)?;
             }
@@ -260,11 +274,12 @@ impl<B: AutodiffBackend> Run<'_, B> {
             .context("the exported model cannot be read back")?;
         let precision = config.backend.precision;
         let exported = LanguageModel::new(exported.model.with_precision(precision));
-        let Some(exported) = evaluate(&exported, whole, &self.interrupter) else {
+        let Some(exported) = evaluate(&exported, windows, &self.interrupter) else {
             return Ok(None);
         };
         metrics.sync()?;
-        let outcome = Outcome::new(end, &self.state, trained, exported, &self.strategy.speed);
+        let size = ModelSize::new(model.transformer.config(), config.checkpoint.dtype);
+        let outcome = Outcome::new(end, &self.state, size, trained, exported, averaged, &self.strategy.speed);
         folder.save_result(&serde_json::to_vec_pretty(&outcome)?)?;
         Ok(Some(outcome))
     }
@@ -295,6 +310,9 @@ impl<B: AutodiffBackend> Run<'_, B> {
         drop(model);
         self.learner.lr_step();
         self.learner.optimizer_step(grads);
+        self.average = self.average.take().map(|average| {
+            moving_average(average, &self.learner.model().valid(), train.ema_decay(self.state.step))
+        });
         (loss, norm)
     }
 
@@ -362,16 +380,28 @@ impl<B: AutodiffBackend> Run<'_, B> {
             self.learner.model().into_record(),
             Optimizer::<LanguageModel<B>, B>::to_record(optimizer),
             &codes,
+            self.average.clone().map(Module::into_record),
         )?;
         self.saved = (self.state.step, Instant::now());
+        if let Some(average) = &self.average {
+            self.write_model(&folder.ema(), &average.transformer)?;
+        }
         self.export(&folder.model())
     }
 
-    /// Writes a model folder.
+    /// Writes the model.
     fn export(&self, path: &Path) -> anyhow::Result<()> {
-        let model = self.learner.model().valid().transformer;
+        self.write_model(path, &self.learner.model().valid().transformer)
+    }
+
+    /// Writes a model folder.
+    fn write_model(
+        &self,
+        path: &Path,
+        model: &BitNetTransformer<B::InnerBackend>,
+    ) -> anyhow::Result<()> {
         let StepStrategy { config, text, .. } = self.strategy;
         let tokenizer = text.tokenizer.as_ref();
-        Ok(pretrained::save(path, &model, tokenizer, config.checkpoint.dtype)?)
+        Ok(pretrained::save(path, model, tokenizer, config.checkpoint.dtype)?)
     }
 }

@@ -24,6 +24,18 @@ pub fn evaluate<B: Backend>(
     Some(sum)
 }
 
+/// As [`evaluate`], where there may be no model.
+pub fn evaluate_if_any<B: Backend>(
+    model: Option<&LanguageModel<B>>,
+    windows: &dyn DataLoader<B, ValidationBatch>,
+    interrupter: &Interrupter,
+) -> Option<Option<Evaluation>> {
+    match model {
+        Some(model) => evaluate(model, windows, interrupter).map(Some),
+        None => Some(None),
+    }
+}
+
 /// The sample of a step: the prompt and its continuation; `None` if it was interrupted.
 ///
 /// # Errors

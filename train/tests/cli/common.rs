@@ -118,7 +118,13 @@ impl Remains {
         let mut paths: Vec<String> = ["model.mpk", "optimizer.mpk", "config.toml", "codes.bin"]
             .map(|name| format!("{checkpoint}/{name}"))
             .into();
-        for folder in ["model", "best", "samples"] {
+        let average = format!("{checkpoint}/ema.mpk");
+        let mut folders = vec!["model", "best", "samples"];
+        if run.join(&average).exists() {
+            paths.push(average);
+            folders.push("ema");
+        }
+        for folder in folders {
             paths.extend(names(folder).into_iter().map(|name| format!("{folder}/{name}")));
         }
         let mut files: BTreeMap<_, _> =

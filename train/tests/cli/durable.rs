@@ -18,11 +18,13 @@ fn resume<'a>(set: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn a_run_stopped_after_any_step_ends_the_same() {
-    let variants: [&[&str]; 5] = [
+    let variants: [&[&str]; 7] = [
         &["train.log_every=5"],
         &["train.accumulation=3", "train.workers=2", "train.log_every=3", "eval.every=3"],
         &["train.schedule=two-stage", "eval.windows=3", "checkpoint.every=100"],
         &["train.quant_start=3", "train.quant_warmup=5"],
+        &["train.ema=0.9", "eval.windows=3", "checkpoint.every=3"],
+        &["train.optimizer=muon", "train.schedule=two-stage", "model.bias=true"],
         &["train.schedule=wsd", "backend.kind=ndarray", "model.quant=binary"],
     ];
     for variant in variants {
@@ -133,9 +135,9 @@ fn without_a_whole_checkpoint_nothing_is_overwritten() {
     // Of another version of the program, which may be whole.
     let manifest = playground.path("run/checkpoints/step-00000003/manifest.json");
     let text = String::from_utf8(read(&manifest)).unwrap();
-    fs::write(&manifest, text.replace("\"format\": 2", "\"format\": 3")).unwrap();
+    fs::write(&manifest, text.replace("\"format\": 3", "\"format\": 4")).unwrap();
     let error = failed(playground.train(&resume(&[])));
-    assert!(error.contains("step-00000003 has format 3, this program reads 2"), "{error}");
+    assert!(error.contains("step-00000003 has format 4, this program reads 3"), "{error}");
 
     // A run that was killed before its first checkpoint starts again.
     fs::remove_dir_all(playground.path("run/checkpoints")).unwrap();

@@ -15,8 +15,14 @@ use crate::common::{Playground, Remains, read};
 
 /// What a run may depend on, beside the defaults of the small configuration.
 const VARIANTS: [&[&str]; 4] = [
-    &["checkpoint.every=1"],
-    &["checkpoint.every=2", "train.accumulation=3", "train.workers=2", "train.log_every=5"],
+    &["checkpoint.every=1", "train.optimizer=muon"],
+    &[
+        "checkpoint.every=2",
+        "train.accumulation=3",
+        "train.workers=2",
+        "train.log_every=5",
+        "train.ema=0.9",
+    ],
     &["checkpoint.every=3", "train.schedule=two-stage", "eval.every=5", "eval.windows=3"],
     // No validation improves on the first one by much at this rate: the run ends early.
     &["checkpoint.every=5", "eval.every=2", "eval.patience=2", "train.lr=0.5", "sample.tokens=3"],

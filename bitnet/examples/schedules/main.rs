@@ -1,0 +1,9 @@
+//! Draws the schedules into the documentation.
+//!
+//! Run with `cargo run --release -p bitnet --example schedules > docs/schedules.svg`.
+
+mod draw;
+
+fn main() {
+    print!("{}", draw::svg());
+}
