@@ -17,7 +17,8 @@
 //! - [`quant`]: the papers' quantisers and the straight-through estimator; [`norm`].
 //! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
-//! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it.
+//! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it; [`progress`] of
+//!   the work on files.
 //! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
 //!   matrix products; [`probe`]: whether a device computes what the CPU does.
@@ -41,6 +42,7 @@ pub mod optim;
 pub mod precision;
 pub mod pretrained;
 pub mod probe;
+pub mod progress;
 pub mod quant;
 mod reciprocal;
 pub mod storage;

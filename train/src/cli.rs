@@ -9,6 +9,7 @@ use crate::{
     backends,
     config::{self, Config, Overrides},
     run_folder::RunFolder,
+    tokenizer::TokenizerArgs,
     training::{self, Options},
 };
 
@@ -27,7 +28,7 @@ struct Args {
     /// Override a key, e.g. --set train.steps=200 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Train on this file, folder or named dataset instead (repeatable)
+    /// Train on this file, folder, pattern or named dataset instead (repeatable)
     #[arg(long, value_name = "SOURCE")]
     data: Vec<String>,
     /// Compute on this backend instead
@@ -55,6 +56,8 @@ struct Args {
 enum Command {
     /// List the backends, their devices, and whether these compute what the CPU does
     Backends,
+    /// Train a byte-level BPE tokenizer on text, for data.tokenizer
+    Tokenizer(TokenizerArgs),
 }
 
 /// Parses the command line and does what it says.
@@ -71,9 +74,13 @@ pub fn run() -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    if let Some(Command::Backends) = args.command {
-        backends::list();
-        return Ok(());
+    match args.command {
+        Some(Command::Backends) => {
+            backends::list();
+            return Ok(());
+        }
+        Some(Command::Tokenizer(args)) => return args.run(),
+        None => {}
     }
     let overrides = Overrides { set: args.set, data: args.data, backend: args.backend };
     let options = Options { plain: args.plain, stop_at: args.stop_at };

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod output;
 mod run_folder;
+mod tokenizer;
 mod training;
 
 use std::process::ExitCode;

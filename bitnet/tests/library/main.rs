@@ -4,6 +4,7 @@
 
 mod bit_linear;
 mod common;
+mod datasets;
 mod generate;
 mod golden_bit_linear;
 mod golden_transformer;
@@ -14,4 +15,5 @@ mod parity;
 mod peers;
 mod pretrained;
 mod properties;
+mod tokens;
 mod training;

@@ -6,11 +6,18 @@ use super::{
 };
 
 /// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
-/// Where the text lies is among them: whether it is the same is checked apart.
-const SAFE: [&str; 9] = [
+/// Where text and tokenizer lie is among them: whether they are the same is checked apart.
+const SAFE: [&str; 16] = [
     "backend.",
     "checkpoint.",
+    "data.cache",
+    "data.datasets",
+    "data.first_bytes",
+    "data.mirror",
+    "data.offline",
     "data.sources",
+    "data.text_field",
+    "data.tokenizer",
     "eval.",
     "sample.",
     "train.steps",

@@ -7,8 +7,8 @@ mod sections;
 pub use changes::Changes;
 pub use load::{Overrides, from_toml, load, to_toml};
 pub use sections::{
-    BackendSection, CheckpointSection, DataSection, EvalSection, ModelSection, SampleSection,
-    TrainSection,
+    BYTES, BackendSection, CheckpointSection, DataSection, EvalSection, ModelSection,
+    SampleSection, TrainSection,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -81,6 +81,7 @@ impl Config {
             ("train.minutes", self.train.minutes, 1e9),
             ("checkpoint.minutes", self.checkpoint.minutes, 1e9),
             ("data.validation", self.data.validation, 0.9),
+            ("data.test", self.data.test, 0.9),
         ] {
             ensure!(
                 (0.0..=highest).contains(&value),
@@ -104,6 +105,8 @@ impl Config {
         for beta in betas {
             ensure!((0.0..1.0).contains(&beta), "train.betas has {beta}, must be below 1");
         }
+        let held_out = self.data.validation + self.data.test;
+        ensure!(held_out < 1.0, "data.validation and data.test are {held_out}: nothing is left");
         if self.data.sources.is_empty() {
             bail!("data.sources is empty; name a dataset or a file");
         }

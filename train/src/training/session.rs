@@ -156,9 +156,9 @@ fn prepare<B: AutodiffBackend>(
         schedule: config.train.schedule(),
     };
     let optimizer = SharedOptimizer::new(optimizer.init());
-    let text = text.fingerprint.clone();
+    let (vocabulary, text) = (text.tokenizer.vocab_size(), text.fingerprint.clone());
     let Some(checkpoint) = resumed else {
-        return Ok((model, optimizer, State { text, ..State::default() }));
+        return Ok((model, optimizer, State { text, vocabulary, ..State::default() }));
     };
     let (model_record, optimizer_record) = checkpoint.load::<B, _, _>(device)?;
     let optimizer = Optimizer::<LanguageModel<B>, B>::load_record(optimizer, optimizer_record);

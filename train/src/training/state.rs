@@ -21,6 +21,9 @@ pub struct State {
     pub metrics_bytes: u64,
     /// SHA-256 of the tokens, with the lengths of the two parts.
     pub text: String,
+    /// Tokens of the vocabulary.
+    #[serde(default = "bytes")]
+    pub vocabulary: usize,
     /// The steps since the last log line.
     pub interval: IntervalState,
     /// Validations in a row without a new lowest loss.
@@ -29,6 +32,11 @@ pub struct State {
     pub validated: Option<Validated>,
     /// The one with the lowest loss.
     pub best: Option<Validated>,
+}
+
+/// The vocabulary of checkpoints that do not say theirs.
+fn bytes() -> usize {
+    256
 }
 
 /// Sums since the last log line.

@@ -329,13 +329,14 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// was interrupted.
     fn sample(&self, model: &LanguageModel<B::InnerBackend>) -> anyhow::Result<bool> {
         let StepStrategy { config, text, folder, printer, device, .. } = self.strategy;
-        if config.sample.tokens == 0 {
+        let (step, every) = (self.state.step, config.sample.every);
+        let due = every == 0 || step.is_multiple_of(every) || step == config.train.steps;
+        if config.sample.tokens == 0 || !due {
             return Ok(true);
         }
         let Some(text) = sample(model, text, config, device, &self.interrupter)? else {
             return Ok(false);
         };
-        let step = self.state.step;
         folder.save_sample(step, &text)?;
         if let Some(printer) = printer {
             printer.print(&format!("--- sample at step {step}\n{text}\n---"));

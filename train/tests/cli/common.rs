@@ -65,6 +65,7 @@ impl Playground {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
         command.args(args).current_dir(self.root.path());
+        command.env("BITNET_CACHE", self.path("cache"));
         command
     }
 }
