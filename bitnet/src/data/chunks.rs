@@ -1,7 +1,7 @@
 use std::io::{self, Read};
 
-/// Largest chunk, in bytes.
-pub(super) const CHUNK: usize = 1 << 20;
+/// Largest chunk, in bytes. Tokenizers take a hundred times as much while they are at it.
+pub(super) const CHUNK: usize = 1 << 18;
 
 /// A piece of text, small enough to be held in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]

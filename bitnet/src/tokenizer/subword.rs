@@ -64,11 +64,12 @@ impl SubwordTokenizer {
             let id = inner.token_to_id(name).filter(|&id| bytes[id as usize].is_empty());
             end_of_text = id.or(end_of_text);
         }
-        let single = |(id, bytes): (usize, &Box<[u8]>)| match bytes[..] {
-            [byte] => Some((byte, id as u32)),
-            _ => None,
-        };
-        let singles = bytes.iter().enumerate().filter_map(single).collect();
+        let mut singles = HashMap::new();
+        for (id, bytes) in bytes.iter().enumerate() {
+            if let [byte] = bytes[..] {
+                singles.insert(byte, id as u32);
+            }
+        }
 
         // Texts are read in pieces: nothing is put around them or cut off.
         inner.set_encode_special_tokens(true);
@@ -164,8 +165,11 @@ fn check_model(model: &ModelWrapper, json: &Value) -> Result<(), String> {
     }
 }
 
-/// From a token to its bytes, as the decoder makes them.
-fn bytes_of(decoder: Option<&DecoderWrapper>) -> Result<Box<dyn Fn(&str) -> Vec<u8>>, String> {
+/// From a token to its bytes.
+type BytesOf = Box<dyn Fn(&str) -> Vec<u8>>;
+
+/// How the decoder makes bytes of a token.
+fn bytes_of(decoder: Option<&DecoderWrapper>) -> Result<BytesOf, String> {
     let steps = match decoder {
         None => return Err("it has no decoder".into()),
         Some(DecoderWrapper::Sequence(steps)) => steps.get_decoders(),

@@ -18,7 +18,7 @@ impl Playground {
         let text = "The quick brown fox jumps over the lazy dog. ".repeat(60);
         fs::write(root.path().join("text.txt"), text).unwrap();
         let playground = Self { root };
-        let text = playground.path("text.txt");
+        let (text, cache) = (playground.path("text.txt"), playground.path("cache"));
         fs::write(
             playground.path("tiny.toml"),
             format!(
@@ -32,6 +32,7 @@ impl Playground {
                 ff_dim = 32
                 [data]
                 sources = [{text:?}]
+                cache = {cache:?}
                 [train]
                 steps = 12
                 batch = 4
@@ -65,7 +66,6 @@ impl Playground {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
         command.args(args).current_dir(self.root.path());
-        command.env("BITNET_CACHE", self.path("cache"));
         command
     }
 }
