@@ -3,15 +3,16 @@
 //! Run with `cargo run --release -p bitnet --example train_bytes -- enwik8.gz`; without a file it
 //! takes the King James Bible.
 
-use std::{env, error::Error, sync::Arc};
+use std::{env, error::Error};
 
 use bitnet::{
     BitNetTransformerConfig,
-    data::{self, TrainBatches},
+    data::{Corpus, DataOptions, Split, TrainBatches},
     generate::{Generation, GenerationConfig},
     loss::cross_entropy,
     optim::{AdamWConfig, Schedule, ScheduleKind, clip_global_norm},
-    tokenizer::{ByteTokenizer, Tokenizer},
+    progress::Bar,
+    tokenizer::ByteTokenizer,
 };
 use burn::{
     backend::Autodiff,
@@ -21,9 +22,11 @@ use burn::{
 };
 
 fn run<B: AutodiffBackend>(source: String, device: &B::Device) -> Result<(), Box<dyn Error>> {
-    let tokens = Arc::new(ByteTokenizer.encode(&data::load(&[source])?));
-    let (training, _) = data::split(tokens.len(), 0.1);
-    let batches = TrainBatches::new(tokens, training, 4, 128, 1)?;
+    let (options, bar) = (DataOptions::default(), Bar::default());
+    let corpus = Corpus::open(&[source], &options, &bar)?;
+    let tokens = corpus.tokens(&ByteTokenizer, &options.cache, &bar)?.tokens;
+    let split = Split::new(&tokens, &ByteTokenizer, 0.1, 0.0);
+    let batches = TrainBatches::new(tokens, split.training, 4, 128, 1)?;
 
     let steps = 50;
     let schedule = Schedule {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{ElementConversion, backend::Backend};
 
 use crate::{
-    data::{Batch, Window},
+    data::{Batch, Tokens, Window},
     loss::token_losses,
     model::{BitNetTransformer, ModelError},
     tokenizer::Tokenizer,
@@ -18,7 +18,7 @@ pub struct Evaluation {
     pub nats: f64,
     /// Predicted tokens.
     pub tokens: usize,
-    /// Bytes of the predicted tokens.
+    /// Bytes of the text that the predicted tokens stand for; the end of a document has none.
     pub bytes: usize,
 }
 
@@ -28,7 +28,7 @@ impl Evaluation {
         self.nats / self.tokens as f64
     }
 
-    /// Bits a byte, which is comparable across tokenizers.
+    /// Bits a byte of the text, which is comparable across tokenizers.
     pub fn bits_per_byte(&self) -> f64 {
         self.nats / std::f64::consts::LN_2 / self.bytes as f64
     }
@@ -81,14 +81,15 @@ impl WindowBatch {
         &self,
         model: &BitNetTransformer<B>,
         tokenizer: &dyn Tokenizer,
-        tokens: &[u32],
+        tokens: &Tokens,
         device: &B::Device,
     ) -> Result<Evaluation, ModelError> {
         let batch = Batch::<B>::gather(tokens, &self.starts, self.len, device);
         let losses = token_losses(model.forward(batch.inputs)?, batch.targets);
         let counted = losses.narrow(1, self.context, self.len - self.context);
         let nats = counted.sum().into_scalar().elem();
-        let bytes = self.targets().map(|range| tokenizer.decode(&tokens[range]).len()).sum();
+        let bytes_of = |range| tokenizer.decode(&tokens.range(range).collect::<Vec<_>>()).len();
+        let bytes = self.targets().map(bytes_of).sum();
         Ok(Evaluation { nats, tokens: self.targets().map(|range| range.len()).sum(), bytes })
     }
 }

@@ -18,7 +18,8 @@
 //! - [`fused`]: the costly operations in one pass each, for the CPU.
 //! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
-//! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it.
+//! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it; [`progress`] of
+//!   the work on files.
 //! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model;
 //!   [`instruments`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
@@ -47,6 +48,7 @@ pub mod optim;
 pub mod precision;
 pub mod pretrained;
 pub mod probe;
+pub mod progress;
 pub mod quant;
 mod reciprocal;
 pub mod storage;

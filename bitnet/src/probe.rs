@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::{
     backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice, Panic, catch_panic},
-    data::Batch,
+    data::{Batch, Tokens},
     loss::cross_entropy,
     model::BitNetTransformerConfig,
     precision::Precision,
@@ -156,7 +156,7 @@ impl BackendVisitor for SmallStep {
         let config = config.with_kv_heads(2);
         let model = config.init_seeded::<Autodiff<B>>(1, &device).expect("sizes fit together");
         let model = model.with_precision(self.precision);
-        let tokens: Vec<u32> = TEXT.iter().copied().map(u32::from).collect();
+        let tokens = Tokens::from(TEXT.iter().copied().map(u32::from).collect::<Vec<_>>());
         let batch = Batch::<Autodiff<B>>::gather(&tokens, &WINDOWS, LENGTH, &device);
         let logits = model.forward(batch.inputs).expect("windows fit the model");
         let loss = cross_entropy(logits, batch.targets);

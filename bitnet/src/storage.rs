@@ -3,7 +3,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -18,12 +18,47 @@ const ASIDE: &str = ".old-";
 /// # Errors
 /// Any I/O error; `path` is then as it was before.
 pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_file_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`write_file`], with what `fill` writes.
+///
+/// # Errors
+/// Any I/O error, `fill`'s included; `path` is then as it was before.
+pub fn write_file_with<T, E: From<io::Error>>(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> Result<T, E>,
+) -> Result<T, E> {
     let folder = parent(path);
     let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    let value = fill(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
-    sync_folder(folder)
+    sync_folder(folder)?;
+    Ok(value)
+}
+
+/// Creates `folder` and takes its lock, which the system releases however the process ends; then
+/// puts in order what a killed process left there. Where another process holds the lock, calls
+/// `waiting` and waits. Where there are no locks, does nothing.
+///
+/// # Errors
+/// Any I/O error.
+pub fn lock_folder(folder: &Path, waiting: impl FnOnce()) -> io::Result<File> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            waiting();
+            file.lock()?;
+        }
+        Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => return Ok(file),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    recover(folder)?;
+    Ok(file)
 }
 
 /// Creates the folder `path` with what `fill` writes into it, all or nothing: `fill` gets a

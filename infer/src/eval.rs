@@ -5,9 +5,10 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use anyhow::ensure;
 use bitnet::{
     backend::BackendVisitor,
-    data,
+    data::{self, Corpus, DataOptions, Split, TokenFile, Tokens},
     evaluate::{Evaluation, WindowBatch},
     pretrained::Pretrained,
+    progress::Bar,
 };
 use burn::tensor::backend::Backend;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,9 +26,15 @@ pub struct EvalArgs {
     /// Model folder
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Files, folders, .gz files, or "kjv"; read one after the other as one text
+    /// Files, folders, patterns and named datasets, read one after the other
     #[arg(long, value_name = "SOURCE", required = true, num_args = 1..)]
     data: Vec<String>,
+    /// Evaluate this share at the end of the data alone: 0.05 of enwik8 is its test part
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    last: f64,
+    /// Field or column of .jsonl and .parquet files that holds the text
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    text_field: String,
     /// Tokens from one window to the next: fewer give more context and take longer [default: the
     /// model's context]
     #[arg(long, value_name = "N")]
@@ -51,11 +58,23 @@ impl EvalArgs {
         self.backend.clone().visit(self)
     }
 
+    /// The tokens of the text, or of its end.
+    fn tokens<B: Backend>(&self, model: &Pretrained<B>) -> anyhow::Result<Tokens> {
+        let last = self.last;
+        ensure!(last > 0.0 && last <= 1.0, "last is {last}, must be above 0, at most 1");
+        let options = DataOptions { text_field: self.text_field.clone(), ..DataOptions::default() };
+        let (tokenizer, bar) = (model.tokenizer.as_ref(), Bar::default());
+        let corpus = Corpus::open(&self.data, &options, &bar)?;
+        let TokenFile { tokens, .. } = corpus.tokens(tokenizer, &options.cache, &bar)?;
+        let part = Split::new(&tokens, tokenizer, last, 0.0).validation;
+        Ok(tokens.slice(part))
+    }
+
     /// The sum over all windows.
     fn evaluate<B: Backend>(
         &self,
         model: &Pretrained<B>,
-        tokens: &[u32],
+        tokens: &Tokens,
         stride: usize,
     ) -> anyhow::Result<Evaluation> {
         let context = model.model.config().max_seq_len;
@@ -110,7 +129,7 @@ impl BackendVisitor for EvalArgs {
             (1..=context).contains(&stride),
             "stride is {stride}, must be between 1 and the model's context of {context}"
         );
-        let tokens = model.tokenizer.encode(&data::load(&self.data)?);
+        let tokens = self.tokens(&model)?;
         ensure!(
             tokens.len() >= 2,
             "the data is too short: {} token, at least 2 are needed",

@@ -11,6 +11,7 @@ use crate::{
     lr_find::{Grid, Sweep},
     report,
     run_folder::RunFolder,
+    tokenizer::TokenizerArgs,
     training::{self, Options},
     twin::{Twin, Variant},
 };
@@ -48,7 +49,7 @@ struct OverrideArgs {
     /// Override a key, e.g. --set train.steps=200 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Train on this file, folder or named dataset instead (repeatable)
+    /// Train on this file, folder, pattern or named dataset instead (repeatable)
     #[arg(long, value_name = "SOURCE")]
     data: Vec<String>,
     /// Compute on this backend instead
@@ -97,6 +98,8 @@ enum Command {
     /// Find a learning rate: one run in which it rises, or with --grid a short run at each of
     /// some; the same command goes on where it was stopped
     LrFind(LrFindArgs),
+    /// Train a byte-level BPE tokenizer on text, for data.tokenizer
+    Tokenizer(TokenizerArgs),
 }
 
 /// Steps of a short run that tries a learning rate.
@@ -225,6 +228,7 @@ pub fn run() -> anyhow::Result<()> {
         Some(Command::Report { runs, out }) => return report::write(&runs, &out),
         Some(Command::Twin(args)) => return args.run(),
         Some(Command::LrFind(args)) => return args.run(),
+        Some(Command::Tokenizer(args)) => return args.run(),
         None => {}
     }
     let overrides = Overrides::from(args.overrides);

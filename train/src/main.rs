@@ -10,6 +10,7 @@ mod output;
 mod report;
 mod run_folder;
 mod series;
+mod tokenizer;
 mod training;
 mod twin;
 

@@ -1,10 +1,10 @@
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::DataError;
+use super::{DataError, Tokens};
 
 /// Inputs and the tokens that follow them.
 #[derive(Debug, Clone)]
@@ -18,12 +18,12 @@ pub struct Batch<B: Backend> {
 impl<B: Backend> Batch<B> {
     /// Windows of `seq_len` inputs that begin at `starts`. All must lie within `tokens`, with one
     /// token to spare.
-    pub fn gather(tokens: &[u32], starts: &[usize], seq_len: usize, device: &B::Device) -> Self {
+    pub fn gather(tokens: &Tokens, starts: &[usize], seq_len: usize, device: &B::Device) -> Self {
         let windows = |offset: usize| {
             let ids: Vec<i32> = starts
                 .iter()
-                .flat_map(|&start| &tokens[start + offset..start + offset + seq_len])
-                .map(|&token| token as i32)
+                .flat_map(|&start| tokens.range(start + offset..start + offset + seq_len))
+                .map(|token| token as i32)
                 .collect();
             Tensor::from_data(TensorData::new(ids, [starts.len(), seq_len]), device)
         };
@@ -35,7 +35,7 @@ impl<B: Backend> Batch<B> {
 /// so that a resumed run sees what an uninterrupted one would have seen.
 #[derive(Debug, Clone)]
 pub struct TrainBatches {
-    tokens: Arc<Vec<u32>>,
+    tokens: Tokens,
     part: Range<usize>,
     batch_size: usize,
     seq_len: usize,
@@ -48,7 +48,7 @@ impl TrainBatches {
     /// # Errors
     /// [`DataError::TooShort`] if the stretch is shorter than one window.
     pub fn new(
-        tokens: Arc<Vec<u32>>,
+        tokens: Tokens,
         part: Range<usize>,
         batch_size: usize,
         seq_len: usize,
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn batches(seed: u64) -> TrainBatches {
-        TrainBatches::new(Arc::new((0..50).collect()), 10..40, 64, 5, seed).unwrap()
+        TrainBatches::new((0..50).collect::<Vec<_>>().into(), 10..40, 64, 5, seed).unwrap()
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn too_short_a_part_is_an_error() {
-        let tokens = Arc::new(vec![0; 6]);
+        let tokens = Tokens::from(vec![0; 6]);
         assert!(TrainBatches::new(tokens.clone(), 0..6, 1, 5, 0).is_ok());
         let error = TrainBatches::new(tokens, 0..5, 1, 5, 0).unwrap_err();
         assert!(matches!(error, DataError::TooShort { actual: 5, needed: 6, .. }));
@@ -116,8 +116,8 @@ mod tests {
     #[cfg(feature = "flex")]
     #[test]
     fn targets_are_the_inputs_one_later() {
-        let batch =
-            Batch::<burn_flex::Flex>::gather(&[5, 6, 7, 8], &[0, 1], 2, &Default::default());
+        let tokens = vec![5, 6, 7, 8].into();
+        let batch = Batch::<burn_flex::Flex>::gather(&tokens, &[0, 1], 2, &Default::default());
         batch.inputs.into_data().assert_eq(&TensorData::from([[5, 6], [6, 7]]), false);
         batch.targets.into_data().assert_eq(&TensorData::from([[6, 7], [7, 8]]), false);
     }

@@ -1,99 +1,285 @@
 use std::{
-    fs::{self, File},
-    io::{self, Read},
-    ops::Range,
+    env, fs,
+    fs::File,
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
 };
 
 use flate2::read::MultiGzDecoder;
-use thiserror::Error;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use zstd::stream::read::Decoder as ZstdDecoder;
 
-/// Largest corpus that is held in memory, in bytes.
-const MAX_BYTES: u64 = 8 << 30;
+use super::{
+    DataError,
+    chunks::{Chunk, Chunks, End},
+    dataset,
+    jsonl::JsonLines,
+    parquet::ParquetRows,
+};
+use crate::progress::Progress;
 
-/// A source of data that cannot be used.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DataError {
-    /// No source was named.
-    #[error("no data source is given")]
-    NoSource,
-    /// A file or folder cannot be read, or a compressed file is damaged.
-    #[error("cannot read {path}: {error}")]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// All sources together hold no byte.
-    #[error("the data is empty: {0}")]
-    Empty(String),
-    /// The sources hold more than fits into memory.
-    #[error("the data holds more than {} GiB", MAX_BYTES >> 30)]
-    TooLarge,
-    /// The dataset of that name was not compiled in.
-    #[error("dataset \"{0}\" is not compiled in; rebuild with --features {0}")]
-    NotCompiledIn(&'static str),
-    /// A part of the data is too short for even one window.
-    #[error("the {part} data has {actual} tokens, one window needs {needed}")]
-    TooShort {
-        /// "training" or "validation".
-        part: &'static str,
-        /// Tokens there.
-        actual: usize,
-        /// Tokens of a window: the sequence and one to predict.
-        needed: usize,
-    },
+/// How data is read, and where it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataOptions {
+    /// Field of a JSONL object, or column of a Parquet file, that holds the text.
+    pub text_field: String,
+    /// Use only so many bytes, from the beginning.
+    pub first_bytes: Option<u64>,
+    /// Folder of what can be made again.
+    pub cache: PathBuf,
+    /// Folder of the named datasets.
+    pub datasets: PathBuf,
+    /// Address that named datasets are fetched from, by the names of their files, instead of
+    /// their own.
+    pub mirror: Option<String>,
+    /// Whether nothing is fetched.
+    pub offline: bool,
 }
 
-/// Reads sources one after the other: `kjv` (the embedded King James Bible), files, and folders
-/// (every file below them, in the order of their paths; hidden ones are left out). Files that end
-/// in `.gz` are decompressed.
-///
-/// A file named `kjv` is reached as `./kjv`.
-///
-/// # Errors
-/// [`DataError`], if a source cannot be read or all of them are empty.
-pub fn load<S: AsRef<str>>(sources: &[S]) -> Result<Vec<u8>, DataError> {
-    if sources.is_empty() {
-        return Err(DataError::NoSource);
-    }
-    let mut data = Vec::new();
-    for source in sources {
-        match source.as_ref() {
-            "kjv" => kjv(&mut data)?,
-            path => read_path(Path::new(path), &mut data)?,
+impl Default for DataOptions {
+    /// `text`, and all of it; then the environment's `BITNET_CACHE` (default: `bitnet` in the cache folder of the
+    /// platform), `BITNET_DATASETS` (default: `datasets` in the cache), `BITNET_MIRROR` and
+    /// `BITNET_OFFLINE` (on unless it is empty or 0).
+    fn default() -> Self {
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        let cache = variable("BITNET_CACHE").map(PathBuf::from);
+        let platform = || dirs::cache_dir().unwrap_or_else(env::temp_dir).join("bitnet");
+        let cache = cache.unwrap_or_else(platform);
+        let datasets = variable("BITNET_DATASETS").map(PathBuf::from);
+        Self {
+            text_field: "text".into(),
+            first_bytes: None,
+            datasets: datasets.unwrap_or_else(|| cache.join("datasets")),
+            cache,
+            mirror: variable("BITNET_MIRROR").and_then(|value| value.into_string().ok()),
+            offline: variable("BITNET_OFFLINE").is_some_and(|value| value != "0"),
         }
     }
-    if data.is_empty() {
-        let names: Vec<&str> = sources.iter().map(AsRef::as_ref).collect();
-        return Err(DataError::Empty(names.join(", ")));
-    }
-    Ok(data)
 }
 
-/// Splits `len` tokens by position into training part and validation part, the last `fraction`.
-pub fn split(len: usize, fraction: f64) -> (Range<usize>, Range<usize>) {
-    let validation = (len as f64 * fraction.clamp(0.0, 1.0)).round() as usize;
-    let boundary = len - validation.min(len);
-    (0..boundary, boundary..len)
+/// Sources, read one after the other.
+#[derive(Debug, Clone)]
+pub struct Corpus {
+    parts: Vec<Part>,
+    text_field: String,
+    first_bytes: u64,
+    /// The sources as they were named.
+    names: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    /// The embedded King James Bible.
+    Kjv,
+    File(PathBuf),
+}
+
+/// What a file's name says about its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Text,
+    JsonLines,
+    Parquet,
+}
+
+impl Corpus {
+    /// Finds what `sources` name: `kjv` (the embedded King James Bible), the datasets `enwik8` and
+    /// `tinyshakespeare` (fetched where they are not yet), files, patterns of files such as
+    /// `data/*.jsonl`, and folders (every file below them, in the order of their paths; hidden
+    /// ones are left out).
+    ///
+    /// Files that end in `.gz` and `.zst` are decompressed; `.jsonl` and `.parquet` hold many
+    /// documents, any other file is one. A file named `kjv` is reached as `./kjv`.
+    ///
+    /// # Errors
+    /// [`DataError`], if a source is not there or cannot be fetched.
+    pub fn open<S: AsRef<str>>(
+        sources: &[S],
+        options: &DataOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self, DataError> {
+        if sources.is_empty() {
+            return Err(DataError::NoSource);
+        }
+        let mut parts = Vec::new();
+        for source in sources.iter().map(AsRef::as_ref) {
+            if source == "kjv" {
+                kjv()?;
+                parts.push(Part::Kjv);
+            } else if let Some(dataset) = dataset::find(source) {
+                parts.push(Part::File(dataset.fetch(options, progress)?));
+            } else if source.contains(['*', '?', '[']) && !Path::new(source).exists() {
+                add_pattern(source, &mut parts)?;
+            } else {
+                add_path(Path::new(source), &mut parts)?;
+            }
+        }
+        let names: Vec<&str> = sources.iter().map(AsRef::as_ref).collect();
+        let (text_field, names) = (options.text_field.clone(), names.join(", "));
+        Ok(Self { parts, text_field, first_bytes: options.first_bytes.unwrap_or(u64::MAX), names })
+    }
+
+    /// The sources as they were named.
+    pub fn names(&self) -> &str {
+        &self.names
+    }
+
+    /// Bytes of all files, as they are stored.
+    pub fn stored_bytes(&self) -> u64 {
+        let size = |part: &Part| match part {
+            Part::Kjv => kjv().map_or(0, |bytes| bytes.len() as u64),
+            Part::File(path) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        };
+        self.parts.iter().map(size).sum()
+    }
+
+    /// The text, chunk by chunk. `progress` advances by [`stored_bytes`](Self::stored_bytes) in
+    /// all, unless the text is cut.
+    pub fn chunks<'a>(
+        &'a self,
+        progress: &'a dyn Progress,
+    ) -> impl Iterator<Item = Result<Chunk, DataError>> + Send + 'a {
+        let chunks = self.parts.iter().flat_map(move |part| {
+            self.chunks_of(part, progress)
+                .unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
+        });
+        chunks.scan(self.first_bytes, |left, chunk| {
+            if *left == 0 {
+                return None;
+            }
+            Some(chunk.map(|mut chunk| {
+                if chunk.text.len() as u64 > *left {
+                    chunk.text.truncate(*left as usize);
+                    chunk.end = End::Within;
+                }
+                *left -= chunk.text.len() as u64;
+                chunk
+            }))
+        })
+    }
+
+    fn chunks_of<'a>(
+        &'a self,
+        part: &'a Part,
+        progress: &'a dyn Progress,
+    ) -> Result<ChunkIterator<'a>, DataError> {
+        let Part::File(path) = part else {
+            let reader = MultiGzDecoder::new(Metered { inner: kjv()?, progress });
+            return Ok(plain(reader, Path::new("kjv")));
+        };
+        let format = Format::of(path);
+        if format == Format::Parquet {
+            return Ok(Box::new(ParquetRows::open(path, &self.text_field, progress)?));
+        }
+        let unreadable = |error| DataError::Read { path: path.clone(), error };
+        let file = Metered { inner: File::open(path).map_err(unreadable)?, progress };
+        let file = BufReader::with_capacity(1 << 16, file);
+        let reader: Box<dyn Read + Send + 'a> = match extension(path) {
+            Some("gz") => Box::new(MultiGzDecoder::new(file)),
+            Some("zst") => Box::new(ZstdDecoder::with_buffer(file).map_err(unreadable)?),
+            _ => Box::new(file),
+        };
+        Ok(match format {
+            Format::JsonLines => {
+                let reader = BufReader::with_capacity(1 << 16, reader);
+                Box::new(JsonLines::new(reader, path, &self.text_field))
+            }
+            _ => plain(reader, path),
+        })
+    }
+
+    /// A hash of the files' contents and of how they are read.
+    ///
+    /// # Errors
+    /// [`DataError::Read`].
+    pub(super) fn hash(&self, progress: &dyn Progress) -> Result<Sha256, DataError> {
+        let parts: Result<Vec<_>, DataError> = self
+            .parts
+            .par_iter()
+            .map(|part| {
+                let mut hash = Sha256::new();
+                let kind = match part {
+                    Part::Kjv => {
+                        hash.update(kjv()?);
+                        "kjv".into()
+                    }
+                    Part::File(path) => {
+                        let unreadable = |error| DataError::Read { path: path.clone(), error };
+                        let file = File::open(path).map_err(unreadable)?;
+                        let mut file = Metered { inner: file, progress };
+                        io::copy(&mut file, &mut hash).map_err(unreadable)?;
+                        let compression = extension(path).filter(|name| is_compression(name));
+                        format!("{:?} {compression:?}", Format::of(path))
+                    }
+                };
+                Ok((kind, hash.finalize()))
+            })
+            .collect();
+        let mut hash = Sha256::new();
+        for (kind, sum) in parts? {
+            hash.update(kind);
+            hash.update(sum);
+        }
+        hash.update(self.first_bytes.to_le_bytes());
+        hash.update(&self.text_field);
+        Ok(hash)
+    }
+}
+
+type ChunkIterator<'a> = Box<dyn Iterator<Item = Result<Chunk, DataError>> + Send + 'a>;
+
+fn plain<'a>(reader: impl Read + Send + 'a, path: &'a Path) -> ChunkIterator<'a> {
+    let unreadable = move |error| DataError::Read { path: path.into(), error };
+    Box::new(Chunks::new(reader, End::File).map(move |chunk| chunk.map_err(unreadable)))
+}
+
+impl Format {
+    fn of(path: &Path) -> Self {
+        let inner = match extension(path) {
+            Some(name) if is_compression(name) => path.file_stem().map(Path::new).unwrap_or(path),
+            _ => path,
+        };
+        match (extension(inner), extension(path)) {
+            (Some("jsonl" | "ndjson"), _) => Self::JsonLines,
+            (_, Some("parquet")) => Self::Parquet,
+            _ => Self::Text,
+        }
+    }
+}
+
+fn extension(path: &Path) -> Option<&str> {
+    path.extension().and_then(|extension| extension.to_str())
+}
+
+fn is_compression(extension: &str) -> bool {
+    matches!(extension, "gz" | "zst")
 }
 
 #[cfg(feature = "kjv")]
-fn kjv(data: &mut Vec<u8>) -> Result<(), DataError> {
-    const KJV: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kjv.txt.gz"));
-    append(MultiGzDecoder::new(KJV), Path::new("kjv"), data)
+fn kjv() -> Result<&'static [u8], DataError> {
+    Ok(include_bytes!(concat!(env!("OUT_DIR"), "/kjv.txt.gz")))
 }
 
 #[cfg(not(feature = "kjv"))]
-fn kjv(_data: &mut Vec<u8>) -> Result<(), DataError> {
+fn kjv() -> Result<&'static [u8], DataError> {
     Err(DataError::NotCompiledIn("kjv"))
 }
 
-fn read_path(path: &Path, data: &mut Vec<u8>) -> Result<(), DataError> {
+fn add_pattern(pattern: &str, parts: &mut Vec<Part>) -> Result<(), DataError> {
+    let error = |reason: String| DataError::Pattern { pattern: pattern.into(), reason };
+    let paths = glob::glob(pattern).map_err(|e| error(e.to_string()))?;
+    let mut paths = paths.collect::<Result<Vec<_>, _>>().map_err(|e| error(e.to_string()))?;
+    if paths.is_empty() {
+        return Err(error("no file matches".into()));
+    }
+    paths.sort();
+    paths.iter().try_for_each(|path| add_path(path, parts))
+}
+
+fn add_path(path: &Path, parts: &mut Vec<Part>) -> Result<(), DataError> {
     let failed = |error| DataError::Read { path: path.into(), error };
-    if path.is_dir() {
+    if fs::metadata(path).map_err(failed)?.is_dir() {
         let mut entries = fs::read_dir(path)
             .and_then(|entries| {
                 entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>()
@@ -101,76 +287,130 @@ fn read_path(path: &Path, data: &mut Vec<u8>) -> Result<(), DataError> {
             .map_err(failed)?;
         entries.retain(|entry| !is_hidden(entry));
         entries.sort();
-        return entries.iter().try_for_each(|entry| read_path(entry, data));
+        return entries.iter().try_for_each(|entry| add_path(entry, parts));
     }
-    let file = File::open(path).map_err(failed)?;
-    if path.extension().is_some_and(|extension| extension == "gz") {
-        append(MultiGzDecoder::new(io::BufReader::new(file)), path, data)
-    } else {
-        append(file, path, data)
-    }
+    parts.push(Part::File(path.into()));
+    Ok(())
 }
 
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Appends what `reader` gives, up to the limit: a small compressed file may hold terabytes.
-fn append(reader: impl Read, path: &Path, data: &mut Vec<u8>) -> Result<(), DataError> {
-    let room = MAX_BYTES.saturating_sub(data.len() as u64);
-    let read = reader
-        .take(room + 1)
-        .read_to_end(data)
-        .map_err(|error| DataError::Read { path: path.into(), error })?;
-    if read as u64 > room { Err(DataError::TooLarge) } else { Ok(()) }
+/// Tells how much was read.
+struct Metered<'a, R> {
+    inner: R,
+    progress: &'a dyn Progress,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.progress.advance(read as u64);
+        Ok(read)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{
+        io::Write,
+        sync::atomic::{AtomicU64, Ordering},
+    };
 
     use super::*;
 
-    #[test]
-    fn reads_folders_in_order_and_gz() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("b")).unwrap();
-        fs::write(root.path().join("a.txt"), "1").unwrap();
-        fs::write(root.path().join("c.txt"), "3").unwrap();
-        fs::write(root.path().join(".hidden"), "x").unwrap();
-        let gz = File::create(root.path().join("b/x.gz")).unwrap();
-        let mut gz = flate2::write::GzEncoder::new(gz, Default::default());
-        gz.write_all(b"2").unwrap();
-        gz.finish().unwrap();
-        assert_eq!(load(&[root.path().to_str().unwrap()]).unwrap(), b"123");
+    #[derive(Default)]
+    struct Meter(AtomicU64);
+
+    impl Progress for Meter {
+        fn start(&self, _what: &str, _bytes: u64) {}
+
+        fn advance(&self, bytes: u64) {
+            self.0.fetch_add(bytes, Ordering::Relaxed);
+        }
+
+        fn finish(&self) {}
+
+        fn say(&self, _line: &str) {}
+    }
+
+    /// The documents of the sources, and how they end.
+    fn read(sources: &[String]) -> Result<Vec<(Vec<u8>, End)>, DataError> {
+        let meter = Meter::default();
+        let corpus = Corpus::open(sources, &DataOptions::default(), &meter)?;
+        let mut documents = vec![(Vec::new(), End::Within)];
+        for chunk in corpus.chunks(&meter) {
+            let chunk = chunk?;
+            if documents.last().is_some_and(|(_, end)| *end != End::Within) {
+                documents.push((Vec::new(), End::Within));
+            }
+            if let Some((text, end)) = documents.last_mut() {
+                text.extend(chunk.text);
+                *end = chunk.end;
+            }
+        }
+        assert_eq!(meter.0.into_inner(), corpus.stored_bytes());
+        Ok(documents)
+    }
+
+    fn gz(bytes: &[u8]) -> Vec<u8> {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        gz.write_all(bytes).unwrap();
+        gz.finish().unwrap()
     }
 
     #[test]
-    fn damaged_and_empty_sources_are_errors() {
+    fn reads_folders_in_order_patterns_and_every_format() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
-        fs::write(path("empty"), "").unwrap();
+        fs::create_dir(path("b")).unwrap();
+        fs::write(path("a.txt"), "1").unwrap();
+        fs::write(path(".hidden"), "x").unwrap();
+        fs::write(path("b/x.gz"), gz(b"2")).unwrap();
+        fs::write(path("b/y.zst"), zstd::encode_all(&b"3"[..], 0).unwrap()).unwrap();
+        let lines = b"{\"text\": \"4\"}\n{\"text\": \"5\"}\n";
+        fs::write(path("c.jsonl"), lines).unwrap();
+        fs::write(path("d.jsonl.gz"), gz(lines)).unwrap();
+        fs::write(path("e.jsonl.zst"), zstd::encode_all(&lines[..], 0).unwrap()).unwrap();
+        let expect = |documents: &[(&str, End)]| -> Vec<(Vec<u8>, End)> {
+            documents.iter().map(|&(text, end)| (text.into(), end)).collect()
+        };
+        use End::{File, Record};
+        let files = [("1", File), ("2", File), ("3", File)];
+        let records = [("4", Record), ("5", Record)];
+        let all = [&files[..], &records, &records, &records].concat();
+        assert_eq!(read(&[path("")]).unwrap(), expect(&all));
+        let some = [&records[..], &records, &files[..1]].concat();
+        assert_eq!(read(&[path("[cd].jsonl*"), path("a.txt")]).unwrap(), expect(&some));
+    }
+
+    #[test]
+    fn damaged_and_missing_sources_are_errors() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
         fs::write(path("bad.gz"), "no gzip").unwrap();
-        assert!(matches!(load(&[path("empty")]), Err(DataError::Empty(_))));
-        assert!(matches!(load(&[path("missing")]), Err(DataError::Read { .. })));
-        assert!(matches!(load(&[path("bad.gz")]), Err(DataError::Read { .. })));
-        assert!(matches!(load::<&str>(&[]), Err(DataError::NoSource)));
+        fs::write(path("bad.zst"), "no zstd").unwrap();
+        let whole = gz(&[7; 5000]);
+        fs::write(path("cut.gz"), &whole[..whole.len() - 3]).unwrap();
+        for name in ["missing", "bad.gz", "bad.zst", "cut.gz"] {
+            assert!(matches!(read(&[path(name)]), Err(DataError::Read { .. })), "{name}");
+        }
+        for pattern in ["*.txt", "[a"] {
+            assert!(matches!(read(&[path(pattern)]), Err(DataError::Pattern { .. })), "{pattern}");
+        }
+        assert!(matches!(read(&[]), Err(DataError::NoSource)));
     }
 
     #[cfg(feature = "kjv")]
     #[test]
     fn the_embedded_bible_is_whole() {
-        let text = load(&["kjv"]).unwrap();
+        let documents = read(&["kjv".into()]).unwrap();
+        let [(text, End::File)] = &documents[..] else { panic!("one document") };
         assert_eq!(text.len(), 4_621_135);
         // The part after the colon is what the crate's own parser loses.
         let genesis = b"Genesis 1:3 And God said, Let there be light: and there was light.\n";
         assert!(text.windows(genesis.len()).any(|window| window == genesis));
         assert!(text.ends_with(b"Amen.\n"));
-    }
-
-    #[test]
-    fn splits_by_position() {
-        assert_eq!(split(100, 0.1), (0..90, 90..100));
-        assert_eq!(split(3, 0.0), (0..3, 3..3));
     }
 }

@@ -31,6 +31,8 @@ pub enum FinishReason {
     Length,
     /// A stop text was met.
     Stop,
+    /// The model ended the document.
+    EndOfText,
     /// An error was returned.
     Error,
 }
@@ -152,6 +154,10 @@ impl<B: Backend> Iterator for Generation<'_, B> {
                     return Some(Err(error));
                 }
             };
+            if Some(token) == self.tokenizer.end_of_text() {
+                let text = self.finish(FinishReason::EndOfText);
+                return (!text.is_empty()).then_some(Ok(text));
+            }
             let text = self.decoder.push(&self.tokenizer.decode(&[token]));
             let (text, stopped) = self.stop.push(&text);
             if stopped {

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use super::{Tokenizer, TokenizerError};
+use super::{Tokenizer, TokenizerError, byte_level::stand_ins};
 
 /// One token a byte: vocabulary 256, any input, nothing to train.
 ///
@@ -23,10 +23,11 @@ impl ByteTokenizer {
         let model = &value["model"];
         let merges_are_empty = model["merges"].as_array().is_some_and(Vec::is_empty);
         if model["type"] != "BPE" || !merges_are_empty {
-            return Err(TokenizerError::Unsupported("its model is not a BPE without merges"));
+            let reason = "its model is no BPE without merges";
+            return Err(TokenizerError::Unsupported(reason.into()));
         }
         if model["vocab"].as_object() != Some(&vocabulary()) {
-            return Err(TokenizerError::Unsupported("its vocabulary is not the 256 bytes"));
+            return Err(TokenizerError::Unsupported("its vocabulary is not the 256 bytes".into()));
         }
         Ok(Self)
     }
@@ -43,6 +44,11 @@ impl Tokenizer for ByteTokenizer {
 
     fn decode(&self, tokens: &[u32]) -> Vec<u8> {
         tokens.iter().filter_map(|&token| token.try_into().ok()).collect()
+    }
+
+    /// None: every id is a byte. Documents end with a line break instead.
+    fn end_of_text(&self) -> Option<u32> {
+        None
     }
 
     fn to_json(&self) -> String {
@@ -78,19 +84,10 @@ impl Tokenizer for ByteTokenizer {
     }
 }
 
-/// Printable stand-ins of the bytes to token ids, as GPT-2's byte-level BPE writes them.
+/// Stand-ins of the bytes to token ids.
 fn vocabulary() -> Map<String, Value> {
-    // Bytes without a printable character of their own get those from U+0100 on, in order.
-    let mut stand_ins = '\u{100}'..;
-    (0..=u8::MAX)
-        .map(|byte| {
-            let character = match byte {
-                b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),
-                _ => stand_ins.next().unwrap_or_default(),
-            };
-            (character.to_string(), byte.into())
-        })
-        .collect()
+    let stand_ins = stand_ins().into_iter().enumerate();
+    stand_ins.map(|(byte, character)| (character.to_string(), byte.into())).collect()
 }
 
 #[cfg(test)]

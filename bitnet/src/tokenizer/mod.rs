@@ -1,6 +1,9 @@
 //! Tokenizers: text to token ids and back, and their file `tokenizer.json`.
 
 mod byte;
+mod byte_level;
+mod subword;
+mod train;
 mod utf8;
 
 use std::{fs, io, path::Path};
@@ -8,6 +11,8 @@ use std::{fs, io, path::Path};
 use thiserror::Error;
 
 pub use byte::ByteTokenizer;
+pub use subword::SubwordTokenizer;
+pub use train::{END_OF_TEXT, train_bpe};
 pub use utf8::Utf8Decoder;
 
 /// A mapping between bytes and token ids `0 .. vocab_size`.
@@ -18,8 +23,12 @@ pub trait Tokenizer: Send + Sync {
     /// The token ids of `bytes`.
     fn encode(&self, bytes: &[u8]) -> Vec<u32>;
 
-    /// The bytes of `tokens`. Ids outside the vocabulary give none.
+    /// The bytes of `tokens`, which are those of each token, one after the other. Special tokens
+    /// and ids outside the vocabulary give none.
     fn decode(&self, tokens: &[u32]) -> Vec<u8>;
+
+    /// The token that ends a document, if there is one. No text is encoded to it.
+    fn end_of_text(&self) -> Option<u32>;
 
     /// The content of `tokenizer.json`, in the format of the Hugging Face `tokenizers` library.
     fn to_json(&self) -> String;
@@ -28,14 +37,18 @@ pub trait Tokenizer: Send + Sync {
 /// Reads a `tokenizer.json`.
 ///
 /// # Errors
-/// [`TokenizerError`] if the file cannot be read, is no JSON, or holds another kind of tokenizer
-/// than [`ByteTokenizer`].
+/// [`TokenizerError`] if the file cannot be read, is no JSON, or holds a tokenizer that is neither
+/// [`ByteTokenizer`] nor of the kinds of [`SubwordTokenizer`].
 pub fn load(path: &Path) -> Result<Box<dyn Tokenizer>, TokenizerError> {
     let json = fs::read_to_string(path)?;
-    Ok(Box::new(ByteTokenizer::from_json(&json)?))
+    match ByteTokenizer::from_json(&json) {
+        Ok(bytes) => Ok(Box::new(bytes)),
+        Err(TokenizerError::Unsupported(_)) => Ok(Box::new(SubwordTokenizer::from_json(&json)?)),
+        Err(error) => Err(error),
+    }
 }
 
-/// A `tokenizer.json` that cannot be used.
+/// A tokenizer that cannot be read or trained.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
@@ -46,6 +59,19 @@ pub enum TokenizerError {
     #[error("not valid JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// The tokenizer is of a kind that is not supported.
-    #[error("only byte-level tokenizers without merges are supported: {0}")]
-    Unsupported(&'static str),
+    #[error("this tokenizer cannot be used: {0}")]
+    Unsupported(String),
+    /// A tokenizer of so many tokens cannot be trained.
+    #[error("the vocabulary is {actual}, must be between {min} and {max}")]
+    Vocabulary {
+        /// What was asked for.
+        actual: usize,
+        /// All bytes and the end of a text.
+        min: usize,
+        /// The largest.
+        max: usize,
+    },
+    /// The training failed.
+    #[error("the tokenizer cannot be trained: {0}")]
+    Training(String),
 }

@@ -4,6 +4,7 @@
 
 mod bit_linear;
 mod common;
+mod datasets;
 mod fused;
 mod generate;
 mod golden_bit_linear;
@@ -19,4 +20,5 @@ mod pretrained;
 mod properties;
 mod recipe;
 mod schedules;
+mod tokens;
 mod training;

@@ -3,7 +3,7 @@
 use crate::common::{Ad, for_each_backend, random_tensor, values};
 use bitnet::{
     BitLinear, BitLinearConfig, BitNetTransformerConfig,
-    data::Batch,
+    data::{Batch, Tokens},
     generate::{Generation, GenerationConfig, Sampling},
     loss::cross_entropy,
     model::{FeedForwardKind, NormPlacement},
@@ -42,7 +42,7 @@ fn config() -> BitNetTransformerConfig {
 /// Trains on a text that repeats itself, then has the model say it.
 fn learns_a_text<B: Backend>(config: &BitNetTransformerConfig) {
     let device = Default::default();
-    let tokens: Vec<u32> = TEXT.repeat(4).bytes().map(u32::from).collect();
+    let tokens = Tokens::from(TEXT.repeat(4).bytes().map(u32::from).collect::<Vec<_>>());
     let schedule = Schedule {
         kind: ScheduleKind::Linear,
         peak: 2e-2,

@@ -98,8 +98,10 @@ pub(crate) struct Run {
 
 /// Runs the binary.
 pub(crate) fn run(args: &[&str], input: &[u8]) -> Run {
+    let cache = tempfile::tempdir().expect("a temporary folder");
     let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_infer"))
         .args(args)
+        .env("BITNET_CACHE", cache.path())
         .write_stdin(input)
         .output()
         .expect("a process");

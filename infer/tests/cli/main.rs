@@ -6,3 +6,4 @@ mod failures;
 mod generate;
 mod info;
 mod streams;
+mod subword;

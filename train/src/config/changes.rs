@@ -6,11 +6,18 @@ use super::{
 };
 
 /// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
-/// Where the text and the teacher lie is among them: whether they are the same is checked apart.
-const SAFE: [&str; 13] = [
+/// Where text, tokenizer and teacher lie is among them: whether they are the same is checked apart.
+const SAFE: [&str; 20] = [
     "backend.",
     "checkpoint.",
+    "data.cache",
+    "data.datasets",
+    "data.first_bytes",
+    "data.mirror",
+    "data.offline",
     "data.sources",
+    "data.text_field",
+    "data.tokenizer",
     "distill.teacher",
     "eval.",
     "log.",

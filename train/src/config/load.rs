@@ -130,6 +130,10 @@ fn complete_example() -> anyhow::Result<Table> {
     example.model.fill_in();
     example.model.group_size = Some(1);
     example.backend.threads = Some(1);
+    example.data.cache = Some("cache".into());
+    example.data.datasets = Some("datasets".into());
+    example.data.mirror = Some("mirror".into());
+    example.data.first_bytes = Some(1);
     example.train.tokens = Some(1);
     example.train.epochs = Some(1.0);
     example.train.tokens_per_parameter = Some(1.0);

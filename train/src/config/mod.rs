@@ -12,7 +12,7 @@ pub use distill::DistillSection;
 pub use load::{Overrides, from_toml, load, pairs, to_toml};
 pub use optimizer::OptimizerKind;
 pub use sections::{
-    BackendSection, CheckpointSection, DataSection, EvalSection, LogSection, ModelSection,
+    BYTES, BackendSection, CheckpointSection, DataSection, EvalSection, LogSection, ModelSection,
     SampleSection, TrainSection,
 };
 pub use twin::TwinSection;
@@ -107,6 +107,7 @@ impl Config {
             ("train.ema", self.train.ema, 0.999999),
             ("data.validation", self.data.validation, 0.9),
             ("distill.weight", self.distill.weight, 1.0),
+            ("data.test", self.data.test, 0.9),
         ] {
             ensure!(
                 (0.0..=highest).contains(&value),
@@ -139,6 +140,8 @@ impl Config {
         for beta in betas {
             ensure!((0.0..1.0).contains(&beta), "train.betas has {beta}, must be below 1");
         }
+        let held_out = self.data.validation + self.data.test;
+        ensure!(held_out < 1.0, "data.validation and data.test are {held_out}: nothing is left");
         if self.data.sources.is_empty() {
             bail!("data.sources is empty; name a dataset or a file");
         }

@@ -1,8 +1,11 @@
 //! The sections of the file. Units and reasons stand in the shipped configurations, too.
 
+use std::path::PathBuf;
+
 use bitnet::{
     BitNetTransformerConfig,
     backend::{BackendKind, DeviceChoice},
+    data::DataOptions,
     generate::{GenerationConfig, Sampling},
     model::{FeedForwardKind, NormPlacement},
     optim::{Schedule, ScheduleKind},
@@ -146,15 +149,68 @@ impl ModelSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSection {
-    /// `kjv`, files (also `.gz`) and folders, read one after the other.
+    /// `kjv`, `enwik8`, `tinyshakespeare`, files, patterns and folders, read one after the other.
     pub sources: Vec<String>,
-    /// Share of the text, at its end, that is kept for validation.
+    /// `bytes`, or the path of a `tokenizer.json`.
+    pub tokenizer: String,
+    /// Field of a JSONL object, or column of a Parquet file, that holds the text.
+    pub text_field: String,
+    /// Use only so many bytes of the text, from its beginning.
+    pub first_bytes: Option<u64>,
+    /// Share of the text, before the test part, that is kept for validation.
     pub validation: f64,
+    /// Share of the text, at its end, that the run never sees.
+    pub test: f64,
+    /// Folder of tokens and datasets. Default: `BITNET_CACHE`, or the platform's.
+    pub cache: Option<PathBuf>,
+    /// Folder of the named datasets. Default: `BITNET_DATASETS`, or `datasets` in the cache.
+    pub datasets: Option<PathBuf>,
+    /// Address to fetch named datasets from. Default: `BITNET_MIRROR`, or their own.
+    pub mirror: Option<String>,
+    /// Whether nothing is fetched; also `BITNET_OFFLINE`.
+    pub offline: bool,
 }
+
+/// The tokenizer that is no file.
+pub const BYTES: &str = "bytes";
 
 impl Default for DataSection {
     fn default() -> Self {
-        Self { sources: vec!["kjv".into()], validation: 0.1 }
+        Self {
+            sources: vec!["kjv".into()],
+            tokenizer: BYTES.into(),
+            text_field: "text".into(),
+            first_bytes: None,
+            validation: 0.1,
+            test: 0.0,
+            cache: None,
+            datasets: None,
+            mirror: None,
+            offline: false,
+        }
+    }
+}
+
+impl DataSection {
+    /// The library's options: those of the environment, where no key says otherwise.
+    pub fn options(&self) -> DataOptions {
+        let mut options = DataOptions::default();
+        if let Some(cache) = &self.cache {
+            if options.datasets.starts_with(&options.cache) {
+                options.datasets = cache.join("datasets");
+            }
+            options.cache.clone_from(cache);
+        }
+        if let Some(datasets) = &self.datasets {
+            options.datasets.clone_from(datasets);
+        }
+        DataOptions {
+            text_field: self.text_field.clone(),
+            first_bytes: self.first_bytes,
+            mirror: self.mirror.clone().or(options.mirror),
+            offline: self.offline || options.offline,
+            ..options
+        }
     }
 }
 
@@ -363,6 +419,9 @@ pub struct SampleSection {
     pub prompt: String,
     /// Tokens to generate; 0: no samples.
     pub tokens: usize,
+    /// Of the validations, those after a multiple of so many steps have a sample, and the last
+    /// one; 0: all.
+    pub every: u64,
     /// Divides the logits; 0: greedy.
     pub temperature: f64,
     /// Keeps the most probable tokens that together reach this probability.
@@ -371,7 +430,7 @@ pub struct SampleSection {
 
 impl Default for SampleSection {
     fn default() -> Self {
-        Self { prompt: "\n".into(), tokens: 200, temperature: 0.8, top_p: 0.95 }
+        Self { prompt: "\n".into(), tokens: 200, every: 0, temperature: 0.8, top_p: 0.95 }
     }
 }
 

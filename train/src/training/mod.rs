@@ -82,9 +82,16 @@ pub fn resume(
         Some(Checkpoint { state, config: old, .. }) => {
             let changes = Changes::between(old, &config)?;
             changes.check(force)?;
+            let vocabulary = text.tokenizer.vocab_size();
+            ensure!(
+                state.vocabulary == vocabulary,
+                "{path} was trained with {} tokens, data.tokenizer has {vocabulary}: the saved \
+                 weights would not fit; start a new run",
+                state.vocabulary
+            );
             ensure!(
                 force || state.text == text.fingerprint,
-                "{path} was trained on another text than that of data.sources now; \
+                "{path} was trained on other tokens than those of data.sources now; \
                  insist with --force-changes"
             );
             ensure!(

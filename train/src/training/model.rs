@@ -96,7 +96,7 @@ impl<B: Backend> InferenceStep for LanguageModel<B> {
         let device = self.transformer.embed_tokens.weight.device();
         let evaluation = input
             .windows
-            .evaluate(&self.transformer, text.tokenizer.as_ref(), text.held_out(), &device)
+            .evaluate(&self.transformer, text.tokenizer.as_ref(), &text.held_out(), &device)
             .expect(FITS);
         Item::new(evaluation)
     }

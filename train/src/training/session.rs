@@ -71,7 +71,8 @@ impl Session {
         let codes = resumed.as_ref().map(Checkpoint::codes).transpose()?;
         let Prepared { model, optimizer, average, state } =
             prepare::<Autodiff<B>>(&config, &text, resumed, device)?;
-        let state = State { text: text.fingerprint.clone(), teacher, ..state };
+        let vocabulary = text.tokenizer.vocab_size();
+        let state = State { text: text.fingerprint.clone(), vocabulary, teacher, ..state };
         let teacher = Teacher::load(&config, text.tokenizer.as_ref(), device)?;
 
         let accumulation = config.train.accumulation as u64;

@@ -38,7 +38,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
             tokens: *tokens,
             seconds: *seconds,
             loss,
-            bits_per_byte: loss / std::f64::consts::LN_2,
+            bits_per_byte: self.strategy.text.bits_per_byte(loss),
             learning_rate: self.learner.lr_current(),
             weight_decay: train.schedule().weight_decay(step - 1),
             gradient_norm,

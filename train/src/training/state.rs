@@ -29,6 +29,9 @@ pub struct State {
     pub text: String,
     /// SHA-256 of the teacher.
     pub teacher: Option<String>,
+    /// Tokens of the vocabulary.
+    #[serde(default = "bytes")]
+    pub vocabulary: usize,
     /// The steps since the last log line.
     pub interval: IntervalState,
     /// Validations in a row without a new lowest loss.
@@ -66,6 +69,11 @@ impl Trend {
     pub fn rise(&self) -> f64 {
         self.lowest.map_or(0.0, |lowest| self.sum / self.weight - lowest)
     }
+}
+
+/// The vocabulary of checkpoints that do not say theirs.
+fn bytes() -> usize {
+    256
 }
 
 /// Sums since the last log line.

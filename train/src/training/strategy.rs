@@ -351,13 +351,14 @@ impl<B: AutodiffBackend> Run<'_, B> {
         metrics: &mut Records,
     ) -> anyhow::Result<bool> {
         let StepStrategy { config, text, folder, printer, device, .. } = self.strategy;
-        if config.sample.tokens == 0 {
+        let (step, every) = (self.state.step, config.sample.every);
+        let due = every == 0 || step.is_multiple_of(every) || step == config.train.steps;
+        if config.sample.tokens == 0 || !due {
             return Ok(true);
         }
         let Some(text) = sample(model, text, config, device, &self.interrupter)? else {
             return Ok(false);
         };
-        let step = self.state.step;
         folder.save_sample(step, &text)?;
         metrics.sample(step, &text)?;
         if let Some(printer) = printer {

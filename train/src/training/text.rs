@@ -1,55 +1,53 @@
-use std::{ops::Range, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, ensure};
 use bitnet::{
-    data::{self, DataError, TrainBatches, windows},
+    data::{Corpus, DataError, Split, TokenFile, Tokens, TrainBatches, windows},
     evaluate::WindowBatch,
     generate::Sampler,
-    tokenizer::{ByteTokenizer, Tokenizer},
+    progress::Bar,
+    tokenizer::{self, ByteTokenizer, Tokenizer},
 };
 
-use sha2::{Digest, Sha256};
-
 use super::manifest::hex;
-use crate::config::Config;
+use crate::config::{BYTES, Config};
 
 /// The text of a run, as tokens.
 pub struct Text {
     /// All tokens.
-    pub tokens: Arc<Vec<u32>>,
+    tokens: Tokens,
     /// What made them.
     pub tokenizer: Arc<dyn Tokenizer>,
-    /// The part that is trained on.
-    pub training: Range<usize>,
-    /// The part that is held out.
-    pub validation: Range<usize>,
+    /// What is trained on, and what is held out.
+    split: Split,
     /// Names tokens and parts: SHA-256 of the tokens, then the lengths of the parts.
     pub fingerprint: String,
 }
 
 impl Text {
-    /// Reads and tokenises the sources. Gives the configuration with its budget as steps, too.
+    /// Reads and tokenises the sources, or finds their tokens in the cache. Gives the
+    /// configuration with its budget as steps, too.
     ///
     /// # Errors
-    /// If a source cannot be read, or a part is shorter than a window.
+    /// If a source or the tokenizer cannot be read, or a part is shorter than a window.
     pub fn load(config: Config) -> anyhow::Result<(Self, Config)> {
-        let tokenizer = ByteTokenizer;
-        let tokens = tokenizer.encode(&data::load(&config.data.sources)?);
-        let (training, validation) = data::split(tokens.len(), config.data.validation);
+        let section = &config.data;
+        let tokenizer = load_tokenizer(&section.tokenizer)?;
+        let (options, bar) = (section.options(), Bar::default());
+        let corpus = Corpus::open(&section.sources, &options, &bar)?;
+        let TokenFile { tokens, sha256, .. } =
+            corpus.tokens(tokenizer.as_ref(), &options.cache, &bar)?;
+        let split = Split::new(&tokens, tokenizer.as_ref(), section.validation, section.test);
         let parameters = config.model.transformer(tokenizer.vocab_size()).parameter_count();
-        let config = config.with_steps(parameters, training.len())?;
-        let text = Self {
-            fingerprint: fingerprint(&tokens, &training, &validation),
-            tokens: Arc::new(tokens),
-            tokenizer: Arc::new(tokenizer),
-            training,
-            validation,
-        };
+        let config = config.with_steps(parameters, split.training.len())?;
+        let (training, validation) = (split.training.len(), split.validation.len());
+        let fingerprint = format!("{} {training}+{validation}", hex(&sha256));
+        let text = Self { fingerprint, tokens, tokenizer, split };
         text.batches(&config)?;
         text.check_samples(&config)?;
-        if text.validation.len() < 2 {
-            let actual = text.validation.len();
-            return Err(DataError::TooShort { part: "validation", actual, needed: 2 }.into());
+        if validation < 2 {
+            let part = "validation";
+            return Err(DataError::TooShort { part, actual: validation, needed: 2 }.into());
         }
         Ok((text, config))
     }
@@ -61,23 +59,29 @@ impl Text {
     pub fn batches(&self, config: &Config) -> Result<TrainBatches, DataError> {
         TrainBatches::new(
             self.tokens.clone(),
-            self.training.clone(),
+            self.split.training.clone(),
             config.train.batch,
             config.model.context,
             config.seed,
         )
     }
 
-    /// The tokens that are held out.
-    pub fn held_out(&self) -> &[u32] {
-        &self.tokens[self.validation.clone()]
+    /// The tokens that are held out for validation.
+    pub fn held_out(&self) -> Tokens {
+        self.tokens.slice(self.split.validation.clone())
+    }
+
+    /// Bits a byte of the training part that a loss in nats a token comes to, on average.
+    pub fn bits_per_byte(&self, loss: f64) -> f64 {
+        let tokens = self.split.training.len() as f64;
+        loss / std::f64::consts::LN_2 * tokens / self.split.training_bytes as f64
     }
 
     /// The windows of a validation: at most `limit`, evenly spread (0: all). They cover the part
     /// without overlap.
     pub fn validation_windows(&self, config: &Config, limit: usize) -> Vec<WindowBatch> {
         let context = config.model.context;
-        let mut windows = windows(self.validation.len(), context, context);
+        let mut windows = windows(self.split.validation.len(), context, context);
         if limit > 0 && limit < windows.len() {
             let all = windows.len();
             windows = (0..limit).map(|i| windows[i * all / limit]).collect();
@@ -99,11 +103,11 @@ impl Text {
     }
 }
 
-fn fingerprint(tokens: &[u32], training: &Range<usize>, validation: &Range<usize>) -> String {
-    let mut hash = Sha256::new();
-    for chunk in tokens.chunks(1 << 14) {
-        let bytes: Vec<u8> = chunk.iter().flat_map(|token| token.to_le_bytes()).collect();
-        hash.update(bytes);
+fn load_tokenizer(name: &str) -> anyhow::Result<Arc<dyn Tokenizer>> {
+    if name == BYTES {
+        return Ok(Arc::new(ByteTokenizer));
     }
-    format!("{} {}+{}", hex(&hash.finalize()), training.len(), validation.len())
+    let path = Path::new(name);
+    let tokenizer = tokenizer::load(path).with_context(|| format!("data.tokenizer: {name}"))?;
+    Ok(tokenizer.into())
 }

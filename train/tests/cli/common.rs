@@ -18,7 +18,7 @@ impl Playground {
         let text = "The quick brown fox jumps over the lazy dog. ".repeat(60);
         fs::write(root.path().join("text.txt"), text).unwrap();
         let playground = Self { root };
-        let text = playground.path("text.txt");
+        let (text, cache) = (playground.path("text.txt"), playground.path("cache"));
         fs::write(
             playground.path("tiny.toml"),
             format!(
@@ -32,6 +32,7 @@ impl Playground {
                 ff_dim = 32
                 [data]
                 sources = [{text:?}]
+                cache = {cache:?}
                 [train]
                 steps = 12
                 batch = 4

@@ -5,6 +5,7 @@
 mod backends;
 mod bad_input;
 mod common;
+mod data;
 mod durable;
 mod full_disk;
 mod kills;

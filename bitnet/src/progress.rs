@@ -1,0 +1,70 @@
+//! How far long work on files is: reading, tokenising, downloading.
+
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Is told how far work is.
+pub trait Progress: Send + Sync {
+    /// Work on `bytes` bytes begins.
+    fn start(&self, what: &str, bytes: u64);
+
+    /// So many more bytes are done.
+    fn advance(&self, bytes: u64);
+
+    /// The work is over.
+    fn finish(&self);
+
+    /// Something happened that the user should know of.
+    fn say(&self, line: &str);
+}
+
+/// Shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn start(&self, _what: &str, _bytes: u64) {}
+
+    fn advance(&self, _bytes: u64) {}
+
+    fn finish(&self) {}
+
+    fn say(&self, _line: &str) {}
+}
+
+/// A bar on standard error where that is a terminal, and lines there in any case.
+#[derive(Debug, Default)]
+pub struct Bar(Mutex<Option<ProgressBar>>);
+
+impl Bar {
+    fn with<T>(&self, act: impl FnOnce(&mut Option<ProgressBar>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Progress for Bar {
+    fn start(&self, what: &str, bytes: u64) {
+        let template = "{msg} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}";
+        let bar = ProgressBar::new(bytes).with_message(what.to_owned());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        self.with(|current| *current = Some(bar));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.with(|current| current.iter().for_each(|bar| bar.inc(bytes)));
+    }
+
+    fn finish(&self) {
+        self.with(|current| current.take().iter().for_each(ProgressBar::finish_and_clear));
+    }
+
+    fn say(&self, line: &str) {
+        self.with(|current| match current {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        });
+    }
+}

@@ -1,0 +1,276 @@
+use std::collections::HashMap;
+
+use serde_json::Value;
+use tokenizers::{
+    DecoderWrapper, ModelWrapper, PaddingParams, PostProcessorWrapper, Tokenizer as HfTokenizer,
+    TruncationParams,
+};
+
+use super::{Tokenizer, TokenizerError, byte_level::stand_ins};
+
+/// Largest vocabulary that is read.
+const MAX_TOKENS: usize = 1 << 24;
+/// What tokenizers call the token that ends a document, the first that is there.
+const END_NAMES: [&str; 4] = ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>"];
+/// What stands for a space in SentencePiece's tokens.
+const SPACE: char = '▁';
+
+/// A tokenizer of the Hugging Face `tokenizers` library whose tokens each stand for certain bytes:
+/// byte-level BPE (GPT-2 and what followed), and SentencePiece's BPE and unigram models.
+///
+/// Special tokens are not looked for in a text: `<|endoftext|>` there is thirteen characters. Bytes
+/// that are no UTF-8 become tokens of a byte each, where the vocabulary has them, else U+FFFD.
+pub struct SubwordTokenizer {
+    json: String,
+    inner: HfTokenizer,
+    /// The bytes of each token; none for special ones.
+    bytes: Vec<Box<[u8]>>,
+    /// The tokens of single bytes.
+    singles: HashMap<u8, u32>,
+    end_of_text: Option<u32>,
+}
+
+impl SubwordTokenizer {
+    /// Reads the content of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Json`], or [`TokenizerError::Unsupported`] if the library cannot read it,
+    /// or if its tokens have no bytes of their own.
+    pub fn from_json(json: &str) -> Result<Self, TokenizerError> {
+        let value: Value = serde_json::from_str(json)?;
+        let mut inner: HfTokenizer = json.parse().map_err(|error: tokenizers::Error| {
+            TokenizerError::Unsupported(error.to_string().replace('\n', " "))
+        })?;
+        check_model(inner.get_model(), &value["model"]).map_err(TokenizerError::Unsupported)?;
+        let bytes_of = bytes_of(inner.get_decoder()).map_err(TokenizerError::Unsupported)?;
+
+        let vocabulary = inner.get_vocab(true);
+        let size = vocabulary.values().max().map_or(0, |&id| id as usize + 1);
+        if !(1..=MAX_TOKENS).contains(&size) {
+            return Err(TokenizerError::Unsupported(format!("it has {size} tokens")));
+        }
+        let mut bytes: Vec<Box<[u8]>> = vec![Box::default(); size];
+        for (token, &id) in &vocabulary {
+            bytes[id as usize] = bytes_of(token).into();
+        }
+        let mut end_of_text = None;
+        for (id, token) in inner.get_added_tokens_decoder() {
+            bytes[id as usize] = match token.special {
+                true => Box::default(),
+                false => token.content.as_bytes().into(),
+            };
+        }
+        for name in END_NAMES.into_iter().rev() {
+            let id = inner.token_to_id(name).filter(|&id| bytes[id as usize].is_empty());
+            end_of_text = id.or(end_of_text);
+        }
+        let mut singles = HashMap::new();
+        for (id, bytes) in bytes.iter().enumerate() {
+            if let [byte] = bytes[..] {
+                singles.insert(byte, id as u32);
+            }
+        }
+
+        // Texts are read in pieces: nothing is put around them or cut off.
+        inner.set_encode_special_tokens(true);
+        inner.with_post_processor(None::<PostProcessorWrapper>);
+        inner.with_padding(None::<PaddingParams>);
+        inner
+            .with_truncation(None::<TruncationParams>)
+            .map_err(|error| TokenizerError::Unsupported(error.to_string()))?;
+        Ok(Self { json: json.into(), inner, bytes, singles, end_of_text })
+    }
+
+    fn encode_text(&self, text: &str, tokens: &mut Vec<u32>) {
+        match self.inner.encode_fast(text, false) {
+            Ok(encoding) => {
+                for &token in encoding.get_ids() {
+                    match Some(token) == self.end_of_text {
+                        true => self.encode_letters(token, tokens),
+                        false => tokens.push(token),
+                    }
+                }
+            }
+            // Models that can fail are refused; should one fail, nothing is lost.
+            Err(_) => text.bytes().for_each(|byte| self.encode_byte(byte, tokens)),
+        }
+    }
+
+    /// A special token that a model found in a text, as a unigram model may, letter by letter.
+    fn encode_letters(&self, token: u32, tokens: &mut Vec<u32>) {
+        for letter in self.inner.id_to_token(token).unwrap_or_default().chars() {
+            let letter = self.inner.encode_fast(letter.to_string(), false);
+            tokens.extend(letter.iter().flat_map(|encoding| encoding.get_ids()));
+        }
+    }
+
+    fn encode_byte(&self, byte: u8, tokens: &mut Vec<u32>) {
+        match self.singles.get(&byte) {
+            Some(&token) => tokens.push(token),
+            None => {
+                let replacement = self.inner.encode_fast("\u{fffd}", false);
+                tokens.extend(replacement.iter().flat_map(|encoding| encoding.get_ids()));
+            }
+        }
+    }
+}
+
+impl Tokenizer for SubwordTokenizer {
+    fn vocab_size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn encode(&self, bytes: &[u8]) -> Vec<u32> {
+        let mut tokens = Vec::new();
+        for chunk in bytes.utf8_chunks() {
+            if !chunk.valid().is_empty() {
+                self.encode_text(chunk.valid(), &mut tokens);
+            }
+            chunk.invalid().iter().for_each(|&byte| self.encode_byte(byte, &mut tokens));
+        }
+        tokens
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Vec<u8> {
+        let bytes = tokens.iter().filter_map(|&token| self.bytes.get(token as usize));
+        bytes.flat_map(|bytes| bytes.iter().copied()).collect()
+    }
+
+    fn end_of_text(&self) -> Option<u32> {
+        self.end_of_text
+    }
+
+    fn to_json(&self) -> String {
+        self.json.clone()
+    }
+}
+
+/// Refuses models that give other tokens each time, or none for some texts.
+fn check_model(model: &ModelWrapper, json: &Value) -> Result<(), String> {
+    match model {
+        ModelWrapper::BPE(model) => {
+            if model.dropout.is_some_and(|share| share > 0.0) {
+                return Err("its BPE drops merges at random".into());
+            }
+            match &json["unk_token"] {
+                Value::String(token) if json["vocab"].get(token).is_none() => {
+                    Err(format!("its unknown token \"{token}\" is not in its vocabulary"))
+                }
+                _ => Ok(()),
+            }
+        }
+        ModelWrapper::Unigram(_) if json["unk_id"].is_u64() => Ok(()),
+        ModelWrapper::Unigram(_) => Err("it has no unknown token".into()),
+        _ => Err("its model is neither BPE nor unigram".into()),
+    }
+}
+
+/// From a token to its bytes.
+type BytesOf = Box<dyn Fn(&str) -> Vec<u8>>;
+
+/// How the decoder makes bytes of a token.
+fn bytes_of(decoder: Option<&DecoderWrapper>) -> Result<BytesOf, String> {
+    let steps = match decoder {
+        None => return Err("it has no decoder".into()),
+        Some(DecoderWrapper::Sequence(steps)) => steps.get_decoders(),
+        Some(one) => std::slice::from_ref(one),
+    };
+    if steps.iter().any(|step| matches!(step, DecoderWrapper::ByteLevel(_))) {
+        let bytes: HashMap<char, u8> = stand_ins().into_iter().zip(0..=u8::MAX).collect();
+        return Ok(Box::new(move |token| {
+            let mut buffer = [0; 4];
+            let mut all = Vec::new();
+            for character in token.chars() {
+                match bytes.get(&character) {
+                    Some(&byte) => all.push(byte),
+                    None => all.extend(character.encode_utf8(&mut buffer).bytes()),
+                }
+            }
+            all
+        }));
+    }
+    let is_sentencepiece = |step: &DecoderWrapper| {
+        use DecoderWrapper::{ByteFallback, Fuse, Metaspace, Replace, Strip};
+        matches!(step, Replace(_) | ByteFallback(_) | Fuse(_) | Strip(_) | Metaspace(_))
+    };
+    if !steps.iter().all(is_sentencepiece) {
+        return Err("its decoder is neither byte-level nor SentencePiece's".into());
+    }
+    Ok(Box::new(|token| {
+        // A byte of its own is written as <0x0A>.
+        let hex = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+        match hex.filter(|hex| hex.len() == 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => vec![byte],
+            None => token.replace(SPACE, " ").into_bytes(),
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A unigram model in the manner of SentencePiece.
+    fn sentencepiece() -> Value {
+        json!({
+            "version": "1.0",
+            "added_tokens": [
+                {"id": 0, "content": "<unk>", "special": true, "single_word": false,
+                 "lstrip": false, "rstrip": false, "normalized": false},
+                {"id": 1, "content": "</s>", "special": true, "single_word": false,
+                 "lstrip": false, "rstrip": false, "normalized": false},
+            ],
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            "pre_tokenizer": null,
+            "post_processor": null,
+            "decoder": {"type": "Sequence", "decoders": [
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+            ]},
+            "model": {
+                "type": "Unigram",
+                "unk_id": 0,
+                "byte_fallback": true,
+                "vocab": [["<unk>", 0.0], ["</s>", 0.0], ["▁the", -1.0], ["a", -2.0],
+                          ["<0xC3>", -9.0], ["<0xB1>", -9.0], ["<0xFF>", -9.0]],
+            },
+        })
+    }
+
+    #[test]
+    fn sentencepiece_by_hand() {
+        let tokenizer = SubwordTokenizer::from_json(&sentencepiece().to_string()).unwrap();
+        let text = b" the\xffa\xc3\xb1";
+        assert_eq!(tokenizer.encode(text), [2, 6, 3, 4, 5]);
+        assert_eq!(tokenizer.decode(&[2, 6, 3, 4, 5]), text);
+        assert_eq!((tokenizer.vocab_size(), tokenizer.end_of_text()), (7, Some(1)));
+        // The text of a special token is text.
+        assert!(!tokenizer.encode(b"</s>").contains(&1));
+        assert_eq!(tokenizer.decode(&[1, 99]), b"");
+    }
+
+    #[test]
+    fn what_has_no_bytes_of_its_own_is_refused() {
+        let refused = |change: fn(&mut Value)| {
+            let mut value = sentencepiece();
+            change(&mut value);
+            match SubwordTokenizer::from_json(&value.to_string()) {
+                Err(TokenizerError::Unsupported(reason)) => reason,
+                _ => panic!("{value} is no error"),
+            }
+        };
+        assert_eq!(refused(|json| json["decoder"] = Value::Null), "it has no decoder");
+        assert_eq!(
+            refused(|json| json["model"]["unk_id"] = Value::Null),
+            "it has no unknown token"
+        );
+        let wordpiece = |json: &mut Value| {
+            json["decoder"] = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
+        };
+        assert!(refused(wordpiece).contains("decoder"));
+        assert!(!refused(|json| json["model"] = json!({})).is_empty());
+    }
+}

@@ -1,0 +1,114 @@
+use tokenizers::{
+    AddedToken, TokenizerBuilder,
+    models::bpe::{BPE, BpeTrainer},
+    normalizers::NormalizerWrapper,
+    pre_tokenizers::byte_level::ByteLevel,
+};
+
+use super::{SubwordTokenizer, TokenizerError};
+
+/// The token that [`train_bpe`] gives the end of a document.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// All bytes and the end of a text.
+const MIN_TOKENS: usize = 257;
+/// What a token file holds in two bytes a token.
+const MAX_TOKENS: usize = 1 << 16;
+
+/// Trains a byte-level BPE as GPT-2's: `vocab_size` tokens, of which 0 is [`END_OF_TEXT`] and 256
+/// are the bytes, so that any text can be encoded and none is lost. The same texts give the same
+/// tokenizer. A short text gives fewer tokens.
+///
+/// With `show_progress`, bars are drawn on standard error where that is a terminal.
+///
+/// # Errors
+/// [`TokenizerError::Vocabulary`] and [`TokenizerError::Training`].
+pub fn train_bpe(
+    vocab_size: usize,
+    texts: impl Iterator<Item = String> + Send,
+    show_progress: bool,
+) -> Result<SubwordTokenizer, TokenizerError> {
+    if !(MIN_TOKENS..=MAX_TOKENS).contains(&vocab_size) {
+        let (min, max) = (MIN_TOKENS, MAX_TOKENS);
+        return Err(TokenizerError::Vocabulary { actual: vocab_size, min, max });
+    }
+    let failed = |error: tokenizers::Error| TokenizerError::Training(error.to_string());
+    let mut trainer = BpeTrainer::builder()
+        .vocab_size(vocab_size)
+        .min_frequency(2)
+        .show_progress(show_progress)
+        .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .build();
+    let byte_level = ByteLevel::new(false, false, true);
+    let mut tokenizer = TokenizerBuilder::new()
+        .with_model(BPE::default())
+        .with_normalizer(None::<NormalizerWrapper>)
+        .with_pre_tokenizer(Some(byte_level))
+        .with_post_processor(None::<ByteLevel>)
+        .with_decoder(Some(byte_level))
+        .build()
+        .map_err(failed)?;
+    tokenizer.train(&mut trainer, texts).map_err(failed)?;
+    SubwordTokenizer::from_json(&(tokenizer.to_string(true).map_err(failed)? + "\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::{Tokenizer, load};
+
+    fn texts() -> impl Iterator<Item = String> + Send {
+        (0..200).map(|n| format!("In the beginning, {n} — señor, they're  here.\n\n"))
+    }
+
+    fn train(vocab_size: usize) -> SubwordTokenizer {
+        train_bpe(vocab_size, texts(), false).unwrap()
+    }
+
+    #[test]
+    fn trains_merges_reproducibly() {
+        let tokenizer = train(300);
+        assert_eq!(tokenizer.vocab_size(), 300);
+        assert_eq!(tokenizer.to_json(), train(300).to_json());
+        let tokens = tokenizer.encode(b"In the beginning");
+        assert!(tokens.len() < 10, "{tokens:?}");
+        assert_eq!(tokenizer.end_of_text(), Some(0));
+        assert!(!tokenizer.encode(END_OF_TEXT.as_bytes()).contains(&0));
+    }
+
+    #[test]
+    fn the_file_reads_back() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let tokenizer = train(280);
+        std::fs::write(file.path(), tokenizer.to_json()).unwrap();
+        let read = load(file.path()).unwrap();
+        let text = "the ñ 語\u{0}\r\n".as_bytes();
+        assert_eq!(read.encode(text), tokenizer.encode(text));
+        assert_eq!(read.to_json(), tokenizer.to_json());
+    }
+
+    #[test]
+    fn other_sizes_are_refused() {
+        for size in [0, 256, (1 << 16) + 1] {
+            let error = train_bpe(size, texts(), false).err().unwrap();
+            assert!(matches!(error, TokenizerError::Vocabulary { .. }));
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+
+        /// Whatever the bytes, they come back, token by token.
+        #[test]
+        fn nothing_is_lost(bytes: Vec<u8>, text: String) {
+            let tokenizer = train(280);
+            for bytes in [&bytes, text.as_bytes()] {
+                let tokens = tokenizer.encode(bytes);
+                let pieces: Vec<u8> =
+                    tokens.iter().flat_map(|&token| tokenizer.decode(&[token])).collect();
+                assert_eq!(pieces, bytes);
+            }
+        }
+    }
+}

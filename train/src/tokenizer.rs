@@ -1,0 +1,91 @@
+//! `train tokenizer`: a byte-level BPE of a text.
+
+use std::{
+    path::PathBuf,
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
+};
+
+use anyhow::{Context, anyhow, ensure};
+use bitnet::{
+    data::{Chunk, Corpus, DataError, DataOptions},
+    progress::{Bar, Silent},
+    storage,
+    tokenizer::{SubwordTokenizer, Tokenizer, train_bpe},
+};
+
+/// Chunks that are read ahead.
+const AHEAD: usize = 16;
+
+/// What to train on, and how many tokens to make.
+#[derive(Debug, clap::Args)]
+pub struct TokenizerArgs {
+    /// Number of tokens: the 256 bytes, the end of a text, and merges
+    #[arg(long, value_name = "N")]
+    vocab: usize,
+    /// Files, folders, patterns and named datasets, read one after the other
+    #[arg(long, value_name = "SOURCE", required = true, num_args = 1..)]
+    data: Vec<String>,
+    /// The file to write; it must not exist
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Field or column of .jsonl and .parquet files that holds the text
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    text_field: String,
+}
+
+impl TokenizerArgs {
+    /// Trains the tokenizer and writes it.
+    ///
+    /// # Errors
+    /// If the data cannot be read, the size is out of range, or the file cannot be written.
+    pub fn run(self) -> anyhow::Result<()> {
+        let out = self.out.display();
+        ensure!(!self.out.exists(), "{out} exists; a tokenizer in use must not change");
+        let options = DataOptions { text_field: self.text_field, ..DataOptions::default() };
+        let corpus = Corpus::open(&self.data, &options, &Bar::default())?;
+        let tokenizer = train(&corpus, self.vocab)?;
+        storage::write_file(&self.out, tokenizer.to_json().as_bytes())
+            .with_context(|| format!("cannot write {out}"))?;
+        println!("{} tokens in {out}", tokenizer.vocab_size());
+        if tokenizer.vocab_size() < self.vocab {
+            println!("the text has no more pairs that occur twice");
+        }
+        Ok(())
+    }
+}
+
+/// Reads on a thread of its own, since the trainer asks for texts and cannot be told of errors.
+fn train(corpus: &Corpus, vocab: usize) -> anyhow::Result<SubwordTokenizer> {
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel(AHEAD);
+        let reader = scope.spawn(move || -> Result<u64, DataError> {
+            let mut bytes = 0;
+            for chunk in corpus.chunks(&Silent) {
+                let Chunk { text, .. } = chunk?;
+                bytes += text.len() as u64;
+                // The trainer ends early only if it fails, and then says so itself.
+                if send.send(String::from_utf8_lossy(&text).into_owned()).is_err() {
+                    break;
+                }
+            }
+            Ok(bytes)
+        });
+        let trained = train_bpe(vocab, Texts(receive), true);
+        let bytes = reader.join().map_err(|_| anyhow!("the reader failed"))??;
+        let tokenizer = trained?;
+        ensure!(bytes > 0, DataError::Empty(corpus.names().into()));
+        Ok(tokenizer)
+    })
+}
+
+/// The texts that come.
+struct Texts(Receiver<String>);
+
+impl Iterator for Texts {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        self.0.recv().ok()
+    }
+}
