@@ -31,6 +31,7 @@
 
 pub mod backend;
 pub mod data;
+pub mod engine;
 pub mod evaluate;
 pub mod generate;
 mod linear;
@@ -38,6 +39,7 @@ pub mod loss;
 pub mod model;
 pub mod norm;
 pub mod optim;
+pub mod packed;
 pub mod precision;
 pub mod pretrained;
 pub mod probe;

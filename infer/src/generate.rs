@@ -9,12 +9,18 @@ use std::{
 
 use anyhow::Context;
 use bitnet::{
+    BitNetTransformerConfig,
     backend::BackendVisitor,
-    generate::{GenerateError, GenerationConfig, Sampling},
+    engine::{Engine, Footprint},
+    generate::{GenerateError, Generation, GenerationConfig, Sampling},
 };
 use burn::tensor::backend::Backend;
 
-use crate::{backend::BackendArgs, model, output};
+use crate::{
+    backend::BackendArgs,
+    model,
+    output::{self, thousands},
+};
 
 /// What to generate, and how.
 #[derive(Debug, clap::Args)]
@@ -49,6 +55,12 @@ pub struct GenerateArgs {
     /// End before this text (repeatable)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
+    /// In what embedding and output head are held
+    #[arg(long, value_name = "FORMAT", default_value = "int8")]
+    head: model::Head,
+    /// Compute with the latent weights, as in training, instead of packing them
+    #[arg(long, conflicts_with = "head")]
+    float: bool,
     #[command(flatten)]
     backend: BackendArgs,
 }
@@ -74,6 +86,18 @@ impl GenerateArgs {
         Ok(Cow::Owned(text))
     }
 
+    /// Whether to pack a model; says so where that was to be expected, but cannot be.
+    fn packs(&self, config: &BitNetTransformerConfig) -> bool {
+        if self.float || !self.backend.is_cpu() {
+            return false;
+        }
+        let supported = Engine::supports(config);
+        if let Err(error) = &supported {
+            say(&format!("not packed: {error}"));
+        }
+        supported.is_ok()
+    }
+
     fn config(&self) -> GenerationConfig {
         GenerationConfig {
             max_tokens: self.tokens,
@@ -95,19 +119,43 @@ impl BackendVisitor for GenerateArgs {
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
         let prompt = self.prompt()?;
-        let model = model::load::<B>(&self.model, &device)?;
-        let mut generation = model.stream(&prompt, &self.config())?;
-
+        let config = self.config();
         let start = Instant::now();
-        write_text(&mut io::stdout().lock(), &prompt, &mut generation)?;
-        let seconds = start.elapsed().as_secs_f64();
-
-        let tokens = generation.generated();
-        let speed = tokens as f64 / seconds.max(f64::MIN_POSITIVE);
-        // The text is out: a closed standard error is no reason to fail.
-        let _ = writeln!(io::stderr(), "{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)");
-        Ok(())
+        let model = model::load::<B>(&self.model, &device)?;
+        if !self.packs(model.model.config()) {
+            return write_all(&prompt, model.stream(&prompt, &config)?);
+        }
+        let packed = model.pack(self.head.format())?;
+        say(&held(&packed.engine, self.head, start.elapsed().as_secs_f64()));
+        write_all(&prompt, packed.stream(&prompt, &config)?)
     }
+}
+
+/// What a packed model holds.
+fn held(engine: &Engine, head: model::Head, seconds: f64) -> String {
+    let Footprint { ternary, tables, norms, .. } = engine.footprint();
+    let [ternary, tables, norms] = [ternary, tables, norms].map(thousands);
+    let format = head.format().name();
+    format!(
+        "packed in {seconds:.2} s: {ternary} bytes ternary, {tables} bytes {format} tables, {norms} \
+         bytes f32 norms"
+    )
+}
+
+/// Writes a line to standard error. That it is closed is no reason to fail.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Prints prompt and continuation, then the speed on standard error.
+fn write_all(prompt: &str, mut generation: Generation<'_>) -> anyhow::Result<()> {
+    let start = Instant::now();
+    write_text(&mut io::stdout().lock(), prompt, &mut generation)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let tokens = generation.generated();
+    let speed = tokens as f64 / seconds.max(f64::MIN_POSITIVE);
+    say(&format!("{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)"));
+    Ok(())
 }
 
 /// Writes the prompt, each piece of text once it is there, and a line break.

@@ -49,6 +49,11 @@ impl<B: Backend> Block<B> {
         self.mlp.set_quant_strength(strength);
     }
 
+    pub(super) fn pack(&mut self) {
+        self.self_attn.pack();
+        self.mlp.pack();
+    }
+
     /// # Shapes
     /// - `x`: `[batch, seq, dim]`; the output has the same shape.
     pub(super) fn forward(
