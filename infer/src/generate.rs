@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::Context;
 use bitnet::{
-    BitNetTransformerConfig,
     backend::BackendVisitor,
     engine::{Engine, Footprint},
     generate::{GenerateError, Generation, GenerationConfig, Sampling},
@@ -86,18 +85,6 @@ impl GenerateArgs {
         Ok(Cow::Owned(text))
     }
 
-    /// Whether to pack a model; says so where that was to be expected, but cannot be.
-    fn packs(&self, config: &BitNetTransformerConfig) -> bool {
-        if self.float || !self.backend.is_cpu() {
-            return false;
-        }
-        let supported = Engine::supports(config);
-        if let Err(error) = &supported {
-            say(&format!("not packed: {error}"));
-        }
-        supported.is_ok()
-    }
-
     fn config(&self) -> GenerationConfig {
         GenerationConfig {
             max_tokens: self.tokens,
@@ -122,39 +109,46 @@ impl BackendVisitor for GenerateArgs {
         let config = self.config();
         let start = Instant::now();
         let model = model::load::<B>(&self.model, &device)?;
-        if !self.packs(model.model.config()) {
-            return write_all(&prompt, model.stream(&prompt, &config)?);
+        if self.float || !self.backend.is_cpu() {
+            return write_all(&prompt, model.stream(&prompt, &config)?, None);
+        }
+        if let Err(error) = Engine::supports(model.model.config()) {
+            let note = format!("not packed: {error}");
+            return write_all(&prompt, model.stream(&prompt, &config)?, Some(note));
         }
         let packed = model.pack(self.head.format())?;
-        say(&held(&packed.engine, self.head, start.elapsed().as_secs_f64()));
-        write_all(&prompt, packed.stream(&prompt, &config)?)
+        let note = held(&packed.engine, start.elapsed().as_secs_f64());
+        write_all(&prompt, packed.stream(&prompt, &config)?, Some(note))
     }
 }
 
 /// What a packed model holds.
-fn held(engine: &Engine, head: model::Head, seconds: f64) -> String {
+fn held(engine: &Engine, seconds: f64) -> String {
     let Footprint { ternary, tables, norms, .. } = engine.footprint();
     let [ternary, tables, norms] = [ternary, tables, norms].map(thousands);
-    let format = head.format().name();
+    let format = engine.table_format().name();
     format!(
         "packed in {seconds:.2} s: {ternary} bytes ternary, {tables} bytes {format} tables, {norms} \
          bytes f32 norms"
     )
 }
 
-/// Writes a line to standard error. That it is closed is no reason to fail.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Prints prompt and continuation, then the speed on standard error.
-fn write_all(prompt: &str, mut generation: Generation<'_>) -> anyhow::Result<()> {
+/// Prints prompt and continuation, then on standard error a note and the speed.
+fn write_all(
+    prompt: &str,
+    mut generation: Generation<'_>,
+    note: Option<String>,
+) -> anyhow::Result<()> {
     let start = Instant::now();
     write_text(&mut io::stdout().lock(), prompt, &mut generation)?;
     let seconds = start.elapsed().as_secs_f64();
     let tokens = generation.generated();
     let speed = tokens as f64 / seconds.max(f64::MIN_POSITIVE);
-    say(&format!("{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)"));
+    let speed = format!("{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)");
+    for line in note.iter().chain([&speed]) {
+        // The text is out: a closed standard error is no reason to fail.
+        let _ = writeln!(io::stderr(), "{line}");
+    }
     Ok(())
 }
 

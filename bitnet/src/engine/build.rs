@@ -1,7 +1,6 @@
 use burn::tensor::{Tensor, backend::Backend};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Normal};
 use rayon::prelude::*;
 
 use super::{Attention, Block, Engine, EngineError, FeedForward, norm::Norm, rotary::Rotary};
@@ -66,9 +65,9 @@ trait Source {
     fn down(&self, block: usize) -> TernaryWeights;
     /// Gains of a norm that the configuration says there is.
     fn gains(&self, norm: NormOf) -> Vec<f32>;
-    fn embedding(&self) -> Vec<f32>;
-    /// `[num_tokens, dim]`, if it is not the embedding.
-    fn head(&self) -> Option<Vec<f32>>;
+    fn embedding(&self, format: TableFormat) -> Table;
+    /// If it is not the embedding.
+    fn head(&self, format: TableFormat) -> Option<Table>;
 }
 
 /// A norm with gains.
@@ -122,10 +121,10 @@ fn build(
         .collect();
     Ok(Engine {
         config: config.clone(),
-        embedding: Table::new(&source.embedding(), config.dim, tables),
+        embedding: source.embedding(tables),
         blocks,
         norm: gains(NormOf::Head),
-        head: source.head().map(|head| Table::new(&head, config.dim, tables)),
+        head: source.head(tables),
         rotary: Rotary::new(config),
     })
 }
@@ -183,13 +182,14 @@ impl<B: Backend> Source for Trained<'_, B> {
         }
     }
 
-    fn embedding(&self) -> Vec<f32> {
-        Self::values(self.model.embed_tokens.weight.val())
+    fn embedding(&self, format: TableFormat) -> Table {
+        let weights = Self::values(self.model.embed_tokens.weight.val());
+        Table::new(&weights, self.model.config().dim, format)
     }
 
-    fn head(&self) -> Option<Vec<f32>> {
-        let head = self.model.lm_head.as_ref()?;
-        Some(Self::values(head.weight.val().transpose()))
+    fn head(&self, format: TableFormat) -> Option<Table> {
+        let weights = Self::values(self.model.lm_head.as_ref()?.weight.val().transpose());
+        Some(Table::new(&weights, self.model.config().dim, format))
     }
 }
 
@@ -224,18 +224,15 @@ impl Random<'_> {
         }
     }
 
-    fn table(&self, stream: u64) -> Vec<f32> {
+    fn table(&self, stream: u64, format: TableFormat) -> Table {
         let &BitNetTransformerConfig { num_tokens, dim, init_std, .. } = self.config;
-        let normal = Normal::new(0.0, init_std as f32);
-        let mut table = vec![0.0; num_tokens * dim];
-        table.par_chunks_mut(dim).enumerate().for_each(|(row, values)| {
+        // Of the standard deviation that training begins with.
+        let range = 3f32.sqrt() * init_std as f32;
+        Table::from_rows(num_tokens, dim, format, |row, out| {
             let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
             rng.set_stream(u64::MAX - (stream << 32 | row as u64));
-            for value in values {
-                *value = normal.map_or(0.0, |normal| normal.sample(&mut rng));
-            }
-        });
-        table
+            out.iter_mut().for_each(|out| *out = rng.random_range(-range..=range));
+        })
     }
 }
 
@@ -271,11 +268,11 @@ impl Source for Random<'_> {
         vec![1.0; features]
     }
 
-    fn embedding(&self) -> Vec<f32> {
-        self.table(0)
+    fn embedding(&self, format: TableFormat) -> Table {
+        self.table(0, format)
     }
 
-    fn head(&self) -> Option<Vec<f32>> {
-        (!self.config.tie_embeddings).then(|| self.table(1))
+    fn head(&self, format: TableFormat) -> Option<Table> {
+        (!self.config.tie_embeddings).then(|| self.table(1, format))
     }
 }

@@ -32,7 +32,7 @@ pub use cache::Cache;
 
 use crate::{
     model::{BitNetTransformerConfig, ModelError},
-    packed::{Activations, Table, TernaryMatrix},
+    packed::{Activations, Table, TableFormat, TernaryMatrix},
 };
 use attention::Attention;
 use feed_forward::FeedForward;
@@ -91,6 +91,11 @@ impl Engine {
     /// The configuration of the model.
     pub fn config(&self) -> &BitNetTransformerConfig {
         &self.config
+    }
+
+    /// In what embedding and output head are held.
+    pub fn table_format(&self) -> TableFormat {
+        self.embedding.format()
     }
 
     /// What it holds.

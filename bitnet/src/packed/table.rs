@@ -62,13 +62,38 @@ enum Storage {
 impl Table {
     /// Holds `weights`, `[rows, dim]`, in a format.
     pub fn new(weights: &[f32], dim: usize, format: TableFormat) -> Self {
-        let rows = weights.len() / dim;
+        Self::from_rows(weights.len() / dim, dim, format, |row, out| {
+            out.copy_from_slice(&weights[row * dim..][..dim]);
+        })
+    }
+
+    /// Holds rows of `dim` values that `fill` writes, each for itself, in any order.
+    pub fn from_rows(
+        rows: usize,
+        dim: usize,
+        format: TableFormat,
+        fill: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Self {
         let storage = match format {
-            TableFormat::Int8 => int8(weights, dim),
+            TableFormat::Int8 => int8(rows, dim, fill),
             TableFormat::Bf16 => {
-                Storage::Bf16(weights.iter().copied().map(bf16::from_f32).collect())
+                let mut weights = vec![bf16::ZERO; rows * dim];
+                weights.par_chunks_mut(dim).enumerate().for_each_init(
+                    || vec![0.0; dim],
+                    |values, (row, weights)| {
+                        fill(row, values);
+                        for (weight, value) in weights.iter_mut().zip(values) {
+                            *weight = bf16::from_f32(*value);
+                        }
+                    },
+                );
+                Storage::Bf16(weights)
             }
-            TableFormat::F32 => Storage::F32(weights.to_vec()),
+            TableFormat::F32 => {
+                let mut weights = vec![0.0; rows * dim];
+                weights.par_chunks_mut(dim).enumerate().for_each(|(row, out)| fill(row, out));
+                Storage::F32(weights)
+            }
         };
         Self { rows, dim, storage }
     }
@@ -147,31 +172,28 @@ impl Table {
 }
 
 /// Rows in panels of 32, four inputs a block.
-fn int8(weights: &[f32], dim: usize) -> Storage {
+fn int8(rows: usize, dim: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Storage {
     let kernels = Kernels::best();
-    let rows = weights.len() / dim;
     let blocks = dim.div_ceil(INT8_BLOCK);
     let zero = Block([OFFSET as u8; 4 * PANEL]);
-    let mut packed = vec![zero; rows.div_ceil(PANEL) * blocks];
+    let mut weights = vec![zero; rows.div_ceil(PANEL) * blocks];
     let mut steps = vec![0.0; rows.next_multiple_of(PANEL)];
-    packed
-        .par_chunks_mut(blocks)
-        .zip(steps.par_chunks_mut(PANEL))
-        .zip(weights.par_chunks(PANEL * dim))
-        .for_each(|((panel, steps), rows)| {
-            let mut codes = vec![0; dim];
-            for (lane, (row, step)) in rows.chunks(dim).zip(steps).enumerate() {
-                let scale = scale_of(kernels.max_abs(row), 127.0);
-                kernels.quantize(row, scale, &mut codes);
-                *step = scale.recip();
-                for (codes, block) in codes.chunks(INT8_BLOCK).zip(panel.iter_mut()) {
-                    for (code, weight) in codes.iter().zip(&mut block.0[4 * lane..]) {
-                        *weight = (i32::from(*code) + OFFSET) as u8;
-                    }
+    let panels = weights.par_chunks_mut(blocks).zip(steps.par_chunks_mut(PANEL)).enumerate();
+    panels.for_each(|(index, (panel, steps))| {
+        let (mut values, mut codes) = (vec![0.0; dim], vec![0; dim]);
+        for (lane, row) in (index * PANEL..rows).take(PANEL).enumerate() {
+            fill(row, &mut values);
+            let scale = scale_of(kernels.max_abs(&values), 127.0);
+            kernels.quantize(&values, scale, &mut codes);
+            steps[lane] = scale.recip();
+            for (codes, block) in codes.chunks(INT8_BLOCK).zip(panel.iter_mut()) {
+                for (code, weight) in codes.iter().zip(&mut block.0[4 * lane..]) {
+                    *weight = (i32::from(*code) + OFFSET) as u8;
                 }
             }
-        });
-    Storage::Int8 { weights: packed, steps }
+        }
+    });
+    Storage::Int8 { weights, steps }
 }
 
 /// Inputs in two signed bytes each, `value = (256 · high + low) · step`.
