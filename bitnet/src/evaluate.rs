@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use burn::tensor::{ElementConversion, backend::Backend};
+use rayon::prelude::*;
 
 use crate::{
     data::{Batch, Tokens, Window},
+    engine::Engine,
     loss::token_losses,
     model::{BitNetTransformer, ModelError},
     tokenizer::Tokenizer,
@@ -87,9 +89,46 @@ impl WindowBatch {
         let batch = Batch::<B>::gather(tokens, &self.starts, self.len, device);
         let losses = token_losses(model.forward(batch.inputs)?, batch.targets);
         let counted = losses.narrow(1, self.context, self.len - self.context);
-        let nats = counted.sum().into_scalar().elem();
+        Ok(self.sum(counted.sum().into_scalar().elem(), tokenizer, tokens))
+    }
+
+    /// As [`evaluate`](Self::evaluate), with packed weights.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_packed(
+        &self,
+        engine: &Engine,
+        tokenizer: &dyn Tokenizer,
+        tokens: &Tokens,
+    ) -> Result<Evaluation, ModelError> {
+        let mut nats = 0.0;
+        for (start, targets) in self.starts.iter().zip(self.targets()) {
+            let window: Vec<u32> = tokens.range(*start..start + self.len).collect();
+            let logits = engine.forward(&mut [(&mut engine.new_cache(), &window)])?;
+            let rows: Vec<&[f32]> =
+                logits.chunks(engine.config().num_tokens).skip(self.context).collect();
+            let targets: Vec<u32> = tokens.range(targets).collect();
+            let losses = rows.par_iter().zip(targets);
+            nats += losses
+                .map(|(row, target)| loss(row, target))
+                .collect::<Vec<_>>()
+                .iter()
+                .sum::<f64>();
+        }
+        Ok(self.sum(nats, tokenizer, tokens))
+    }
+
+    fn sum(&self, nats: f64, tokenizer: &dyn Tokenizer, tokens: &Tokens) -> Evaluation {
         let bytes_of = |range| tokenizer.decode(&tokens.range(range).collect::<Vec<_>>()).len();
         let bytes = self.targets().map(bytes_of).sum();
-        Ok(Evaluation { nats, tokens: self.targets().map(|range| range.len()).sum(), bytes })
+        Evaluation { nats, tokens: self.targets().map(|range| range.len()).sum(), bytes }
     }
+}
+
+/// `−ln softmax(logits)[target]`.
+fn loss(logits: &[f32], target: u32) -> f64 {
+    let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let total: f64 = logits.iter().map(|&logit| (f64::from(logit) - highest).exp()).sum();
+    highest + total.ln() - f64::from(logits[target as usize])
 }

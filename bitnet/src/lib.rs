@@ -36,6 +36,7 @@
 pub mod backend;
 pub mod ceiling;
 pub mod data;
+pub mod engine;
 pub mod evaluate;
 pub mod fused;
 pub mod generate;
@@ -45,6 +46,7 @@ pub mod loss;
 pub mod model;
 pub mod norm;
 pub mod optim;
+pub mod packed;
 pub mod precision;
 pub mod pretrained;
 pub mod probe;

@@ -1,14 +1,19 @@
 //! [`BitLinear`]: the 1-bit and 1.58-bit replacement of a linear layer.
 
+mod packed;
+
 use burn::{
     module::{Initializer, Module, Param},
     nn::Linear,
-    tensor::{Tensor, backend::Backend},
+    tensor::{Tensor, TensorData, backend::Backend},
 };
+
+use packed::PackedWeight;
 
 use crate::{
     fused::{self, WeightCoding},
     norm::InnerNorm,
+    packed::TernaryWeights,
     precision::Precision,
     quant::{
         ActivationQuant, QuantizedActivation, QuantizedWeight, WeightQuant, absmax_int8,
@@ -160,6 +165,7 @@ impl BitLinearConfig {
                 strength: 1.0,
             },
             precision: Precision::F32,
+            packed: None,
         }
     }
 }
@@ -187,7 +193,7 @@ struct Recipe {
 /// `dW = X̃ᵀ · dY`. Fields and shapes are those of Burn's [`Linear`], whose records load here.
 #[derive(Module, Debug)]
 pub struct BitLinear<B: Backend> {
-    /// Latent weight `[d_input, d_output]`.
+    /// Latent weight `[d_input, d_output]`; in a packed layer, the effective one.
     pub weight: Param<Tensor<B, 2>>,
     /// Bias `[d_output]`, in full precision.
     pub bias: Option<Param<Tensor<B, 1>>>,
@@ -195,6 +201,9 @@ pub struct BitLinear<B: Backend> {
     recipe: Recipe,
     #[module(skip)]
     precision: Precision,
+    /// In the place of the latent weight, which then is a stand-in.
+    #[module(skip)]
+    packed: Option<PackedWeight>,
 }
 
 impl<B: Backend> BitLinear<B> {
@@ -245,7 +254,8 @@ impl<B: Backend> BitLinear<B> {
     /// How weights are coded, if input quantiser and product are one operation here.
     fn fused<const D: usize>(&self, x: &Tensor<B, D>) -> Option<WeightCoding> {
         let Recipe { activation, group_size, strength, .. } = self.recipe;
-        let simple = activation == ActivationQuant::Int8PerToken
+        let simple = self.packed.is_none()
+            && activation == ActivationQuant::Int8PerToken
             && group_size.is_none()
             && strength == 1.0
             && self.precision == Precision::F32;
@@ -277,9 +287,12 @@ impl<B: Backend> BitLinear<B> {
     /// - `x`: `[tokens, d_input]`, as [`quantize_input`](Self::quantize_input) gives it
     /// - output: `[tokens, d_output]`
     pub(crate) fn product(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let y = match self.fused(&x) {
-            Some(coding) => coding.linear(x, self.weight.val()),
-            None => self.precision.matmul(x, self.effective_weight()),
+        let in_codes = self.recipe.has_codes_of_tokens();
+        let packed = self.packed.as_ref().filter(|_| in_codes).and_then(|p| p.product(&x));
+        let y = match (packed, self.fused(&x)) {
+            (Some(y), _) => y,
+            (None, Some(coding)) => coding.linear(x, self.weight.val()),
+            (None, None) => self.precision.matmul(x, self.effective_weight()),
         };
         match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
@@ -290,6 +303,9 @@ impl<B: Backend> BitLinear<B> {
     /// The weight that the forward pass multiplies by, `[d_input, d_output]`: at most three
     /// distinct values a scale in ternary mode. Carries the straight-through gradient.
     pub fn effective_weight(&self) -> Tensor<B, 2> {
+        if let Some(packed) = &self.packed {
+            return packed.quantized(&self.weight.lazy_device()).dequantize();
+        }
         let Recipe { quant, group_size, .. } = self.recipe;
         let weight = self.weight.val();
         if quant == WeightQuant::None {
@@ -303,6 +319,9 @@ impl<B: Backend> BitLinear<B> {
     /// This is what packing must store: quantising [`effective_weight`](Self::effective_weight)
     /// again would shrink the scale by the share of zeros.
     pub fn quantized_weight(&self) -> Option<QuantizedWeight<B>> {
+        if let Some(packed) = &self.packed {
+            return Some(packed.quantized(&self.weight.lazy_device()));
+        }
         let Recipe { quant, group_size, .. } = self.recipe;
         let weight = self.weight.val().detach().set_require_grad(false);
         (quant != WeightQuant::None).then(|| quant.quantize(weight, group_size))
@@ -316,6 +335,50 @@ impl<B: Backend> BitLinear<B> {
     /// - `x`: `[tokens, d_input]`; both outputs have the same shape.
     pub fn input_codes(&self, x: Tensor<B, 2>) -> Option<(Tensor<B, 2>, Tensor<B, 2>)> {
         self.recipe.input_codes(x)
+    }
+
+    /// Codes and scales of a ternary or binary weight, and the bias, as packing takes them; `None`
+    /// in full precision.
+    pub fn ternary_weights(&self) -> Option<TernaryWeights> {
+        let QuantizedWeight { codes, scale } = self.quantized_weight()?;
+        let [groups, size, outputs] = codes.dims();
+        let values = |data: TensorData| data.iter::<f32>().collect::<Vec<_>>();
+        Some(TernaryWeights {
+            inputs: groups * size,
+            outputs,
+            codes: codes.into_data().iter::<f32>().map(|code| code as i8).collect(),
+            scales: values(scale.into_data()),
+            groups,
+            bias: self.bias.as_ref().map(|bias| values(bias.val().into_data())),
+        })
+    }
+
+    /// Holds the weight at two bits instead of 32; no effect in full precision.
+    ///
+    /// The forward pass computes the same but for rounding: on the CPU backends with the packed
+    /// weights themselves, elsewhere with weights that are unpacked on the device each time. The
+    /// latent weight is gone, so that the layer cannot be trained or stored any more. Quantisation
+    /// counts in full from here on.
+    pub fn pack(mut self) -> Self {
+        self.pack_weight();
+        self
+    }
+
+    /// As [`pack`](Self::pack), in place.
+    pub(crate) fn pack_weight(&mut self) {
+        if self.packed.is_none()
+            && let Some(weights) = self.ternary_weights()
+        {
+            let packed = PackedWeight::new(weights);
+            self.weight = packed.stand_in(self.weight.id, &self.weight.lazy_device());
+            self.packed = Some(packed);
+            self.recipe.strength = 1.0;
+        }
+    }
+
+    /// Whether the weight is packed.
+    pub fn is_packed(&self) -> bool {
+        self.packed.is_some()
     }
 
     /// Sets the precision of the product; new layers have f32.
@@ -333,6 +396,12 @@ impl Recipe {
     /// The norm alone.
     fn normalize_input<B: Backend>(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         self.norm.apply(x, self.norm_eps)
+    }
+
+    /// Whether inputs are 8-bit codes with one scale a token.
+    fn has_codes_of_tokens(self) -> bool {
+        let weights = matches!(self.quant, WeightQuant::Ternary | WeightQuant::Binary);
+        weights && self.activation == ActivationQuant::Int8PerToken && self.strength == 1.0
     }
 
     /// Norm and input quantiser: `[tokens, d_input]` to the same shape.

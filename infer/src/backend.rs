@@ -26,6 +26,11 @@ fn first() -> BackendKind {
 }
 
 impl BackendArgs {
+    /// Whether that is one of the backends whose place packed weights can take.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self.backend, BackendKind::Flex | BackendKind::NdArray)
+    }
+
     /// Has `visitor` work there.
     ///
     /// # Errors

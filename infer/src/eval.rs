@@ -4,10 +4,11 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::ensure;
 use bitnet::{
+    ModelError,
     backend::BackendVisitor,
     data::{self, Corpus, DataOptions, Split, TokenFile, Tokens},
     evaluate::{Evaluation, WindowBatch},
-    pretrained::Pretrained,
+    pretrained::{Packed, Pretrained},
     progress::Bar,
 };
 use burn::tensor::backend::Backend;
@@ -42,6 +43,12 @@ pub struct EvalArgs {
     /// Windows evaluated together
     #[arg(long, value_name = "N", default_value = "16")]
     batch: NonZeroUsize,
+    /// Evaluate with packed weights, as text is generated
+    #[arg(long)]
+    packed: bool,
+    /// In what embedding and output head are then held
+    #[arg(long, value_name = "FORMAT", default_value = "int8", requires = "packed")]
+    head: model::Head,
     #[command(flatten)]
     backend: BackendArgs,
     /// Print JSON
@@ -71,13 +78,13 @@ impl EvalArgs {
     }
 
     /// The sum over all windows.
-    fn evaluate<B: Backend>(
+    fn evaluate(
         &self,
-        model: &Pretrained<B>,
+        context: usize,
         tokens: &Tokens,
         stride: usize,
+        evaluate: impl Fn(&WindowBatch) -> Result<Evaluation, ModelError>,
     ) -> anyhow::Result<Evaluation> {
-        let context = model.model.config().max_seq_len;
         let windows = data::windows(tokens.len(), context, stride);
         let batches = WindowBatch::group(&windows, self.batch.get());
         // Drawn on standard error, and only where that is a terminal.
@@ -85,8 +92,7 @@ impl EvalArgs {
             .with_style(ProgressStyle::with_template("{bar:40} {percent}% eta {eta}")?);
         let mut sum = Evaluation::default();
         for batch in &batches {
-            let tokenizer = model.tokenizer.as_ref();
-            sum.add(batch.evaluate(&model.model, tokenizer, tokens, model.device())?);
+            sum.add(evaluate(batch)?);
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -135,7 +141,17 @@ impl BackendVisitor for EvalArgs {
             "the data is too short: {} token, at least 2 are needed",
             tokens.len()
         );
-        let sum = self.evaluate(&model, &tokens, stride)?;
+        let sum = if self.packed {
+            let Packed { engine, tokenizer } = model.pack(self.head.format())?;
+            self.evaluate(context, &tokens, stride, |batch| {
+                batch.evaluate_packed(&engine, tokenizer.as_ref(), &tokens)
+            })?
+        } else {
+            let Pretrained { model, tokenizer, .. } = model;
+            self.evaluate(context, &tokens, stride, |batch| {
+                batch.evaluate(&model, tokenizer.as_ref(), &tokens, &device)
+            })?
+        };
         ensure!(sum.nats.is_finite(), "the model's loss is not finite; its weights are damaged");
         output::print(&self.format(&sum, context, stride))
     }

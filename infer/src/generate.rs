@@ -10,11 +10,16 @@ use std::{
 use anyhow::Context;
 use bitnet::{
     backend::BackendVisitor,
-    generate::{GenerateError, GenerationConfig, Sampling},
+    engine::{Engine, Footprint},
+    generate::{GenerateError, Generation, GenerationConfig, Sampling},
 };
 use burn::tensor::backend::Backend;
 
-use crate::{backend::BackendArgs, model, output};
+use crate::{
+    backend::BackendArgs,
+    model,
+    output::{self, thousands},
+};
 
 /// What to generate, and how.
 #[derive(Debug, clap::Args)]
@@ -49,6 +54,12 @@ pub struct GenerateArgs {
     /// End before this text (repeatable)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
+    /// In what embedding and output head are held
+    #[arg(long, value_name = "FORMAT", default_value = "int8")]
+    head: model::Head,
+    /// Compute with the latent weights, as in training, instead of packing them
+    #[arg(long, conflicts_with = "head")]
+    float: bool,
     #[command(flatten)]
     backend: BackendArgs,
 }
@@ -95,19 +106,50 @@ impl BackendVisitor for GenerateArgs {
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
         let prompt = self.prompt()?;
-        let model = model::load::<B>(&self.model, &device)?;
-        let mut generation = model.stream(&prompt, &self.config())?;
-
+        let config = self.config();
         let start = Instant::now();
-        write_text(&mut io::stdout().lock(), &prompt, &mut generation)?;
-        let seconds = start.elapsed().as_secs_f64();
-
-        let tokens = generation.generated();
-        let speed = tokens as f64 / seconds.max(f64::MIN_POSITIVE);
-        // The text is out: a closed standard error is no reason to fail.
-        let _ = writeln!(io::stderr(), "{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)");
-        Ok(())
+        let model = model::load::<B>(&self.model, &device)?;
+        if self.float || !self.backend.is_cpu() {
+            return write_all(&prompt, model.stream(&prompt, &config)?, None);
+        }
+        if let Err(error) = Engine::supports(model.model.config()) {
+            let note = format!("not packed: {error}");
+            return write_all(&prompt, model.stream(&prompt, &config)?, Some(note));
+        }
+        let packed = model.pack(self.head.format())?;
+        let note = held(&packed.engine, start.elapsed().as_secs_f64());
+        write_all(&prompt, packed.stream(&prompt, &config)?, Some(note))
     }
+}
+
+/// What a packed model holds.
+fn held(engine: &Engine, seconds: f64) -> String {
+    let Footprint { ternary, tables, norms, .. } = engine.footprint();
+    let [ternary, tables, norms] = [ternary, tables, norms].map(thousands);
+    let format = engine.table_format().name();
+    format!(
+        "packed in {seconds:.2} s: {ternary} bytes ternary, {tables} bytes {format} tables, {norms} \
+         bytes f32 norms"
+    )
+}
+
+/// Prints prompt and continuation, then on standard error a note and the speed.
+fn write_all(
+    prompt: &str,
+    mut generation: Generation<'_>,
+    note: Option<String>,
+) -> anyhow::Result<()> {
+    let start = Instant::now();
+    write_text(&mut io::stdout().lock(), prompt, &mut generation)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let tokens = generation.generated();
+    let speed = tokens as f64 / seconds.max(f64::MIN_POSITIVE);
+    let speed = format!("{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)");
+    for line in note.iter().chain([&speed]) {
+        // The text is out: a closed standard error is no reason to fail.
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+    Ok(())
 }
 
 /// Writes the prompt, each piece of text once it is there, and a line break.

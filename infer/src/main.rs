@@ -1,11 +1,13 @@
 //! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over a text.
 
 mod backend;
+mod bench;
 mod eval;
 mod failure;
 mod generate;
 mod info;
 mod layers;
+mod memory;
 mod model;
 mod output;
 
@@ -34,6 +36,8 @@ enum Command {
     Info(info::InfoArgs),
     /// Measure a model's loss over a text
     Eval(eval::EvalArgs),
+    /// Measure speed and memory with packed weights
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -63,5 +67,6 @@ fn run() -> anyhow::Result<()> {
         Command::Generate(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Eval(args) => args.run(),
+        Command::Bench(args) => args.run(),
     }
 }

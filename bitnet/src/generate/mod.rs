@@ -1,5 +1,6 @@
 //! Text generation: sampling, stop conditions, and the stream of generated text.
 
+mod reader;
 mod sampling;
 mod stop;
 mod stream;

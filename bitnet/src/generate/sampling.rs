@@ -88,12 +88,13 @@ impl Sampler {
         let Sampling { repetition_penalty, temperature, top_k, top_p, min_p, .. } = self.sampling;
         penalize(&mut logits, history, repetition_penalty as f32);
 
-        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
         let logit = |token: u32| logits[token as usize];
+        let tokens = 0..logits.len() as u32;
         if temperature == 0.0 {
-            let best = order.into_iter().reduce(|a, b| if logit(b) > logit(a) { b } else { a });
+            let best = tokens.reduce(|a, b| if logit(b) > logit(a) { b } else { a });
             return best.ok_or(GenerateError::NonFinite);
         }
+        let mut order: Vec<u32> = tokens.collect();
         // Stable: equal logits keep the order of their ids, on every machine.
         order.sort_by(|&a, &b| logit(b).total_cmp(&logit(a)));
         if top_k > 0 {

@@ -1,8 +1,13 @@
-use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+use burn::tensor::backend::Backend;
 
-use super::{GenerateError, Sampler, Sampling, stop::StopFilter};
+use super::{
+    GenerateError, Sampler, Sampling,
+    reader::{EngineReader, ModelReader, Reader},
+    stop::StopFilter,
+};
 use crate::{
-    model::{BitNetTransformer, KvCache},
+    engine::Engine,
+    model::BitNetTransformer,
     tokenizer::{Tokenizer, Utf8Decoder},
 };
 
@@ -41,38 +46,58 @@ pub enum FinishReason {
 ///
 /// Once the model's context is full, its older half is dropped and the rest is read again, so
 /// that a text may be longer than the context.
-pub struct Generation<'a, B: Backend> {
-    model: &'a BitNetTransformer<B>,
+pub struct Generation<'a> {
+    reader: Box<dyn Reader + 'a>,
     tokenizer: &'a dyn Tokenizer,
-    device: B::Device,
-    cache: KvCache<B>,
     sampler: Sampler,
     decoder: Utf8Decoder,
     stop: StopFilter,
     /// Prompt and generated tokens.
     tokens: Vec<u32>,
-    /// Tokens at the end of `tokens` that the cache does not hold yet.
+    /// Tokens at the end of `tokens` that were not read yet.
     unread: usize,
     generated: usize,
     max_tokens: usize,
     finished: Option<FinishReason>,
 }
 
-impl<'a, B: Backend> Generation<'a, B> {
+impl<'a> Generation<'a> {
     /// Prepares to continue `prompt`.
     ///
     /// # Errors
     /// [`GenerateError::EmptyPrompt`], [`GenerateError::PromptTooLong`] or
     /// [`GenerateError::InvalidSampling`].
-    pub fn new(
+    pub fn new<B: Backend>(
         model: &'a BitNetTransformer<B>,
         tokenizer: &'a dyn Tokenizer,
         device: &B::Device,
         prompt: &str,
         config: &GenerationConfig,
     ) -> Result<Self, GenerateError> {
+        Self::start(Box::new(ModelReader::new(model, device)), tokenizer, prompt, config)
+    }
+
+    /// As [`new`](Self::new), with packed weights.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn packed(
+        engine: &'a Engine,
+        tokenizer: &'a dyn Tokenizer,
+        prompt: &str,
+        config: &GenerationConfig,
+    ) -> Result<Self, GenerateError> {
+        Self::start(Box::new(EngineReader::new(engine)), tokenizer, prompt, config)
+    }
+
+    fn start(
+        reader: Box<dyn Reader + 'a>,
+        tokenizer: &'a dyn Tokenizer,
+        prompt: &str,
+        config: &GenerationConfig,
+    ) -> Result<Self, GenerateError> {
         let tokens = tokenizer.encode(prompt.as_bytes());
-        let max = model.config().max_seq_len;
+        let max = reader.max_seq_len();
         if tokens.is_empty() {
             return Err(GenerateError::EmptyPrompt);
         }
@@ -80,10 +105,8 @@ impl<'a, B: Backend> Generation<'a, B> {
             return Err(GenerateError::PromptTooLong { actual: tokens.len(), max });
         }
         Ok(Self {
-            model,
+            reader,
             tokenizer,
-            device: device.clone(),
-            cache: model.new_cache(1),
             sampler: Sampler::new(config.sampling)?,
             decoder: Utf8Decoder::default(),
             stop: StopFilter::new(&config.stop),
@@ -107,19 +130,13 @@ impl<'a, B: Backend> Generation<'a, B> {
 
     /// Generates one token.
     fn next_token(&mut self) -> Result<u32, GenerateError> {
-        let max = self.model.config().max_seq_len;
-        if self.cache.len() + self.unread > max {
-            self.cache.truncate(0);
+        let max = self.reader.max_seq_len();
+        if self.reader.len() + self.unread > max {
+            self.reader.clear();
             self.unread = max.div_ceil(2);
         }
-        let unread = &self.tokens[self.tokens.len() - self.unread..];
-        let ids: Vec<i32> = unread.iter().map(|&token| token as i32).collect();
-        let input = TensorData::new(ids, [1, self.unread]);
-        let input = Tensor::<B, 2, Int>::from_data(input, &self.device);
-        let logits = self.model.forward_next(input, &mut self.cache)?;
-        let logits = logits.into_data().convert::<f32>().to_vec();
-        let token =
-            self.sampler.sample(logits.map_err(|_| GenerateError::NonFinite)?, &self.tokens)?;
+        let logits = self.reader.read(&self.tokens[self.tokens.len() - self.unread..])?;
+        let token = self.sampler.sample(logits, &self.tokens)?;
         self.tokens.push(token);
         self.unread = 1;
         self.generated += 1;
@@ -137,7 +154,7 @@ impl<'a, B: Backend> Generation<'a, B> {
     }
 }
 
-impl<B: Backend> Iterator for Generation<'_, B> {
+impl Iterator for Generation<'_> {
     type Item = Result<String, GenerateError>;
 
     /// The next piece of text, never empty.

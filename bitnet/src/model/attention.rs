@@ -64,6 +64,10 @@ impl<B: Backend> Attention<B> {
         self.projections_mut().into_iter().for_each(|proj| proj.set_quant_strength(strength));
     }
 
+    pub(super) fn pack(&mut self) {
+        self.projections_mut().into_iter().for_each(BitLinear::pack_weight);
+    }
+
     fn projections_mut(&mut self) -> [&mut BitLinear<B>; 4] {
         let Self { q_proj, k_proj, v_proj, o_proj, .. } = self;
         [q_proj, k_proj, v_proj, o_proj]

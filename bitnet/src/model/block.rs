@@ -64,6 +64,11 @@ impl<B: Backend> Block<B> {
         attention.into_iter().chain(gate).chain(rest)
     }
 
+    pub(super) fn pack(&mut self) {
+        self.self_attn.pack();
+        self.mlp.pack();
+    }
+
     /// # Shapes
     /// - `x`: `[batch, seq, dim]`; the output has the same shape.
     pub(super) fn forward(

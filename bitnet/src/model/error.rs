@@ -15,6 +15,14 @@ pub enum ModelError {
         /// The model's `max_seq_len`.
         max: usize,
     },
+    /// A token is none of the model's vocabulary.
+    #[error("token {token} is none of the model's {max}")]
+    UnknownToken {
+        /// The token.
+        token: u32,
+        /// Size of the vocabulary.
+        max: usize,
+    },
     /// A cache was made for another batch size.
     #[error("cache holds a batch of {cached}, the input is a batch of {actual}")]
     CacheBatchMismatch {

@@ -50,6 +50,10 @@ impl<B: Backend> FeedForward<B> {
         self.projections_mut().for_each(|proj| proj.set_precision(precision));
     }
 
+    pub(super) fn pack(&mut self) {
+        self.projections_mut().for_each(BitLinear::pack_weight);
+    }
+
     fn projections_mut(&mut self) -> impl Iterator<Item = &mut BitLinear<B>> {
         let Self { gate_proj, up_proj, down_proj, .. } = self;
         gate_proj.iter_mut().chain([up_proj, down_proj])

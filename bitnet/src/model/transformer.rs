@@ -74,6 +74,19 @@ impl<B: Backend> BitNetTransformer<B> {
         }
     }
 
+    /// Holds the weights of all linears at two bits: see
+    /// [`BitLinear::pack`](crate::BitLinear::pack). On the CPU, an
+    /// [`Engine`](crate::engine::Engine) generates faster.
+    pub fn pack(mut self) -> Self {
+        self.layers.iter_mut().for_each(Block::pack);
+        self
+    }
+
+    /// Whether the weights of the linears are packed.
+    pub fn is_packed(&self) -> bool {
+        self.layers.iter().any(|layer| layer.self_attn.q_proj.is_packed())
+    }
+
     /// Logits of the next token at every position.
     ///
     /// Token ids must lie below `num_tokens`; what happens otherwise is up to the backend.

@@ -24,6 +24,9 @@ pub enum PretrainedError {
         /// What the system says.
         error: io::Error,
     },
+    /// The model to be written is packed.
+    #[error("a packed model has no latent weights to write")]
+    Packed,
     /// `config.json` is not valid JSON or lacks a field.
     #[error("config.json: {0}")]
     Config(#[from] serde_json::Error),

@@ -23,8 +23,10 @@ pub use error::PretrainedError;
 pub use weights::WeightDtype;
 
 use crate::{
+    engine::{Engine, EngineError},
     generate::{GenerateError, Generation, GenerationConfig},
     model::BitNetTransformer,
+    packed::TableFormat,
     storage,
     tokenizer::{self, Tokenizer},
 };
@@ -85,8 +87,16 @@ impl<B: Backend> Pretrained<B> {
         &self,
         prompt: &str,
         config: &GenerationConfig,
-    ) -> Result<Generation<'_, B>, GenerateError> {
+    ) -> Result<Generation<'_>, GenerateError> {
         Generation::new(&self.model, self.tokenizer.as_ref(), &self.device, prompt, config)
+    }
+
+    /// The same with packed weights, for the CPU. Embedding and output head are held in `tables`.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] if its quantisers are not those of packed weights.
+    pub fn pack(self, tables: TableFormat) -> Result<Packed, EngineError> {
+        Ok(Packed { engine: Engine::new(&self.model, tables)?, tokenizer: self.tokenizer })
     }
 
     /// The device the model is on.
@@ -95,17 +105,55 @@ impl<B: Backend> Pretrained<B> {
     }
 }
 
+/// A model with packed weights, and its tokenizer.
+pub struct Packed {
+    /// The model.
+    pub engine: Engine,
+    /// The tokenizer it was trained with.
+    pub tokenizer: Box<dyn Tokenizer>,
+}
+
+impl Packed {
+    /// As [`Pretrained::generate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn generate(
+        &self,
+        prompt: &str,
+        config: &GenerationConfig,
+    ) -> Result<String, GenerateError> {
+        self.stream(prompt, config)?.collect()
+    }
+
+    /// As [`Pretrained::stream`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stream(
+        &self,
+        prompt: &str,
+        config: &GenerationConfig,
+    ) -> Result<Generation<'_>, GenerateError> {
+        Generation::packed(&self.engine, self.tokenizer.as_ref(), prompt, config)
+    }
+}
+
 /// Writes a model folder, all or nothing: whatever was at `path` before is replaced only once the
 /// new folder is complete and on disk.
 ///
 /// # Errors
-/// [`PretrainedError::Write`]; `path` is then as it was before.
+/// [`PretrainedError::Write`]; `path` is then as it was before. [`PretrainedError::Packed`] for a
+/// model whose latent weights are gone.
 pub fn save<B: Backend>(
     path: &Path,
     model: &BitNetTransformer<B>,
     tokenizer: &dyn Tokenizer,
     dtype: WeightDtype,
 ) -> Result<(), PretrainedError> {
+    if model.is_packed() {
+        return Err(PretrainedError::Packed);
+    }
     let weights = weights::to_safetensors(model, dtype)?;
     let config = config::to_json(model.config(), dtype);
     storage::write_folder(path, |folder| {

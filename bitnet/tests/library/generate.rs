@@ -39,7 +39,7 @@ fn start<'a, B: Backend>(
     model: &'a BitNetTransformer<B>,
     prompt: &str,
     config: &GenerationConfig,
-) -> Result<Generation<'a, B>, GenerateError> {
+) -> Result<Generation<'a>, GenerateError> {
     Generation::new(model, &ByteTokenizer, &Default::default(), prompt, config)
 }
 

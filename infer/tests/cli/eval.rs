@@ -130,3 +130,18 @@ fn the_text_output_is_the_json_rounded() {
     assert_eq!(value("bytes predicted"), "1,002");
     assert_eq!(value("stride"), "16");
 }
+
+#[test]
+fn packed_weights_have_nearly_the_same_loss() {
+    let folder = Folder::new();
+    let data = folder.write("text.txt", text());
+    let float = eval(&folder, &["--data", &data]);
+    let nats = float["nats_per_token"].as_f64().expect("a number");
+    for (head, tolerance) in [("f32", 1e-3), ("bf16", 0.02), ("int8", 0.05)] {
+        let packed = eval(&folder, &["--data", &data, "--packed", "--head", head]);
+        assert_near(&packed["nats_per_token"], nats, tolerance);
+        assert_eq!(packed["tokens"], float["tokens"]);
+        assert_eq!(packed["bytes"], float["bytes"]);
+    }
+    folder.run("eval", &["--data", &data, "--head", "f32"]).assert_fails(&["--packed"]);
+}

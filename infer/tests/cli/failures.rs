@@ -197,6 +197,6 @@ fn unusable_command_lines() {
     folder.run("generate", &[]).assert_fails(&["--prompt <TEXT>", "; see --help"]);
     folder.run("info", &["--jsn"]).assert_fails(&["'--jsn'", "similar argument exists: '--json'"]);
     run(&["info"], b"").assert_fails(&["--model <DIR>"]);
-    run(&[], b"").assert_fails(&["requires a subcommand", "generate, info, eval"]);
+    run(&[], b"").assert_fails(&["requires a subcommand", "generate, info, eval, bench"]);
     run(&["train"], b"").assert_fails(&["'train'"]);
 }

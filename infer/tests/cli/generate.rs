@@ -1,10 +1,12 @@
 //! `infer generate`, against the library.
 
-use crate::common::{CONTEXT, Folder};
+use crate::common::{CONTEXT, Folder, build, config};
 use bitnet::{
     backend::{BackendKind, BackendVisitor, DeviceChoice},
     generate::{GenerationConfig, Sampling},
-    pretrained::Pretrained,
+    packed::TableFormat,
+    pretrained::{Pretrained, WeightDtype},
+    quant::WeightQuant,
 };
 use burn::tensor::backend::Backend;
 
@@ -14,7 +16,8 @@ const PROMPT: &str = "In the beginning";
 fn expected(folder: &Folder, tokens: usize, sampling: Sampling, stop: &[&str]) -> String {
     let stop = stop.iter().map(ToString::to_string).collect();
     let config = GenerationConfig { max_tokens: tokens, sampling, stop };
-    let text = folder.load().generate(PROMPT, &config).expect("a generation");
+    let model = folder.load().pack(TableFormat::Int8).expect("a packed model");
+    let text = model.generate(PROMPT, &config).expect("a generation");
     format!("{PROMPT}{text}\n")
 }
 
@@ -67,16 +70,18 @@ fn a_text_may_be_longer_than_the_context() {
     let tokens = 5 * CONTEXT;
     let args = ["--prompt", PROMPT, "--tokens", &tokens.to_string(), "--temperature", "0"];
     let run = folder.run("generate", &args);
-    assert!(run.stderr.starts_with(&format!("{tokens} tokens in ")), "{}", run.stderr);
-    assert!(run.stderr.ends_with(" tokens/s)\n"), "{}", run.stderr);
-    assert_eq!(run.stderr.lines().count(), 1);
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    let [held, speed] = lines[..] else { panic!("{}", run.stderr) };
+    assert!(held.starts_with("packed in ") && held.contains(" bytes int8 tables"), "{held}");
+    assert!(speed.starts_with(&format!("{tokens} tokens in ")), "{speed}");
+    assert!(speed.ends_with(" tokens/s)"), "{speed}");
     assert_eq!(run.stdout(), expected(&folder, tokens, Sampling::greedy(), &[]));
 }
 
 #[test]
 fn no_tokens_give_the_prompt_alone() {
     let run = Folder::new().run("generate", &["--prompt", PROMPT, "--tokens", "0"]);
-    assert!(run.stderr.starts_with("0 tokens in 0.00 s (0.0 tokens/s)"), "{}", run.stderr);
+    assert!(run.stderr.ends_with("\n0 tokens in 0.00 s (0.0 tokens/s)\n"), "{}", run.stderr);
     assert_eq!(run.stdout(), format!("{PROMPT}\n"));
 }
 
@@ -143,7 +148,46 @@ fn every_backend_runs() {
     // Those that are compiled in, and find a device here.
     for backend in BackendKind::ALL.into_iter().filter(|kind| kind.devices().is_ok()) {
         let text = backend.visit(&DeviceChoice::default(), Greedy(&folder)).unwrap();
-        let args = ["--tokens", "40", "--temperature", "0", "--backend", backend.name()];
+        let args = ["--tokens", "40", "--temperature", "0", "--backend", backend.name(), "--float"];
         assert_eq!(generate(&folder, &args), format!("{PROMPT}{text}\n"));
     }
+}
+
+/// Greedy text and the first line on standard error.
+fn greedy(folder: &Folder, args: &[&str]) -> (String, String) {
+    let greedy = ["--prompt", PROMPT, "--tokens", "30", "--temperature", "0"];
+    let run = folder.run("generate", &[&greedy, args].concat());
+    let first = run.stderr.lines().next().unwrap_or_default().to_owned();
+    (run.stdout(), first)
+}
+
+#[test]
+fn packed_text_is_that_of_the_latent_weights() {
+    let folder = Folder::new();
+    let (float, first) = greedy(&folder, &["--float"]);
+    assert!(first.starts_with("30 tokens in "), "{first}");
+    for (format, bytes) in [("f32", 4 * 256 * 32), ("bf16", 2 * 256 * 32)] {
+        let (text, first) = greedy(&folder, &["--head", format]);
+        let tables = with_comma(bytes);
+        assert!(first.contains(&format!(" {tables} bytes {format} tables")), "{first}");
+        if format == "f32" {
+            assert_eq!(text, float);
+        }
+    }
+    let run = folder.run("generate", &["--prompt", "a", "--float", "--head", "f32"]);
+    run.assert_fails(&["cannot be used with"]);
+}
+
+/// A number of four to six digits with its comma.
+fn with_comma(number: usize) -> String {
+    format!("{},{:03}", number / 1000, number % 1000)
+}
+
+#[test]
+fn what_cannot_be_packed_is_said_and_runs() {
+    let config = bitnet::BitNetTransformerConfig { quant: WeightQuant::None, ..config() };
+    let folder = Folder::with_model(&build(&config), WeightDtype::F32);
+    let (text, first) = greedy(&folder, &[]);
+    assert!(first.starts_with("not packed: "), "{first}");
+    assert_eq!(text, greedy(&folder, &["--float"]).0);
 }

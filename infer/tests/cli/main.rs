@@ -1,5 +1,6 @@
 //! Tests of the program, run as a program.
 
+mod bench;
 mod common;
 mod eval;
 mod failures;

@@ -1,0 +1,116 @@
+use rayon::prelude::*;
+
+use super::{Batch, Workspace, add_to, cache::BlockCache, norm::Norm, rotary::Rotations};
+use crate::packed::{TernaryMatrix, attend};
+
+/// Causal self-attention, as [`Attention`](crate::model::Attention).
+#[derive(Debug, Clone)]
+pub(super) struct Attention {
+    pub(super) norm: Norm,
+    /// Queries, keys and values in one product.
+    pub(super) qkv: TernaryMatrix,
+    pub(super) query_norm: Norm,
+    pub(super) key_norm: Norm,
+    pub(super) sub_norm: Norm,
+    pub(super) output: TernaryMatrix,
+    pub(super) heads: usize,
+    pub(super) kv_heads: usize,
+    pub(super) dim_head: usize,
+}
+
+impl Attention {
+    pub(super) fn norms(&self) -> [&Norm; 4] {
+        [&self.norm, &self.query_norm, &self.key_norm, &self.sub_norm]
+    }
+
+    /// Adds the attention of block `index` to the residual stream.
+    ///
+    /// # Shapes
+    /// - `x`: `[all tokens, dim]`
+    pub(super) fn add(
+        &self,
+        x: &mut [f32],
+        batch: &mut Batch<'_>,
+        index: usize,
+        rotations: &Rotations,
+        work: &mut Workspace,
+    ) {
+        let Workspace { into_block, from_heads, projected, mixed, .. } = work;
+        let dim = self.qkv.inputs();
+        let tokens = x.len() / dim;
+        into_block.quantize_with(tokens, |token, row| {
+            row.copy_from_slice(&x[token * dim..][..dim]);
+            self.norm.apply(row);
+        });
+        let qkv = Workspace::projected(projected, tokens * self.qkv.outputs());
+        self.qkv.multiply(into_block, qkv);
+        self.turn(qkv, rotations);
+        self.remember(qkv, batch, index);
+        self.mix(qkv, batch, index, mixed);
+
+        let width = self.output.inputs();
+        from_heads.quantize_with(tokens, |token, row| {
+            row.copy_from_slice(&mixed[token * width..][..width]);
+            self.sub_norm.apply(row);
+        });
+        let out = Workspace::projected(projected, x.len());
+        self.output.multiply(from_heads, out);
+        add_to(x, out);
+    }
+
+    /// Norms of heads, and rotations.
+    fn turn(&self, qkv: &mut [f32], rotations: &Rotations) {
+        let rows = qkv.par_chunks_mut(self.qkv.outputs()).enumerate().with_min_len(4);
+        rows.for_each(|(row, qkv)| {
+            let (queries, rest) = qkv.split_at_mut(self.heads * self.dim_head);
+            for head in queries.chunks_mut(self.dim_head) {
+                self.query_norm.apply(head);
+                rotations.turn_query(row, head);
+            }
+            for head in rest.chunks_mut(self.dim_head).take(self.kv_heads) {
+                self.key_norm.apply(head);
+                rotations.turn_key(row, head);
+            }
+        });
+    }
+
+    /// Appends keys and values to the caches.
+    fn remember(&self, qkv: &[f32], batch: &mut Batch<'_>, index: usize) {
+        let width = self.kv_heads * self.dim_head;
+        let mut rows = qkv.chunks(self.qkv.outputs());
+        for (cache, tokens) in batch {
+            let cache = cache.block_mut(index);
+            for row in rows.by_ref().take(tokens.len()) {
+                let (keys, values) = row[self.heads * self.dim_head..].split_at(width);
+                cache.keys.extend_from_slice(keys);
+                cache.values.extend_from_slice(values);
+            }
+        }
+    }
+
+    /// Each query's mix of the values up to its position: `[all tokens, heads · dim_head]`.
+    fn mix(&self, qkv: &[f32], batch: &Batch<'_>, index: usize, mixed: &mut [f32]) {
+        // What each row sees.
+        let rows: Vec<(&BlockCache, usize)> = batch
+            .iter()
+            .flat_map(|(cache, tokens)| {
+                let block = cache.block(index);
+                (1..=tokens.len()).map(move |new| (block, cache.len() + new))
+            })
+            .collect();
+        let (dim_head, stride) = (self.dim_head, self.kv_heads * self.dim_head);
+        let group = self.heads / self.kv_heads * dim_head;
+        let tasks = mixed.par_chunks_mut(group).enumerate();
+        tasks.for_each_init(Vec::new, |scores, (task, out)| {
+            let (row, kv_head) = (task / self.kv_heads, task % self.kv_heads);
+            let (cache, seen) = rows[row];
+            let queries = &qkv[row * self.qkv.outputs() + kv_head * group..][..group];
+            scores.resize(seen, 0.0);
+            for (query, out) in queries.chunks(dim_head).zip(out.chunks_mut(dim_head)) {
+                let first = kv_head * dim_head;
+                let (keys, values) = (&cache.keys[first..], &cache.values[first..]);
+                attend(query, keys, values, stride, scores, out);
+            }
+        });
+    }
+}

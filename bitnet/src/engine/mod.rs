@@ -1,0 +1,257 @@
+//! Inference on the CPU with packed weights: what [`BitNetTransformer`] computes, within the
+//! rounding of 32 bits, with two bits a ternary weight.
+//!
+//! ```
+//! use bitnet::{BitNetTransformerConfig, engine::Engine, packed::TableFormat};
+//! # type B = burn_flex::Flex;
+//!
+//! let config = BitNetTransformerConfig::new(100, 32, 2).with_heads(4).with_dim_head(8);
+//! let model = config.init::<B>(&Default::default())?;
+//! let engine = Engine::new(&model, TableFormat::Int8)?;
+//! let mut cache = engine.new_cache();
+//! let logits = engine.forward_next(&mut [(&mut cache, &[1, 2, 3])])?;
+//! assert_eq!((logits.len(), cache.len()), (100, 3));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The products run on [`packed`](crate::packed)'s kernels; what lies between them is written out
+//! here, so that no tensor is made: at one token, Burn's cost for each operation would be a good
+//! part of the time. All of it is shared among the threads of rayon's pool.
+
+mod attention;
+mod build;
+mod cache;
+mod feed_forward;
+mod norm;
+mod rotary;
+
+use rayon::prelude::*;
+use thiserror::Error;
+
+pub use cache::Cache;
+
+use crate::{
+    model::{BitNetTransformerConfig, ModelError},
+    packed::{Activations, Table, TableFormat, TernaryMatrix},
+};
+use attention::Attention;
+use feed_forward::FeedForward;
+use norm::Norm;
+use rotary::Rotary;
+
+/// A model that cannot be packed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The quantisers are not of the kind that packed weights can stand for.
+    #[error("the packed engine computes with {0}")]
+    Unsupported(&'static str),
+    /// The configuration is not one of a model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// Some sequences: what is known of each, and the tokens that follow.
+pub type Batch<'a> = [(&'a mut Cache, &'a [u32])];
+
+/// A transformer with packed weights.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    config: BitNetTransformerConfig,
+    embedding: Table,
+    blocks: Vec<Block>,
+    norm: Norm,
+    /// Where it is not the embedding.
+    head: Option<Table>,
+    rotary: Rotary,
+}
+
+/// One decoder block, as [`Block`](crate::model::Block).
+#[derive(Debug, Clone)]
+struct Block {
+    attention: Attention,
+    feed_forward: FeedForward,
+}
+
+/// Bytes of what an engine holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Ternary weights at two bits, with their scales.
+    pub ternary: usize,
+    /// Embedding and output head.
+    pub tables: usize,
+    /// Gains of norms, in 32 bits.
+    pub norms: usize,
+    /// What generating one token reads of them all: of an embedding that is not the output head,
+    /// one row.
+    pub token: usize,
+}
+
+impl Engine {
+    /// The configuration of the model.
+    pub fn config(&self) -> &BitNetTransformerConfig {
+        &self.config
+    }
+
+    /// In what embedding and output head are held.
+    pub fn table_format(&self) -> TableFormat {
+        self.embedding.format()
+    }
+
+    /// What it holds.
+    pub fn footprint(&self) -> Footprint {
+        let matrices = self.blocks.iter().flat_map(|Block { attention, feed_forward }| {
+            [&attention.qkv, &attention.output, &feed_forward.hidden, &feed_forward.down]
+        });
+        let ternary = matrices.map(TernaryMatrix::bytes).sum();
+        let norms = self.norms().map(Norm::bytes).sum();
+        let head = self.head.as_ref().unwrap_or(&self.embedding).bytes();
+        let tables = self.embedding.bytes() + self.head.as_ref().map_or(0, Table::bytes);
+        Footprint { ternary, tables, norms, token: ternary + norms + head }
+    }
+
+    fn norms(&self) -> impl Iterator<Item = &Norm> {
+        let blocks = self.blocks.iter().flat_map(|Block { attention, feed_forward }| {
+            attention.norms().into_iter().chain(feed_forward.norms())
+        });
+        blocks.chain([&self.norm])
+    }
+
+    /// An empty cache, for one sequence.
+    pub fn new_cache(&self) -> Cache {
+        Cache::new(&self.config)
+    }
+
+    /// Logits of the next token at every new position, for tokens that follow those in their
+    /// caches, which then hold them too: `[all tokens, num_tokens]`, one sequence after the other.
+    ///
+    /// The sequences may be of any lengths; all are computed together. The numbers do not depend
+    /// on what else is in the batch, on how a sequence is cut into calls, on the number of threads,
+    /// or on the processor.
+    ///
+    /// # Errors
+    /// [`ModelError::MaxSequenceLengthExceeded`] if a sequence would be longer than the model
+    /// allows, [`ModelError::UnknownToken`] for a token that it does not have. No cache has
+    /// changed then.
+    pub fn forward(&self, batch: &mut Batch<'_>) -> Result<Vec<f32>, ModelError> {
+        let hidden = self.hidden(batch)?;
+        Ok(in_pool(|| self.logits(&hidden)))
+    }
+
+    /// As [`forward`](Self::forward), but for the last token of each sequence alone:
+    /// `[sequences, num_tokens]`. Sequences without a new token are left out.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_next(&self, batch: &mut Batch<'_>) -> Result<Vec<f32>, ModelError> {
+        let mut hidden = self.hidden(batch)?;
+        let dim = self.config.dim;
+        let (mut end, mut last) = (0, 0);
+        for (_, tokens) in batch.iter().filter(|(_, tokens)| !tokens.is_empty()) {
+            end += tokens.len();
+            hidden.copy_within((end - 1) * dim..end * dim, last * dim);
+            last += 1;
+        }
+        hidden.truncate(last * dim);
+        Ok(in_pool(|| self.logits(&hidden)))
+    }
+
+    /// The residual stream behind the last block, `[all tokens, dim]`.
+    fn hidden(&self, batch: &mut Batch<'_>) -> Result<Vec<f32>, ModelError> {
+        let max = self.config.max_seq_len;
+        for (cache, tokens) in batch.iter() {
+            let actual = cache.len() + tokens.len();
+            if actual > max {
+                return Err(ModelError::MaxSequenceLengthExceeded { actual, max });
+            }
+            let max = self.embedding.rows();
+            if let Some(&token) = tokens.iter().find(|&&token| token as usize >= max) {
+                return Err(ModelError::UnknownToken { token, max });
+            }
+        }
+        Ok(in_pool(|| self.run_blocks(batch)))
+    }
+
+    fn run_blocks(&self, batch: &mut Batch<'_>) -> Vec<f32> {
+        let dim = self.config.dim;
+        let positions: Vec<usize> =
+            batch.iter().flat_map(|(cache, tokens)| (cache.len()..).take(tokens.len())).collect();
+        let mut x = vec![0.0; positions.len() * dim];
+        let tokens = batch.iter().flat_map(|(_, tokens)| tokens.iter());
+        for (&token, row) in tokens.zip(x.chunks_mut(dim)) {
+            self.embedding.row(token as usize, row);
+        }
+        let rotations = self.rotary.at(&positions);
+        let mut work = Workspace::new(&self.config, positions.len());
+        for (index, block) in self.blocks.iter().enumerate() {
+            block.attention.add(&mut x, batch, index, &rotations, &mut work);
+            block.feed_forward.add(&mut x, &mut work);
+        }
+        for (cache, tokens) in batch.iter_mut() {
+            cache.advance(tokens.len());
+        }
+        x
+    }
+
+    /// `[tokens, dim]` to `[tokens, num_tokens]`.
+    fn logits(&self, hidden: &[f32]) -> Vec<f32> {
+        let dim = self.config.dim;
+        let mut normed = vec![0.0; hidden.len()];
+        normed.par_chunks_mut(dim).zip(hidden.par_chunks(dim)).for_each(|(out, x)| {
+            out.copy_from_slice(x);
+            self.norm.apply(out);
+        });
+        let head = self.head.as_ref().unwrap_or(&self.embedding);
+        let mut logits = vec![0.0; hidden.len() / dim * head.rows()];
+        head.multiply(&normed, &mut logits);
+        logits
+    }
+}
+
+/// What the blocks write between their products; made once for all of them.
+struct Workspace {
+    /// Inputs of products: of `dim`, of all query heads, of `ff_dim`.
+    into_block: Activations,
+    from_heads: Activations,
+    from_hidden: Activations,
+    /// Outputs of products.
+    projected: Vec<f32>,
+    /// Attention's output before its projection.
+    mixed: Vec<f32>,
+}
+
+impl Workspace {
+    fn new(config: &BitNetTransformerConfig, tokens: usize) -> Self {
+        let &BitNetTransformerConfig { dim, heads, kv_heads, dim_head, ff_dim, .. } = config;
+        let inputs = |inputs: usize| {
+            let groups = config.group_size.map_or(1, |size| inputs / size);
+            Activations::new(inputs, groups)
+        };
+        let gate_and_up = if config.feed_forward.is_gated() { 2 * ff_dim } else { ff_dim };
+        let widest = ((heads + 2 * kv_heads) * dim_head).max(gate_and_up).max(dim);
+        Self {
+            into_block: inputs(dim),
+            from_heads: inputs(heads * dim_head),
+            from_hidden: inputs(ff_dim),
+            projected: vec![0.0; tokens * widest],
+            mixed: vec![0.0; tokens * heads * dim_head],
+        }
+    }
+
+    /// Room for `count` outputs of a product, to be overwritten.
+    fn projected(projected: &mut [f32], count: usize) -> &mut [f32] {
+        &mut projected[..count]
+    }
+}
+
+/// Runs `work` on a thread of rayon's pool, so that its parts need not be handed to one each.
+fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
+}
+
+/// Adds a block's output to the residual stream.
+fn add_to(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}

@@ -1,0 +1,224 @@
+//! AVX2: eight rows a register. Without VNNI, `vpmaddubsw` adds two products into 16 bits and
+//! `vpmaddwd` two of those sums into 32; with it, `vpdpbusd` does both at once.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m256i, _MM_HINT_T0, _mm_prefetch, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_dpbusd_avx_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
+    _mm256_slli_epi16, _mm256_srai_epi16, _mm256_srli_epi16, _mm256_srli_epi32,
+    _mm256_storeu_si256,
+};
+
+use super::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, TERNARY_BLOCK};
+
+/// Registers of a panel.
+const REGISTERS: usize = PANEL / 8;
+
+/// The eight rows `8 · register ..` of a block.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load(block: &Block, register: usize) -> __m256i {
+    assert!(register < REGISTERS);
+    // SAFETY: 32 bytes from 32 · register lie within the block; the load need not be aligned.
+    unsafe { _mm256_loadu_si256(block.0.as_ptr().add(32 * register).cast()) }
+}
+
+/// Four inputs, in every lane.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn broadcast(x: [i8; 4]) -> __m256i {
+    _mm256_set1_epi32(i32::from_ne_bytes([
+        x[0].cast_unsigned(),
+        x[1].cast_unsigned(),
+        x[2].cast_unsigned(),
+        x[3].cast_unsigned(),
+    ]))
+}
+
+/// The sums of register `register`.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn store(sums: __m256i, register: usize, out: &mut [i32; PANEL]) {
+    let out = &mut out[8 * register..][..8];
+    // SAFETY: `out` is 8 values of 4 bytes; the store need not be aligned.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) }
+}
+
+/// Asks for what is read a little later. The address may lie behind the end: that is no access.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn prefetch(block: &Block) {
+    let ahead = block.0.as_ptr().wrapping_add(PREFETCH_BYTES).cast();
+    _mm_prefetch::<_MM_HINT_T0>(ahead);
+    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
+}
+
+/// The four codes of each byte, each in a byte of its own.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn unpack(packed: __m256i) -> [__m256i; 4] {
+    let mask = _mm256_set1_epi8(3);
+    [
+        _mm256_and_si256(packed, mask),
+        _mm256_and_si256(_mm256_srli_epi32::<2>(packed), mask),
+        _mm256_and_si256(_mm256_srli_epi32::<4>(packed), mask),
+        _mm256_and_si256(_mm256_srli_epi32::<6>(packed), mask),
+    ]
+}
+
+/// The kernels over two ways to multiply: `codes` adds sixteen products a lane of codes up to 3,
+/// `bytes` four products of any bytes.
+macro_rules! kernels {
+    ($name:ident, $features:literal, $codes:path, $bytes:path) => {
+        pub(super) mod $name {
+            use super::*;
+
+            #[target_feature(enable = $features)]
+            pub(in super::super) fn ternary_gemv<const PREFETCH: bool>(
+                codes: &[Block],
+                x: &[i8],
+                out: &mut [i32; PANEL],
+            ) {
+                let (inputs, _) = x.as_chunks::<TERNARY_BLOCK>();
+                let mut sums = [_mm256_setzero_si256(); REGISTERS];
+                for (block, x) in codes.iter().zip(inputs) {
+                    if PREFETCH {
+                        prefetch(block);
+                    }
+                    let (x, _) = x.as_chunks::<4>();
+                    let x = [broadcast(x[0]), broadcast(x[1]), broadcast(x[2]), broadcast(x[3])];
+                    for r in 0..REGISTERS {
+                        sums[r] = $codes(sums[r], unpack(load(block, r)), x);
+                    }
+                }
+                for (register, sums) in sums.into_iter().enumerate() {
+                    store(sums, register, out);
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            pub(in super::super) fn ternary_gemm(
+                codes: &[Block],
+                x: &[i8],
+                stride: usize,
+                out: &mut [[i32; PANEL]],
+            ) {
+                for (index, out) in out.chunks_mut(4).enumerate() {
+                    let x = &x[4 * index * stride..];
+                    match out.len() {
+                        4 => tile::<4>(codes, x, stride, out),
+                        3 => tile::<3>(codes, x, stride, out),
+                        2 => tile::<2>(codes, x, stride, out),
+                        _ => tile::<1>(codes, x, stride, out),
+                    }
+                }
+            }
+
+            /// One register of rows after the other: sixteen registers are no more than four
+            /// tokens take.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn tile<const TOKENS: usize>(
+                codes: &[Block],
+                x: &[i8],
+                stride: usize,
+                out: &mut [[i32; PANEL]],
+            ) {
+                let tokens: [&[[i8; TERNARY_BLOCK]]; TOKENS] = std::array::from_fn(|token| {
+                    &x[token * stride..].as_chunks::<TERNARY_BLOCK>().0[..codes.len()]
+                });
+                for r in 0..REGISTERS {
+                    let mut sums = [_mm256_setzero_si256(); TOKENS];
+                    for (index, block) in codes.iter().enumerate() {
+                        let codes = unpack(load(block, r));
+                        for (token, sum) in tokens.iter().zip(&mut sums) {
+                            let (x, _) = token[index].as_chunks::<4>();
+                            let x = [
+                                broadcast(x[0]),
+                                broadcast(x[1]),
+                                broadcast(x[2]),
+                                broadcast(x[3]),
+                            ];
+                            *sum = $codes(*sum, codes, x);
+                        }
+                    }
+                    for (sum, out) in sums.into_iter().zip(out.iter_mut()) {
+                        store(sum, r, out);
+                    }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            pub(in super::super) fn int8_gemv<const PREFETCH: bool>(
+                weights: &[Block],
+                x: [&[i8]; 2],
+                out: &mut [[i32; PANEL]; 2],
+            ) {
+                let high = x[0].as_chunks::<INT8_BLOCK>().0;
+                let low = x[1].as_chunks::<INT8_BLOCK>().0;
+                let mut sums = [[_mm256_setzero_si256(); REGISTERS]; 2];
+                for (block, x) in weights.iter().zip(high.iter().zip(low)) {
+                    if PREFETCH {
+                        prefetch(block);
+                    }
+                    let x = [broadcast(*x.0), broadcast(*x.1)];
+                    for r in 0..REGISTERS {
+                        let weights = load(block, r);
+                        for half in 0..2 {
+                            sums[half][r] = $bytes(sums[half][r], weights, x[half]);
+                        }
+                    }
+                }
+                for (sums, out) in sums.into_iter().zip(out) {
+                    for (register, sums) in sums.into_iter().enumerate() {
+                        store(sums, register, out);
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Four times two products of at most 3 · 128 stay far below 2¹⁵.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn codes_avx2(sum: __m256i, codes: [__m256i; 4], x: [__m256i; 4]) -> __m256i {
+    let mut pairs = _mm256_maddubs_epi16(codes[0], x[0]);
+    for s in 1..4 {
+        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(codes[s], x[s]));
+    }
+    _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+}
+
+/// Bytes as 16 bits, the even ones and the odd ones: `vpmaddubsw` would saturate.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn bytes_avx2(sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
+    let even = _mm256_madd_epi16(
+        _mm256_and_si256(weights, _mm256_set1_epi16(0xff)),
+        _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(x)),
+    );
+    let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(weights), _mm256_srai_epi16::<8>(x));
+    _mm256_add_epi32(sum, _mm256_add_epi32(even, odd))
+}
+
+#[target_feature(enable = "avx2,avxvnni")]
+#[inline]
+fn codes_vnni(sum: __m256i, codes: [__m256i; 4], x: [__m256i; 4]) -> __m256i {
+    let mut sum = sum;
+    for s in 0..4 {
+        sum = _mm256_dpbusd_avx_epi32(sum, codes[s], x[s]);
+    }
+    sum
+}
+
+#[target_feature(enable = "avx2,avxvnni")]
+#[inline]
+fn bytes_vnni(sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
+    _mm256_dpbusd_avx_epi32(sum, weights, x)
+}
+
+kernels!(plain, "avx2", codes_avx2, bytes_avx2);
+kernels!(vnni, "avx2,avxvnni", codes_vnni, bytes_vnni);

@@ -1,0 +1,178 @@
+//! AVX-512 with VNNI: `vpdpbusd` adds four products of an unsigned and a signed byte to each of
+//! sixteen sums. A register holds sixteen rows, so that inputs are broadcast and nothing is added
+//! up across lanes.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512, _mm512_dpbusd_epi32,
+    _mm512_loadu_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_srai_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
+};
+
+use super::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, TERNARY_BLOCK, TILE};
+
+/// Registers of a panel.
+const REGISTERS: usize = PANEL / 16;
+
+/// Blocks whose sums of `64 · code · x` cannot leave an `i32`: 4 · 2 · 64 · 128 a block, times 2¹⁴.
+const EXACT_BLOCKS: usize = 1 << 14;
+
+/// The sixteen rows `16 · register ..` of a block.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn load(block: &Block, register: usize) -> __m512i {
+    assert!(register < REGISTERS);
+    // SAFETY: 64 bytes from 0 or 64 lie within the 128 of a block; the load need not be aligned.
+    unsafe { _mm512_loadu_si512(block.0.as_ptr().add(64 * register).cast()) }
+}
+
+/// Four inputs, in every lane.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn broadcast(x: [i8; 4]) -> __m512i {
+    _mm512_set1_epi32(i32::from_ne_bytes([
+        x[0].cast_unsigned(),
+        x[1].cast_unsigned(),
+        x[2].cast_unsigned(),
+        x[3].cast_unsigned(),
+    ]))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn store(sums: [__m512i; REGISTERS], out: &mut [i32; PANEL]) {
+    let (halves, _) = out.as_chunks_mut::<16>();
+    for (sums, out) in sums.into_iter().zip(halves) {
+        // SAFETY: `out` is 16 values of 4 bytes; the store need not be aligned.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }
+    }
+}
+
+/// Asks for what is read a little later. The address may lie behind the end: that is no access.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn prefetch(block: &Block) {
+    let ahead = block.0.as_ptr().wrapping_add(PREFETCH_BYTES).cast();
+    _mm_prefetch::<_MM_HINT_T0>(ahead);
+    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
+}
+
+/// Codes are not shifted down but masked where they are, and so count 1, 4, 16 or 64 times: four
+/// sums a register, each shifted once at the end.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn ternary_gemv<const PREFETCH: bool>(
+    codes: &[Block],
+    x: &[i8],
+    out: &mut [i32; PANEL],
+) {
+    let masks = [
+        _mm512_set1_epi8(0x03),
+        _mm512_set1_epi8(0x0c),
+        _mm512_set1_epi8(0x30),
+        _mm512_set1_epi8(0xc0u8.cast_signed()),
+    ];
+    let mut total = [_mm512_setzero_si512(); REGISTERS];
+    let (inputs, _) = x.as_chunks::<TERNARY_BLOCK>();
+    for (blocks, inputs) in codes.chunks(EXACT_BLOCKS).zip(inputs.chunks(EXACT_BLOCKS)) {
+        let mut sums = [[_mm512_setzero_si512(); 4]; REGISTERS];
+        for (block, x) in blocks.iter().zip(inputs) {
+            if PREFETCH {
+                prefetch(block);
+            }
+            let (x, _) = x.as_chunks::<4>();
+            let x = [broadcast(x[0]), broadcast(x[1]), broadcast(x[2]), broadcast(x[3])];
+            for r in 0..REGISTERS {
+                let packed = load(block, r);
+                for s in 0..4 {
+                    let codes = _mm512_and_si512(packed, masks[s]);
+                    sums[r][s] = _mm512_dpbusd_epi32(sums[r][s], codes, x[s]);
+                }
+            }
+        }
+        for (total, sums) in total.iter_mut().zip(sums) {
+            let halves = [
+                _mm512_add_epi32(sums[0], _mm512_srai_epi32::<2>(sums[1])),
+                _mm512_add_epi32(_mm512_srai_epi32::<4>(sums[2]), _mm512_srai_epi32::<6>(sums[3])),
+            ];
+            *total = _mm512_add_epi32(*total, _mm512_add_epi32(halves[0], halves[1]));
+        }
+    }
+    store(total, out);
+}
+
+/// As [`ternary_gemv`], but each code is unpacked once for all tokens.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn ternary_gemm(codes: &[Block], x: &[i8], stride: usize, out: &mut [[i32; PANEL]]) {
+    match out.len() {
+        8 => tile::<8>(codes, x, stride, out),
+        7 => tile::<7>(codes, x, stride, out),
+        6 => tile::<6>(codes, x, stride, out),
+        5 => tile::<5>(codes, x, stride, out),
+        4 => tile::<4>(codes, x, stride, out),
+        3 => tile::<3>(codes, x, stride, out),
+        2 => tile::<2>(codes, x, stride, out),
+        _ => tile::<1>(codes, x, stride, out),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn tile<const TOKENS: usize>(codes: &[Block], x: &[i8], stride: usize, out: &mut [[i32; PANEL]]) {
+    const { assert!(TOKENS <= TILE) }
+    let tokens: [&[[i8; TERNARY_BLOCK]]; TOKENS] = std::array::from_fn(|token| {
+        &x[token * stride..].as_chunks::<TERNARY_BLOCK>().0[..codes.len()]
+    });
+    let mask = _mm512_set1_epi8(3);
+    let mut sums = [[_mm512_setzero_si512(); REGISTERS]; TOKENS];
+    for (index, block) in codes.iter().enumerate() {
+        let mut codes = [[_mm512_setzero_si512(); 4]; REGISTERS];
+        for r in 0..REGISTERS {
+            let packed = load(block, r);
+            codes[r] = [
+                _mm512_and_si512(packed, mask),
+                _mm512_and_si512(_mm512_srli_epi32::<2>(packed), mask),
+                _mm512_and_si512(_mm512_srli_epi32::<4>(packed), mask),
+                _mm512_and_si512(_mm512_srli_epi32::<6>(packed), mask),
+            ];
+        }
+        for (token, sums) in tokens.iter().zip(&mut sums) {
+            let (x, _) = token[index].as_chunks::<4>();
+            for s in 0..4 {
+                let x = broadcast(x[s]);
+                for r in 0..REGISTERS {
+                    sums[r] = _mm512_dpbusd_epi32(sums[r], codes[r][s], x);
+                }
+            }
+        }
+    }
+    for (sums, out) in sums.into_iter().zip(out) {
+        store(sums, out);
+    }
+}
+
+/// Both bytes of the inputs with each weight that is loaded.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn int8_gemv<const PREFETCH: bool>(
+    weights: &[Block],
+    x: [&[i8]; 2],
+    out: &mut [[i32; PANEL]; 2],
+) {
+    let (high, low) = (x[0].as_chunks::<INT8_BLOCK>().0, x[1].as_chunks::<INT8_BLOCK>().0);
+    let mut sums = [[_mm512_setzero_si512(); REGISTERS]; 2];
+    for (block, x) in weights.iter().zip(high.iter().zip(low)) {
+        if PREFETCH {
+            prefetch(block);
+        }
+        let x = [broadcast(*x.0), broadcast(*x.1)];
+        for r in 0..REGISTERS {
+            let weights = load(block, r);
+            for half in 0..2 {
+                sums[half][r] = _mm512_dpbusd_epi32(sums[half][r], weights, x[half]);
+            }
+        }
+    }
+    for (sums, out) in sums.into_iter().zip(out) {
+        store(sums, out);
+    }
+}

@@ -1,0 +1,189 @@
+//! The inner loops, one file for each kind of processor, behind one table of functions.
+//!
+//! `unsafe` code is here and nowhere else in this crate. What a kernel may assume is checked where
+//! it is called, in the methods of [`Kernels`].
+//!
+//! # Numbers
+//!
+//! Weights are unsigned bytes or parts of bytes, inputs signed bytes, sums `i32`. Sums wrap, as
+//! integers modulo 2³² do: they are exact whenever the last of them fits, whatever was in between.
+//! Ternary codes are `w + 1`, so that with `n` inputs of magnitude at most 127 the exact sum
+//! `Σ w·x` lies within `±127·n`, which fits for every `n ≤ 2²⁴` (the largest layer there can be).
+
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod float;
+mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use half::bf16;
+
+use super::Isa;
+
+/// Rows that a kernel computes together.
+pub(super) const PANEL: usize = 32;
+/// Inputs of a block of ternary codes.
+pub(super) const TERNARY_BLOCK: usize = 16;
+/// Inputs of a block of 8-bit weights.
+pub(super) const INT8_BLOCK: usize = 4;
+/// Most tokens that a kernel computes together.
+pub(super) const TILE: usize = 8;
+
+/// How far ahead of what is read some kernels ask for more.
+const PREFETCH_BYTES: usize = 8192;
+
+/// Some inputs of a panel's rows, of either kind: four bytes a row. Aligned, so that no load of a
+/// register crosses a line of the cache.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Block(pub(super) [u8; 4 * PANEL]);
+
+/// A panel of ternary codes times a token.
+type TernaryGemv = unsafe fn(&[Block], &[i8], &mut [i32; PANEL]);
+/// A panel of ternary codes times some tokens, whose rows of inputs are `stride` apart.
+type TernaryGemm = unsafe fn(&[Block], &[i8], usize, &mut [[i32; PANEL]]);
+/// A panel of 8-bit weights times the high and the low bytes of a token.
+type Int8Gemv = unsafe fn(&[Block], [&[i8]; 2], &mut [[i32; PANEL]; 2]);
+
+/// The kernels for one kind of processor.
+#[derive(Debug)]
+pub(super) struct Kernels {
+    isa: Isa,
+    ternary_gemv: TernaryGemv,
+    ternary_gemm: TernaryGemm,
+    int8_gemv: Int8Gemv,
+    float: float::Float,
+}
+
+impl Kernels {
+    /// The kernels of `isa`, if this processor can run them.
+    pub(super) fn of(isa: Isa) -> Option<&'static Self> {
+        match isa {
+            Isa::Scalar => Some(&scalar::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            _ => x86::kernels(isa),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => None,
+        }
+    }
+
+    /// Every table that this processor can run, the scalar one first.
+    #[cfg(test)]
+    fn all() -> Vec<&'static Self> {
+        let mut all = vec![&scalar::KERNELS];
+        #[cfg(target_arch = "x86_64")]
+        all.extend(Isa::ALL.into_iter().filter_map(x86::tables).flatten());
+        all
+    }
+
+    /// The fastest.
+    pub(super) fn best() -> &'static Self {
+        Self::of(Isa::best()).unwrap_or(&scalar::KERNELS)
+    }
+
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// `Σ code·x` of each row of a panel.
+    ///
+    /// - `codes`: blocks of [`TERNARY_BLOCK`] inputs
+    /// - `x`: as many inputs
+    pub(super) fn ternary_gemv(&self, codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
+        assert_eq!(codes.len() * TERNARY_BLOCK, x.len());
+        // SAFETY: `of` gives these kernels to processors alone that have their instructions; the
+        // lengths fit.
+        unsafe { (self.ternary_gemv)(codes, x, out) }
+    }
+
+    /// As [`ternary_gemv`](Self::ternary_gemv), for `out.len()` tokens, at most [`TILE`].
+    ///
+    /// - `x`: the inputs, those of a token `stride` after those of the one before
+    pub(super) fn ternary_gemm(
+        &self,
+        codes: &[Block],
+        x: &[i8],
+        stride: usize,
+        out: &mut [[i32; PANEL]],
+    ) {
+        let inputs = codes.len() * TERNARY_BLOCK;
+        assert!((1..=TILE).contains(&out.len()));
+        assert!((out.len() - 1) * stride + inputs <= x.len());
+        // SAFETY: as above.
+        unsafe { (self.ternary_gemm)(codes, x, stride, out) }
+    }
+
+    /// `Σ weight·x` of each row of a panel, for the high and the low bytes of the inputs.
+    ///
+    /// - `weights`: blocks of [`INT8_BLOCK`] inputs, at most 2¹⁶ inputs
+    /// - `x`: as many high and low bytes
+    pub(super) fn int8_gemv(&self, weights: &[Block], x: [&[i8]; 2], out: &mut [[i32; PANEL]; 2]) {
+        let inputs = weights.len() * INT8_BLOCK;
+        assert!(inputs <= 1 << 16);
+        assert!(x[0].len() == inputs && x[1].len() == inputs);
+        // SAFETY: as above.
+        unsafe { (self.int8_gemv)(weights, x, out) }
+    }
+
+    /// `Σ a·b`, of vectors of the same length.
+    pub(super) fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
+        // SAFETY: `of` has checked the processor; the loops are safe code.
+        unsafe { (self.float.dot)(a, b) }
+    }
+
+    /// As [`dot`](Self::dot).
+    pub(super) fn dot_bf16(&self, a: &[f32], b: &[bf16]) -> f32 {
+        // SAFETY: as above.
+        unsafe { (self.float.dot_bf16)(a, b) }
+    }
+
+    /// `query · key` of as many keys as `out` is long.
+    ///
+    /// - `keys`: the first key and those `stride` apart
+    pub(super) fn scores(&self, query: &[f32], keys: &[f32], stride: usize, out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { (self.float.scores)(query, keys, stride, out) }
+    }
+
+    /// `exp(x − max x)` of each, in place; gives their sum.
+    pub(super) fn softmax(&self, x: &mut [f32]) -> f32 {
+        // SAFETY: as above.
+        unsafe { (self.float.softmax)(x) }
+    }
+
+    /// `Σ weight · value`, the values `stride` apart.
+    pub(super) fn mix(&self, weights: &[f32], values: &[f32], stride: usize, out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { (self.float.mix)(weights, values, stride, out) }
+    }
+
+    /// `max|x|`; not a number if any `x` is none.
+    pub(super) fn max_abs(&self, x: &[f32]) -> f32 {
+        // SAFETY: as above.
+        unsafe { (self.float.max_abs)(x) }
+    }
+
+    /// `Σ x²`.
+    pub(super) fn sum_squares(&self, x: &[f32]) -> f32 {
+        // SAFETY: as above.
+        unsafe { (self.float.sum_squares)(x) }
+    }
+
+    /// `clamp(round(x · scale), −128, 127)`; gives the sum of the codes.
+    pub(super) fn quantize(&self, x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
+        // SAFETY: as above.
+        unsafe { (self.float.quantize)(x, scale, codes) }
+    }
+}
+
+/// `eˣ` to two units in the last place, the same everywhere.
+pub(super) fn exp(x: f32) -> f32 {
+    float::exp(x)
+}

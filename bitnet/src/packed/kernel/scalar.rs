@@ -1,0 +1,59 @@
+//! Plain loops: what the other kernels are tested against.
+
+use super::{
+    Block, INT8_BLOCK, Kernels, PANEL, TERNARY_BLOCK,
+    float::{self, Float},
+};
+use crate::packed::Isa;
+
+pub(super) static KERNELS: Kernels = Kernels {
+    isa: Isa::Scalar,
+    ternary_gemv,
+    ternary_gemm,
+    int8_gemv,
+    float: Float {
+        dot: float::dot,
+        dot_bf16: float::dot_bf16,
+        scores: float::scores,
+        softmax: float::softmax,
+        mix: float::mix,
+        max_abs: float::max_abs,
+        sum_squares: float::sum_squares,
+        quantize: float::quantize,
+    },
+};
+
+/// Byte `b` of lane `row` holds four codes; the one at bits `2s` belongs to input `4s + b`.
+fn ternary_gemv(codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
+    *out = [0; PANEL];
+    let blocks = codes.iter().zip(x.as_chunks::<TERNARY_BLOCK>().0);
+    for (block, x) in blocks {
+        for (lane, sum) in block.0.as_chunks::<4>().0.iter().zip(out.iter_mut()) {
+            for (input, &x) in x.iter().enumerate() {
+                let code = lane[input % 4] >> (2 * (input / 4)) & 3;
+                *sum = sum.wrapping_add(i32::from(code) * i32::from(x));
+            }
+        }
+    }
+}
+
+fn ternary_gemm(codes: &[Block], x: &[i8], stride: usize, out: &mut [[i32; PANEL]]) {
+    let inputs = codes.len() * TERNARY_BLOCK;
+    for (token, out) in out.iter_mut().enumerate() {
+        ternary_gemv(codes, &x[token * stride..][..inputs], out);
+    }
+}
+
+/// Byte `b` of lane `row` is the weight of input `b`.
+fn int8_gemv(weights: &[Block], x: [&[i8]; 2], out: &mut [[i32; PANEL]; 2]) {
+    for (x, out) in x.into_iter().zip(out) {
+        *out = [0; PANEL];
+        let blocks = weights.iter().zip(x.as_chunks::<INT8_BLOCK>().0);
+        for (block, x) in blocks {
+            for (lane, sum) in block.0.as_chunks::<4>().0.iter().zip(out.iter_mut()) {
+                let products = lane.iter().zip(x).map(|(&w, &x)| i32::from(w) * i32::from(x));
+                *sum += products.sum::<i32>();
+            }
+        }
+    }
+}

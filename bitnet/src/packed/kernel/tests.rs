@@ -1,0 +1,205 @@
+//! Every kernel that this processor can run against the scalar one, and that against sums of 64
+//! bits.
+
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+/// Panels of `blocks` blocks and inputs for them: random ones, or as large as there are.
+struct Case {
+    blocks: Vec<Block>,
+    x: Vec<i8>,
+}
+
+impl Case {
+    fn new(seed: u64, blocks: usize, inputs: usize, extreme: bool, byte: fn(u8) -> u8) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut value = |extremes: [u8; 2]| match extreme {
+            true => extremes[usize::from(rng.random::<bool>())],
+            false => rng.random(),
+        };
+        Self {
+            blocks: (0..blocks)
+                .map(|_| Block(std::array::from_fn(|_| byte(value([0xff, 0x00])))))
+                .collect(),
+            x: (0..inputs).map(|_| value([0x80, 0x7f]).cast_signed()).collect(),
+        }
+    }
+
+    /// Four codes 0, 1 or 2.
+    fn ternary(byte: u8) -> u8 {
+        (0..4).map(|i| ((byte >> (2 * i)) & 3).min(2) << (2 * i)).sum()
+    }
+}
+
+/// `Σ code·x` of a row, modulo 2³².
+fn ternary_sum(blocks: &[Block], x: &[i8], row: usize) -> i32 {
+    let code = |input: usize| {
+        let (block, input) = (&blocks[input / 16].0, input % 16);
+        i64::from(block[4 * row + input % 4] >> (2 * (input / 4)) & 3)
+    };
+    (0..x.len()).map(|input| code(input) * i64::from(x[input])).sum::<i64>() as i32
+}
+
+fn check_ternary(blocks: usize, tokens: usize, gap: usize, seed: u64, extreme: bool) {
+    let inputs = blocks * TERNARY_BLOCK;
+    let stride = inputs + gap * TERNARY_BLOCK;
+    let case = Case::new(seed, blocks, stride * tokens, extreme, Case::ternary);
+    let mut expected = vec![[0; PANEL]; tokens];
+    for (token, expected) in expected.iter_mut().enumerate() {
+        for (row, sum) in expected.iter_mut().enumerate() {
+            *sum = ternary_sum(&case.blocks, &case.x[token * stride..][..inputs], row);
+        }
+    }
+    for kernels in Kernels::all() {
+        let mut out = vec![[-1; PANEL]; tokens];
+        kernels.ternary_gemm(&case.blocks, &case.x, stride, &mut out);
+        assert_eq!(out, expected, "{} gemm", kernels.isa());
+        for (token, expected) in expected.iter().enumerate() {
+            let mut out = [-1; PANEL];
+            kernels.ternary_gemv(&case.blocks, &case.x[token * stride..][..inputs], &mut out);
+            assert_eq!(&out, expected, "{} gemv", kernels.isa());
+        }
+    }
+}
+
+fn check_int8(blocks: usize, seed: u64, extreme: bool) {
+    let inputs = blocks * INT8_BLOCK;
+    let case = Case::new(seed, blocks, 2 * inputs, extreme, |byte| byte);
+    let halves = [&case.x[..inputs], &case.x[inputs..]];
+    let sum = |half: usize, row: usize| {
+        let products = (0..inputs)
+            .map(|i| i64::from(case.blocks[i / 4].0[4 * row + i % 4]) * i64::from(halves[half][i]));
+        i32::try_from(products.sum::<i64>()).expect("a sum that fits")
+    };
+    let expected: [[i32; PANEL]; 2] =
+        std::array::from_fn(|half| std::array::from_fn(|row| sum(half, row)));
+    for kernels in Kernels::all() {
+        let mut out = [[-1; PANEL]; 2];
+        kernels.int8_gemv(&case.blocks, halves, &mut out);
+        assert_eq!(out, expected, "{}", kernels.isa());
+    }
+}
+
+proptest! {
+    #[test]
+    fn ternary_sums_are_exact(
+        blocks in 0usize..70, tokens in 1usize..=TILE, gap in 0usize..3, seed: u64, extreme: bool,
+    ) {
+        check_ternary(blocks, tokens, gap, seed, extreme);
+    }
+
+    #[test]
+    fn int8_sums_are_exact(blocks in 0usize..200, seed: u64, extreme: bool) {
+        check_int8(blocks, seed, extreme);
+    }
+
+    #[test]
+    fn float_loops_agree_to_the_bit(
+        x in prop::collection::vec(-1e3f32..1e3, 0..300), scale in 0.0f32..0.127,
+        dim in 1usize..70, gap in 0usize..9, seed: u64,
+    ) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let y: Vec<f32> = x.iter().map(|_| rng.random::<f32>() - 0.5).collect();
+        let halves: Vec<bf16> = y.iter().copied().map(bf16::from_f32).collect();
+        let query = &vec![0.25; dim.min(x.len())][..];
+        let keys = x.len() / (dim + gap);
+        let results = |kernels: &Kernels| {
+            let mut scores = vec![0.0; keys];
+            kernels.scores(query, &x, dim + gap, &mut scores);
+            let mut weights = scores.iter().map(|score| score / 1e4).collect::<Vec<_>>();
+            let sum = kernels.softmax(&mut weights);
+            let mut mixed = vec![1.0; query.len()];
+            kernels.mix(&weights, &y, dim + gap, &mut mixed);
+            let mut codes = vec![0; x.len()];
+            let total = kernels.quantize(&x, scale, &mut codes);
+            let floats = [kernels.dot(&x, &y), kernels.max_abs(&x), kernels.sum_squares(&x)];
+            let half = kernels.dot_bf16(&x, &halves);
+            (floats.map(f32::to_bits), half, (scores, weights, sum, mixed), codes, total)
+        };
+        let expected = results(&scalar::KERNELS);
+        for kernels in Kernels::all() {
+            prop_assert_eq!(results(kernels), expected.clone(), "{}", kernels.isa());
+        }
+        // And they are what their names say.
+        let (_, half, (scores, weights, sum, mixed), codes, total) = expected;
+        let max = x.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+        prop_assert_eq!(scalar::KERNELS.max_abs(&x), max);
+        let near = |a: f32, b: f64, tolerance| (f64::from(a) - b).abs() < tolerance;
+        let key = |at: usize| x[at * (dim + gap)..].iter().take(dim).map(|&x| f64::from(x));
+        let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        for (at, (score, weight)) in scores.iter().zip(&weights).enumerate() {
+            prop_assert!(near(*score, key(at).sum::<f64>() / 4.0, 0.05));
+            let exact = (f64::from(score / 1e4) - f64::from(highest / 1e4)).exp();
+            prop_assert!(near(*weight, exact, 3e-7), "{} {}", weight, exact);
+        }
+        prop_assert!(near(sum, weights.iter().map(|&w| f64::from(w)).sum(), 1e-4));
+        for (i, mixed) in mixed.iter().enumerate().filter(|_| keys > 0) {
+            let exact = (0..keys).map(|at| f64::from(weights[at] * y[at * (dim + gap) + i])).sum();
+            prop_assert!(near(*mixed, exact, 1e-4));
+        }
+        let exact: f64 = x.iter().zip(&halves).map(|(x, h)| f64::from(*x) * h.to_f64()).sum();
+        prop_assert!(near(half, exact, 0.1));
+        for i in 0..x.len() {
+            prop_assert_eq!(f32::from(codes[i]), (x[i] * scale).round_ties_even());
+        }
+        prop_assert_eq!(total, codes.iter().map(|&code| i32::from(code)).sum::<i32>());
+        let exact: f64 = x.iter().zip(&y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+        prop_assert!((f64::from(scalar::KERNELS.dot(&x, &y)) - exact).abs() < 0.1);
+    }
+}
+
+#[test]
+fn the_exponential_is_exact_to_two_units() {
+    for i in -870_000..=880_000 {
+        let x = i as f32 / 1e4;
+        let exact = f64::from(x).exp();
+        let error = (f64::from(float::exp(x)) / exact - 1.0).abs();
+        assert!(error < 2.4e-7, "{x}: {error:e}");
+    }
+    assert_eq!(float::exp(0.0), 1.0);
+    assert!(float::exp(f32::NAN).is_nan());
+}
+
+/// More inputs than the AVX-512 kernel adds up at once, all at their limits: the products of the
+/// codes that count 64 times would leave an `i32` if they were.
+#[test]
+fn no_sum_wraps_on_the_way() {
+    let blocks = vec![Block([0xaa; 4 * PANEL]); 40_000];
+    let inputs = blocks.len() * TERNARY_BLOCK;
+    for x in [127, -128i8] {
+        let expected = 2 * inputs as i32 * i32::from(x);
+        for kernels in Kernels::all() {
+            let mut out = [0; PANEL];
+            kernels.ternary_gemv(&blocks, &vec![x; inputs], &mut out);
+            assert_eq!(out, [expected; PANEL], "{}", kernels.isa());
+        }
+    }
+    check_int8((1 << 16) / INT8_BLOCK, 1, true);
+}
+
+#[test]
+fn what_is_no_number_is_not_lost() {
+    for kernels in Kernels::all() {
+        for place in [0, 31, 32, 40] {
+            let mut x = vec![1.0; 41];
+            x[place] = f32::NAN;
+            assert!(kernels.max_abs(&x).is_nan(), "{} {place}", kernels.isa());
+            x[place] = f32::NEG_INFINITY;
+            assert_eq!(kernels.max_abs(&x), f32::INFINITY);
+        }
+    }
+}
+
+#[test]
+fn ties_go_to_even_and_codes_stay_in_range() {
+    let x = [0.5, 1.5, 2.5, -0.5, -1.5, 127.4, -128.6, 1e9, -1e9, f32::NAN];
+    for kernels in Kernels::all() {
+        let mut codes = [0; 10];
+        let sum = kernels.quantize(&x, 1.0, &mut codes);
+        assert_eq!(codes, [0, 2, 2, 0, -2, 127, -128, 127, -128, 0], "{}", kernels.isa());
+        assert_eq!(sum, codes.iter().map(|&code| i32::from(code)).sum::<i32>());
+    }
+}

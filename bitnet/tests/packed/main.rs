@@ -1,0 +1,9 @@
+//! Tests of packed weights, from outside.
+
+#![allow(clippy::unwrap_used, reason = "a failed test is what a failed unwrap should be")]
+#![allow(dead_code, reason = "`common` is made for more")]
+
+#[path = "../library/common.rs"]
+mod common;
+mod engine;
+mod layers;

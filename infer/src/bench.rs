@@ -1,0 +1,254 @@
+//! `infer bench`: how fast a model reads and writes, and how near that is to what memory allows.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
+
+use anyhow::{Context, bail, ensure};
+use bitnet::{
+    BitNetTransformerConfig,
+    backend::{BackendKind, BackendVisitor, limit_threads},
+    engine::Engine,
+    generate::{Sampler, Sampling},
+    packed::{Isa, TableFormat},
+};
+use burn::tensor::backend::Backend;
+use serde_json::json;
+
+use crate::{
+    backend::BackendArgs,
+    memory, model,
+    output::{self, thousands},
+};
+
+/// Seed of random weights and of the prompt.
+const SEED: u64 = 1;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Model folder
+    #[arg(long, value_name = "DIR", required_unless_present = "shape", conflicts_with = "shape")]
+    model: Option<PathBuf>,
+    /// Random weights of a shape, which need no file
+    #[arg(long, value_name = "NAME")]
+    shape: Option<Shape>,
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Tokens of the prompt
+    #[arg(short = 'p', long, value_name = "N", default_value = "128")]
+    prompt: NonZeroUsize,
+    /// Tokens to generate after it
+    #[arg(short = 'n', long, value_name = "N", default_value = "64")]
+    generate: NonZeroUsize,
+    /// Rounds, in turns with the measurement of the memory; the medians are printed
+    #[arg(long, value_name = "N", default_value = "5")]
+    rounds: NonZeroUsize,
+    /// In what embedding and output head are held
+    #[arg(long, value_name = "FORMAT", default_value = "int8")]
+    head: model::Head,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shapes of published models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Shape {
+    /// BitNet b1.58 2B4T: 2560 wide, 30 blocks, 20 heads on 5, vocabulary 128,256
+    #[value(name = "2b4t")]
+    B2T4,
+    /// b1.58 700M: 1536 wide, 24 blocks, 16 heads, vocabulary 32,002
+    Large,
+    /// 512 wide, 6 blocks, 8 heads, vocabulary 32,002
+    Tiny,
+}
+
+impl Shape {
+    fn config(self) -> BitNetTransformerConfig {
+        let new = |vocabulary, dim, depth, heads| {
+            BitNetTransformerConfig::new(vocabulary, dim, depth)
+                .with_heads(heads)
+                .with_dim_head(dim / heads)
+        };
+        match self {
+            Self::B2T4 => BitNetTransformerConfig {
+                ff_dim: 6912,
+                max_seq_len: 4096,
+                rope_theta: 5e5,
+                ..new(128_256, 2560, 30, 20).with_kv_heads(5)
+            },
+            Self::Large => BitNetTransformerConfig { ff_dim: 4096, ..new(32_002, 1536, 24, 16) },
+            Self::Tiny => new(32_002, 512, 6, 8),
+        }
+    }
+}
+
+impl BenchArgs {
+    /// Prints speed, bytes and memory.
+    ///
+    /// # Errors
+    /// If the model cannot be read or packed, or prompt and text do not fit its context.
+    pub fn run(self) -> anyhow::Result<()> {
+        if let Some(threads) = self.threads {
+            limit_threads(BackendKind::Flex, threads)?;
+        }
+        match self.shape {
+            Some(shape) => {
+                let start = Instant::now();
+                let engine = Engine::random(&shape.config(), SEED, self.head.format())?;
+                self.measure(&engine, start.elapsed().as_secs_f64())
+            }
+            None => BackendArgs::default().visit(self),
+        }
+    }
+
+    fn measure(&self, engine: &Engine, load_seconds: f64) -> anyhow::Result<()> {
+        let (prompt, generate) = (self.prompt.get(), self.generate.get());
+        let context = engine.config().max_seq_len;
+        ensure!(
+            prompt + generate <= context,
+            "{prompt} and {generate} tokens are more than the model's context of {context}"
+        );
+        // The first round warms up, and the memory of the rounds is known before their yardstick
+        // takes some.
+        self.round(engine)?;
+        let peak = memory::peak();
+        let footprint = engine.footprint();
+        let yardstick = memory::Yardstick::new(footprint.token);
+        let mut rounds = Vec::new();
+        for _ in 0..self.rounds.get() {
+            let ceiling = yardstick.read();
+            rounds.push((self.round(engine)?, ceiling));
+        }
+        let median = |value: fn(&(Round, f64)) -> f64| {
+            let mut values: Vec<f64> = rounds.iter().map(value).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let generated = median(|(round, _)| round.generated);
+        let result = BenchResult {
+            prompt: median(|(round, _)| round.prompt),
+            generated,
+            token_bytes: footprint.token,
+            bandwidth: generated * footprint.token as f64,
+            ceiling: median(|(_, ceiling)| *ceiling),
+            footprint,
+            peak,
+            load_seconds,
+            threads: rayon::current_num_threads(),
+            head: self.head.format(),
+        };
+        output::print(&if self.json { result.json(self) } else { result.text() })
+    }
+
+    /// Reads a prompt and goes on from it.
+    fn round(&self, engine: &Engine) -> anyhow::Result<Round> {
+        let vocabulary = engine.config().num_tokens;
+        let prompt: Vec<u32> =
+            (0..self.prompt.get()).map(|i| (i * 7919 % vocabulary) as u32).collect();
+        let mut cache = engine.new_cache();
+        cache.reserve(self.prompt.get() + self.generate.get());
+        let mut sampler = Sampler::new(Sampling::greedy())?;
+
+        let start = Instant::now();
+        let mut logits = engine.forward_next(&mut [(&mut cache, &prompt)])?;
+        let prompt_seconds = start.elapsed().as_secs_f64();
+
+        let start = Instant::now();
+        for _ in 0..self.generate.get() {
+            let token = sampler.sample(logits, &[])?;
+            logits = engine.forward_next(&mut [(&mut cache, &[token])])?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(Round {
+            prompt: self.prompt.get() as f64 / prompt_seconds,
+            generated: self.generate.get() as f64 / seconds,
+        })
+    }
+}
+
+impl BackendVisitor for BenchArgs {
+    type Output = anyhow::Result<()>;
+
+    fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
+        let Some(folder) = &self.model else { bail!("no model") };
+        let start = Instant::now();
+        let packed = model::load::<B>(folder, &device)?
+            .pack(self.head.format())
+            .with_context(|| format!("model {}", folder.display()))?;
+        self.measure(&packed.engine, start.elapsed().as_secs_f64())
+    }
+}
+
+/// Tokens a second.
+struct Round {
+    prompt: f64,
+    generated: f64,
+}
+
+struct BenchResult {
+    /// Tokens a second.
+    prompt: f64,
+    generated: f64,
+    /// Bytes of weights that a generated token reads.
+    token_bytes: usize,
+    /// Of these, bytes a second.
+    bandwidth: f64,
+    /// Bytes a second of a loop that does nothing but read as many.
+    ceiling: f64,
+    footprint: bitnet::engine::Footprint,
+    /// Most memory that was resident, in bytes, where the system tells.
+    peak: Option<usize>,
+    load_seconds: f64,
+    threads: usize,
+    head: TableFormat,
+}
+
+impl BenchResult {
+    fn share(&self) -> f64 {
+        self.bandwidth / self.ceiling
+    }
+
+    fn json(&self, args: &BenchArgs) -> String {
+        let value = json!({
+            "prompt_tokens": args.prompt,
+            "generated_tokens": args.generate,
+            "rounds": args.rounds,
+            "threads": self.threads,
+            "instructions": Isa::best().name(),
+            "head": self.head.name(),
+            "prompt_tokens_per_second": self.prompt,
+            "generated_tokens_per_second": self.generated,
+            "bytes_per_token": self.token_bytes,
+            "bytes_per_second": self.bandwidth,
+            "read_ceiling_bytes_per_second": self.ceiling,
+            "share_of_ceiling": self.share(),
+            "ternary_bytes": self.footprint.ternary,
+            "table_bytes": self.footprint.tables,
+            "norm_bytes": self.footprint.norms,
+            "peak_resident_bytes": self.peak,
+            "load_seconds": self.load_seconds,
+        });
+        format!("{value:#}\n")
+    }
+
+    fn text(&self) -> String {
+        let gigabytes = |bytes: f64| format!("{:.2} GB/s", bytes / 1e9);
+        let bytes = |bytes: usize| format!("{} bytes", thousands(bytes));
+        output::table(&[
+            ["prompt".into(), format!("{:.1} tokens/s", self.prompt)],
+            ["generation".into(), format!("{:.2} tokens/s", self.generated)],
+            ["read a token".into(), bytes(self.token_bytes)],
+            ["achieved".into(), gigabytes(self.bandwidth)],
+            ["plain reading".into(), gigabytes(self.ceiling)],
+            ["share of it".into(), format!("{:.1}%", 100.0 * self.share())],
+            ["ternary weights".into(), bytes(self.footprint.ternary)],
+            [format!("{} tables", self.head.name()), bytes(self.footprint.tables)],
+            ["norms".into(), bytes(self.footprint.norms)],
+            ["peak resident".into(), self.peak.map_or("unknown".into(), bytes)],
+            ["loaded in".into(), format!("{:.2} s", self.load_seconds)],
+            ["threads".into(), self.threads.to_string()],
+            ["instructions".into(), Isa::best().name().into()],
+        ])
+    }
+}

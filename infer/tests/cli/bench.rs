@@ -1,0 +1,47 @@
+//! `infer bench`: that it measures what it says, not how fast.
+
+use crate::common::{CONTEXT, Folder, run};
+
+const SMALL: [&str; 6] = ["-p", "9", "-n", "3", "--rounds", "2"];
+
+#[test]
+fn a_model_is_measured() {
+    let folder = Folder::new();
+    for (head, bytes) in [("int8", 256 * 32 + 4 * 256), ("bf16", 2 * 256 * 32)] {
+        let args = [&SMALL[..], &["--head", head, "--threads", "2", "--json"]].concat();
+        let result = folder.run("bench", &args).json();
+        let number = |key: &str| result[key].as_f64().expect(key);
+        assert_eq!(number("table_bytes"), f64::from(bytes));
+        assert_eq!(number("threads"), 2.0);
+        // The table is the output head, too: a token reads all there is.
+        let held = ["ternary_bytes", "table_bytes", "norm_bytes"].map(number).iter().sum::<f64>();
+        assert_eq!(number("bytes_per_token"), held);
+        let achieved = number("generated_tokens_per_second") * held;
+        assert!((number("bytes_per_second") / achieved - 1.0).abs() < 1e-9);
+        assert!(number("prompt_tokens_per_second") > 0.0);
+        assert!(number("read_ceiling_bytes_per_second") > 0.0);
+        #[cfg(target_os = "linux")]
+        assert!(number("peak_resident_bytes") > held);
+    }
+}
+
+#[test]
+fn a_shape_needs_no_files() {
+    let args = [&["bench", "--shape", "tiny"], &SMALL[..]].concat();
+    let text = run(&args, b"").stdout();
+    for line in ["prompt  ", "generation  ", "share of it  ", "int8 tables  ", "peak resident  "] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_an_error() {
+    let folder = Folder::new();
+    let long = CONTEXT.to_string();
+    folder.run("bench", &["-p", &long, "-n", "1"]).assert_fails(&["context of 32"]);
+    folder.run("bench", &["-p", "0"]).assert_fails(&["--prompt"]);
+    folder.run("bench", &["--shape", "tiny"]).assert_fails(&["cannot be used with"]);
+    run(&["bench"], b"").assert_fails(&["--model", "; see --help"]);
+    run(&["bench", "--shape", "huge"], b"").assert_fails(&["2b4t, large, tiny"]);
+    run(&["bench", "--shape", "tiny", "--threads", "0"], b"").assert_fails(&["1 to 1024"]);
+}
