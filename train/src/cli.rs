@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     backends,
+    bench::BenchArgs,
     config::{self, Config, Overrides},
     lr_find::{Grid, Sweep},
     report,
@@ -83,6 +84,8 @@ impl From<SessionArgs> for Options {
 enum Command {
     /// List the backends, their devices, and whether these compute what the CPU does
     Backends,
+    /// Measure how fast a configuration trains, on random bytes
+    Bench(BenchArgs),
     /// Write a page that compares runs: one HTML file that holds all it shows
     Report {
         /// Folders of runs, ended or not
@@ -225,6 +228,7 @@ pub fn run() -> anyhow::Result<()> {
             backends::list();
             return Ok(());
         }
+        Some(Command::Bench(args)) => return args.run(),
         Some(Command::Report { runs, out }) => return report::write(&runs, &out),
         Some(Command::Twin(args)) => return args.run(),
         Some(Command::LrFind(args)) => return args.run(),

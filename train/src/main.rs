@@ -3,6 +3,7 @@
 #![recursion_limit = "256"]
 
 mod backends;
+mod bench;
 mod cli;
 mod config;
 mod lr_find;

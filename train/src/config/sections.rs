@@ -29,6 +29,8 @@ pub struct BackendSection {
     pub precision: Precision,
     /// Threads of an operation on the CPU. Default: one for each core.
     pub threads: Option<usize>,
+    /// Whether `flex` may compute costly operations in one pass each.
+    pub fused: bool,
 }
 
 impl Default for BackendSection {
@@ -38,6 +40,7 @@ impl Default for BackendSection {
             device: DeviceChoice::default(),
             precision: Precision::F32,
             threads: None,
+            fused: true,
         }
     }
 }

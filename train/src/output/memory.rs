@@ -1,3 +1,5 @@
+use std::fs;
+
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
 /// Bytes of main memory that this process holds; `None` where the system does not say.
@@ -10,6 +12,15 @@ pub fn resident_bytes() -> Option<u64> {
         ProcessRefreshKind::nothing().with_memory().without_tasks(),
     );
     Some(system.process(id)?.memory())
+}
+
+/// Most bytes of main memory that this process has held at once; `None` where the system does not
+/// say.
+pub fn peak_resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024 * kilobytes)
 }
 
 #[cfg(test)]

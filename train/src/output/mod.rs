@@ -10,7 +10,7 @@ mod report;
 mod table;
 mod text_table;
 
-pub use memory::resident_bytes;
+pub use memory::{peak_resident_bytes, resident_bytes};
 pub use metrics_csv::MetricsRow;
 pub use plain::{PlainPrinter, PlainRenderer};
 pub use records::{Lengths, Records};

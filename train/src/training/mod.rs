@@ -1,5 +1,6 @@
 //! A training run: burn-train's learner, with this project's step, loop and checkpoints.
 
+mod bench;
 mod checkpoint;
 mod instruments;
 mod interrupt;
@@ -28,6 +29,7 @@ use anyhow::{bail, ensure};
 use bitnet::backend::BackendVisitor;
 use burn::tensor::backend::Backend;
 
+pub use bench::{Measured, bench};
 pub use outcome::Outcome;
 
 use self::{checkpoint::Checkpoint, session::Session, text::Text};

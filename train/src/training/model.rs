@@ -64,7 +64,7 @@ pub struct ValidationBatch {
 }
 
 /// Window lengths are checked against the context when the configuration is read.
-const FITS: &str = "windows are as long as the context at most";
+pub(super) const FITS: &str = "windows are as long as the context at most";
 
 impl<B: AutodiffBackend> TrainStep for LanguageModel<B> {
     type Input = MicroBatch<B>;

@@ -196,17 +196,8 @@ fn prepare<B: AutodiffBackend>(
         .transformer(text.tokenizer.vocab_size())
         .init_seeded::<B>(config.seed, device)?;
     let model = LanguageModel::new(transformer.with_precision(config.backend.precision));
-    let train = &config.train;
-    let schedule = train.schedule();
-    let adamw = AdamWConfig { betas: train.betas.into(), epsilon: train.epsilon, schedule };
-    let muon =
-        MuonConfig { momentum: train.muon_momentum, iterations: train.muon_iterations, schedule };
-    let matrices = match train.optimizer {
-        OptimizerKind::AdamW => Vec::new(),
-        OptimizerKind::Muon => linear_weights(&model),
-    };
-    let optimizer = SharedOptimizer::new(MuonAdamW::new(matrices, &muon, &adamw));
-    let average = |model: &LanguageModel<B>| (train.ema > 0.0).then(|| model.valid());
+    let optimizer = optimizer(config, &model);
+    let average = |model: &LanguageModel<B>| (config.train.ema > 0.0).then(|| model.valid());
     let Some(checkpoint) = resumed else {
         let average = average(&model);
         return Ok(Prepared { model, optimizer, average, state: State::default() });
@@ -222,6 +213,23 @@ fn prepare<B: AutodiffBackend>(
         average = average.map(|average| average.load_record(record));
     }
     Ok(Prepared { model, optimizer, average, state: checkpoint.state })
+}
+
+/// The optimiser of a new run.
+pub(super) fn optimizer<B: AutodiffBackend>(
+    config: &Config,
+    model: &LanguageModel<B>,
+) -> RunOptimizer<B> {
+    let train = &config.train;
+    let schedule = train.schedule();
+    let adamw = AdamWConfig { betas: train.betas.into(), epsilon: train.epsilon, schedule };
+    let muon =
+        MuonConfig { momentum: train.muon_momentum, iterations: train.muon_iterations, schedule };
+    let matrices = match train.optimizer {
+        OptimizerKind::AdamW => Vec::new(),
+        OptimizerKind::Muon => linear_weights(model),
+    };
+    SharedOptimizer::new(MuonAdamW::new(matrices, &muon, &adamw))
 }
 
 /// Adds to an error how the run can go on.

@@ -1,0 +1,90 @@
+//! `train bench`: how fast a configuration trains.
+
+use std::path::PathBuf;
+
+use crate::{
+    config::{self, Overrides},
+    output::table,
+    training::{Measured, bench},
+};
+
+/// What to measure, and how long.
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Configuration of the model and of a step
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Override a key, e.g. --set model.quant=none (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Compute on this backend instead
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+    /// Steps that are measured
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    steps: u64,
+    /// Steps before those
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    warmup: u64,
+    /// Compute with Burn's operations alone, without the fused ones
+    #[arg(long)]
+    composed: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl BenchArgs {
+    /// Measures, and prints a table.
+    ///
+    /// # Errors
+    /// If configuration, backend or device cannot be used.
+    pub fn run(self) -> anyhow::Result<()> {
+        let Self { config, set, backend, .. } = self;
+        let mut config = config::load(&config, &Overrides { set, backend, data: Vec::new() })?;
+        config.backend.fused &= !self.composed;
+        let measured = bench(config, self.warmup as usize, self.steps as usize)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&measured)?);
+        } else {
+            print!("{}", format(&measured));
+        }
+        Ok(())
+    }
+}
+
+fn format(measured: &Measured) -> String {
+    let part = |name: &str, seconds: f64| {
+        let share = 100.0 * seconds / measured.step;
+        vec![format!("  {name}"), format!("{:.1} ms", 1e3 * seconds), format!("{share:.0} %")]
+    };
+    let unknown = || "unknown".to_owned();
+    let mut rows = vec![
+        vec!["tokens/s".into(), format!("{:.0}", measured.tokens_per_second)],
+        vec![
+            "step".into(),
+            format!("{:.1} ms", 1e3 * measured.step),
+            format!("{} tokens", measured.tokens_per_step),
+        ],
+        part("data", measured.data),
+        part("forward", measured.forward),
+        part("backward", measured.backward),
+        part("optimizer", measured.optimizer),
+        vec!["parameters".into(), measured.parameters.to_string()],
+        vec![
+            "peak resident".into(),
+            measured
+                .peak_resident_bytes
+                .map_or_else(unknown, |bytes| format!("{:.0} MB", bytes as f64 / 1e6)),
+        ],
+    ];
+    if let Some(ceiling) = measured.matmul_ceiling {
+        rows.push(vec!["matrix products".into(), format!("{:.1} GFLOP/s", ceiling / 1e9)]);
+    }
+    if let Some(share) = measured.model_flops_utilization {
+        rows.push(vec!["utilization".into(), format!("{:.0} %", 100.0 * share)]);
+    }
+    table(&rows)
+}
