@@ -11,7 +11,7 @@ use bitnet::{
 };
 use burn::{
     backend::Autodiff,
-    module::AutodiffModule,
+    module::Module,
     optim::{GradientsAccumulator, GradientsParams, Optimizer},
     tensor::{
         ElementConversion, Tensor,

@@ -33,7 +33,7 @@ impl<B: AutodiffBackend> Panel<B> {
             Some(codes) => Snapshot::from_bytes(codes, model),
             None => Some(Snapshot::of(model)),
         };
-        Some(Self { window: Batch::gather(tokens, &[0], len, device).inputs, before })
+        Some(Self { window: Batch::gather(&tokens, &[0], len, device).inputs, before })
     }
 
     /// Reads every quantised linear.
