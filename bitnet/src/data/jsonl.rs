@@ -14,7 +14,7 @@ use super::{
 const MAX_LINE: u64 = 1 << 28;
 
 /// The documents of a JSONL file: an object a line, with the text in one of its fields. Empty
-/// lines are passed over.
+/// lines and empty texts are passed over.
 pub(super) struct JsonLines<R> {
     reader: R,
     path: PathBuf,
