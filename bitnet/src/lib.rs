@@ -16,6 +16,7 @@
 //!
 //! - [`quant`]: the papers' quantisers and the straight-through estimator; [`norm`].
 //! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
+//! - [`packed`]: two-bit weights and their products on the CPU; [`engine`]: a transformer of them.
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it.
 //! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model.
