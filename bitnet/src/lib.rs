@@ -17,6 +17,7 @@
 //! - [`quant`]: the papers' quantisers and the straight-through estimator; [`norm`].
 //! - [`fused`]: the costly operations in one pass each, for the CPU.
 //! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
+//! - [`packed`]: two-bit weights and their products on the CPU; [`engine`]: a transformer of them.
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it; [`progress`] of
 //!   the work on files.

@@ -22,8 +22,8 @@ pub fn list() {
             Err(error) => rows.push(vec![kind.to_string(), error.to_string()]),
         }
     }
-    print!("{}", table(&rows));
-    println!(
+    say!("{}", table(&rows).trim_end());
+    say!(
         "loss, gradients: distance of a small model's from the CPU's, relative to the largest value"
     );
 }

@@ -47,9 +47,9 @@ impl BenchArgs {
         config.backend.fused &= !self.composed;
         let measured = bench(config, self.warmup as usize, self.steps as usize)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&measured)?);
+            say!("{}", serde_json::to_string_pretty(&measured)?);
         } else {
-            print!("{}", format(&measured));
+            say!("{}", format(&measured).trim_end());
         }
         Ok(())
     }

@@ -219,7 +219,7 @@ pub fn run() -> anyhow::Result<()> {
             bail!("{}; see --help", line.strip_prefix("error: ").unwrap_or(line));
         }
         Err(help) => {
-            print!("{help}");
+            say!("{}", help.to_string().trim_end());
             return Ok(());
         }
     };
@@ -267,6 +267,6 @@ pub fn run() -> anyhow::Result<()> {
 }
 
 fn print(config: &Config) -> anyhow::Result<()> {
-    print!("{}", config::to_toml(config)?);
+    say!("{}", config::to_toml(config)?.trim_end());
     Ok(())
 }

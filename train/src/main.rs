@@ -2,6 +2,9 @@
 
 #![recursion_limit = "256"]
 
+#[macro_use]
+mod say;
+
 mod backends;
 mod bench;
 mod cli;
@@ -22,11 +25,11 @@ use bitnet::backend::catch_all_panics;
 fn main() -> ExitCode {
     match catch_all_panics(cli::run) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
-        Ok(Err(error)) => eprintln!("error: {error:#}"),
+        Ok(Err(error)) => note!("error: {error:#}"),
         Err(panic) if panic.is_out_of_memory() => {
-            eprintln!("error: out of memory; a smaller train.batch or model may fit: {panic}");
+            note!("error: out of memory; a smaller train.batch or model may fit: {panic}");
         }
-        Err(panic) => eprintln!("error: the computation failed: {panic}"),
+        Err(panic) => note!("error: the computation failed: {panic}"),
     }
     ExitCode::FAILURE
 }

@@ -101,7 +101,7 @@ impl RunFolder {
             }
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 let path = path.display();
-                eprintln!("warning: {path} cannot be locked here; start no second run in it");
+                note!("warning: {path} cannot be locked here; start no second run in it");
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(cannot_lock),
         }

@@ -38,7 +38,7 @@ impl Series {
                 series.outcomes.push(None);
                 continue;
             }
-            println!("== {name} ({} of {})", index + 1, runs.len());
+            say!("== {name} ({} of {})", index + 1, runs.len());
             let path = folder.join(name);
             let result = match RunFolder::has_config(&path) {
                 true => RunFolder::open(&path)
@@ -51,7 +51,7 @@ impl Series {
                     outcome
                 }
                 Err(error) => {
-                    println!("== {name} failed: {error:#}");
+                    say!("== {name} failed: {error:#}");
                     series.failed.push((name.clone(), error));
                     None
                 }
@@ -80,7 +80,7 @@ impl Series {
             }
         }
         if self.interrupted {
-            println!("stopped: {ended} of {all} runs have ended; the same command goes on");
+            say!("stopped: {ended} of {all} runs have ended; the same command goes on");
         }
         Ok(())
     }

@@ -47,9 +47,9 @@ impl TokenizerArgs {
         let tokenizer = train(&corpus, self.vocab)?;
         storage::write_file(&self.out, tokenizer.to_json().as_bytes())
             .with_context(|| format!("cannot write {out}"))?;
-        println!("{} tokens in {out}", tokenizer.vocab_size());
+        say!("{} tokens in {out}", tokenizer.vocab_size());
         if tokenizer.vocab_size() < self.vocab {
-            println!("the text has no more pairs that occur twice");
+            say!("the text has no more pairs that occur twice");
         }
         Ok(())
     }

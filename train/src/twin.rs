@@ -138,7 +138,7 @@ impl Twin<'_> {
             );
             let comparison = Comparison { legend, models };
             comparison.write(out)?;
-            print!("\n{}\n{}\n", table(&comparison.rows()), comparison.legend);
+            say!("\n{}\n{}", table(&comparison.rows()), comparison.legend);
         }
         series.check()
     }

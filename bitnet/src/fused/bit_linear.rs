@@ -5,7 +5,7 @@ use multiversion::multiversion;
 use super::{
     int8_gemm::{self, Codes, Panels},
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
-    rows::for_pieces,
+    rows::{for_pieces, sum},
 };
 use crate::quant::{SCALE_EPS, inverse_absmean};
 
@@ -32,19 +32,21 @@ impl WeightCoding {
     }
 
     fn measure(self, weight: &FlexTensor) -> Measured {
+        let values = values(weight);
         // Reduced as the composed quantiser does it, so that both give every weight the same code.
         let weight = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight.clone()));
         let weight = weight.unsqueeze::<3>();
         let dims = [1, 2];
+        let damage = damage(values);
         match self {
             Self::Ternary => {
                 let s = inverse_absmean(weight, &dims).into_scalar();
-                Measured { coding: self, s, center: 0.0, scale: 1.0 / s }
+                Measured { coding: self, s, center: 0.0, scale: 1.0 / s + damage }
             }
             Self::Binary => {
                 let scale = weight.clone().abs().mean_dims(&dims).into_scalar();
                 let center = weight.mean_dims(&dims).into_scalar();
-                Measured { coding: self, s: 1.0, center, scale }
+                Measured { coding: self, s: 1.0, center, scale: scale + damage }
             }
         }
     }
@@ -91,6 +93,12 @@ impl Measured {
         });
         tensor(to, [rows, width])
     }
+}
+
+/// Zero, or NaN if something is not finite: codes would not show it.
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn damage(values: &[f32]) -> f32 {
+    sum(values.len(), |i| values[i] * 0.0)
 }
 
 /// 8-bit absmax codes of each row.

@@ -1,4 +1,4 @@
-use std::{fmt, sync::OnceLock};
+use std::fmt;
 
 use super::kernel::Kernels;
 
@@ -28,10 +28,7 @@ impl Isa {
 
     /// The fastest that this processor has.
     pub fn best() -> Self {
-        static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| {
-            Self::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Self::Scalar)
-        })
+        Kernels::best().isa()
     }
 
     /// The name, as it is printed.

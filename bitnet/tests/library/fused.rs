@@ -3,7 +3,7 @@
 use bitnet::{BitLinear, BitLinearConfig, quant::WeightQuant};
 use burn::{
     backend::Autodiff,
-    module::{Module, Param},
+    module::Param,
     nn::{Linear, LinearConfig},
     tensor::{Tensor, TensorData, backend::Backend},
 };

@@ -43,18 +43,15 @@ impl Grid<'_> {
             .min_by(|a, b| a.1.validation_loss.total_cmp(&b.1.validation_loss))
             .map(|&(rate, _)| rate);
         if best.is_some() {
-            print!("\n{}", table(&rows(&ended, best)));
+            say!("\n{}", table(&rows(&ended, best)).trim_end());
         }
         series.check()?;
         let Some(best) = best.filter(|_| series.is_complete()) else { return Ok(None) };
-        println!(
-            "suggested: train.lr={best:e}, the lowest validation loss after {} steps",
-            self.steps
-        );
+        say!("suggested: train.lr={best:e}, the lowest validation loss after {} steps", self.steps);
         let highest = self.rates.iter().copied().fold(f64::MIN, f64::max);
         let lowest = self.rates.iter().copied().fold(f64::MAX, f64::min);
         if self.rates.len() > 1 && (best == highest || best == lowest) {
-            println!("it is at the end of the grid: the best rate may lie beyond");
+            say!("it is at the end of the grid: the best rate may lie beyond");
         }
         Ok(Some(best))
     }

@@ -66,12 +66,13 @@ impl Sweep<'_> {
         let suggestion = lowest.rate * SHARE;
         let drawn: Vec<(f64, f64)> =
             points.iter().map(|point| (point.rate, point.smoothed)).collect();
-        print!("\n{}\n{}", table(&rows(&points)), curve::draw(&drawn, suggestion));
-        println!("lowest smoothed loss: {:.4}, at {:.1e}", lowest.smoothed, lowest.rate);
+        let curve = curve::draw(&drawn, suggestion);
+        say!("\n{}\n{}", table(&rows(&points)), curve.trim_end());
+        say!("lowest smoothed loss: {:.4}, at {:.1e}", lowest.smoothed, lowest.rate);
         if Some(&lowest) == points.last() {
-            println!("the loss was still falling at the last rate: raise --to");
+            say!("the loss was still falling at the last rate: raise --to");
         } else {
-            println!(
+            say!(
                 "suggested: train.lr={suggestion:.1e}, a quarter of that; lr-find --grid is more \
                  reliable"
             );

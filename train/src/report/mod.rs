@@ -22,6 +22,6 @@ pub fn write(runs: &[PathBuf], out: &Path) -> anyhow::Result<()> {
     storage::write_file(out, html.as_bytes())
         .with_context(|| format!("cannot write {}", out.display()))?;
     let count = read.len();
-    println!("{}: {count} run{}", out.display(), if count == 1 { "" } else { "s" });
+    say!("{}: {count} run{}", out.display(), if count == 1 { "" } else { "s" });
     Ok(())
 }

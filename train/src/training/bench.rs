@@ -225,7 +225,8 @@ fn passes<B: AutodiffBackend>(model: &LanguageModel<B>, batch: Batch<B>, share: 
 /// Bytes of a linear congruential generator (Knuth's MMIX).
 fn random_bytes() -> impl Iterator<Item = u32> {
     (0..TEXT).scan(1_u64, |state, _| {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         Some((*state >> 56) as u32)
     })
 }

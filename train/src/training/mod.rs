@@ -74,7 +74,7 @@ pub fn resume(
 ) -> anyhow::Result<Option<Outcome>> {
     let found = Checkpoint::newest(&folder.checkpoints())?;
     for (path, how) in &found.damaged {
-        eprintln!("warning: {} is damaged ({how})", path.display());
+        note!("warning: {} is damaged ({how})", path.display());
     }
     preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
@@ -102,16 +102,16 @@ pub fn resume(
                  insist with --force-changes"
             );
             for line in changes.lines() {
-                println!("changed since the checkpoint: {line}");
+                say!("changed since the checkpoint: {line}");
             }
             if let (Some(end), true) = (state.end(&config), folder.has_ended()) {
-                println!("the run is at its end: {} to go on", end.describe(&config));
+                say!("the run is at its end: {} to go on", end.describe(&config));
                 return folder.read_result().map(Some);
             }
-            println!("continuing after step {}", state.step);
+            say!("continuing after step {}", state.step);
         }
         None if found.damaged.is_empty() => {
-            println!("{path} has no checkpoint yet: starting at the first step");
+            say!("{path} has no checkpoint yet: starting at the first step");
         }
         None => bail!("no checkpoint of {path} is whole: there is nothing to go on from"),
     }
@@ -124,7 +124,7 @@ pub fn resume(
     };
     folder.remove_samples_after(step)?;
     for path in Records::cut(folder, lengths)? {
-        eprintln!("warning: rows of {} are lost", path.display());
+        note!("warning: rows of {} are lost", path.display());
     }
     let folder = folder.clone();
     visit(Session { config, text, teacher, folder, resumed: found.checkpoint, options })

@@ -109,10 +109,10 @@ impl Outcome {
     /// Prints the outcome, and a warning if the exported model is another one.
     pub fn print(&self, config: &Config, folder: &RunFolder) {
         if self.end != End::Steps {
-            println!("ended early: {} to go on", self.end.describe(config));
+            say!("ended early: {} to go on", self.end.describe(config));
         }
         let part = if config.eval.final_windows == 0 { "whole" } else { "of the" };
-        println!(
+        say!(
             "done: {} steps, {} tokens in {:.0} s; {part} validation part ({} tokens): \
              {:.4} nats/token, {:.4} bits/byte",
             self.step,
@@ -123,7 +123,7 @@ impl Outcome {
             self.validation_bits_per_byte,
         );
         if let (Some(ceiling), Some(share)) = (self.matmul_ceiling, self.model_flops_utilization) {
-            println!(
+            say!(
                 "{:.0} tokens/s at {:.1} MFLOP a token: {:.1} % of the {:.1} GFLOP/s at which \
                  matrices were multiplied before",
                 self.tokens_per_second,
@@ -133,24 +133,24 @@ impl Outcome {
             );
         }
         if self.instrument_seconds > 0.0 {
-            println!(
+            say!(
                 "instruments took {:.1} s more, {:.2} % of the training's time",
                 self.instrument_seconds,
                 100.0 * self.instrument_seconds / self.seconds,
             );
         }
         if let Some(Validated { step, loss }) = self.best {
-            println!("lowest loss of the validations during training: {loss:.4} after step {step}");
+            say!("lowest loss of the validations during training: {loss:.4} after step {step}");
         }
         if let Some(loss) = self.ema_loss {
-            println!("moving average of the weights, in {}: {loss:.4}", folder.ema().display());
+            say!("moving average of the weights, in {}: {loss:.4}", folder.ema().display());
         }
         let model = folder.model();
         if self.exported_model_agrees {
-            println!("model in {}; read back, it has the same loss", model.display());
+            say!("model in {}; read back, it has the same loss", model.display());
         } else {
-            println!("model in {}", model.display());
-            eprintln!(
+            say!("model in {}", model.display());
+            note!(
                 "WARNING: read back, the model in {} has a validation loss of {:.6}, the trained \
                  one has {:.6}: it is not the model that was trained{}",
                 model.display(),

@@ -91,7 +91,7 @@ impl Session {
 
         let speed = Speed::measure::<B>(&config, text.tokenizer.vocab_size(), device);
         if let (Some(line), true) = (speed.describe(), options.plain) {
-            println!("{line}");
+            say!("{line}");
         }
 
         let mut learning = SupervisedTraining::new(
@@ -121,7 +121,7 @@ impl Session {
         }
 
         if average.is_some() {
-            eprintln!(
+            note!(
                 "warning: train.ema: the average of weights that are quantised is not what was \
                  trained, and often worse; it is kept and validated beside the model"
             );
@@ -154,7 +154,7 @@ impl Session {
         let Finished { state, outcome } = finished.map_err(|error| advise(error, &folder))?;
         match &outcome {
             Some(outcome) => outcome.print(&config, &folder),
-            None => println!(
+            None => say!(
                 "stopped after step {}; continue with --resume {}",
                 state.step,
                 folder.path().display()

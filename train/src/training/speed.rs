@@ -26,7 +26,8 @@ impl Speed {
         let Config { train, backend, log, .. } = config;
         let model = config.model.transformer(vocabulary);
         let shape = [train.batch * model.max_seq_len, model.dim, model.ff_dim];
-        let measure = || matmul_ceiling::<B>(shape, backend.precision, config.workers(), BUDGET, device);
+        let measure =
+            || matmul_ceiling::<B>(shape, backend.precision, config.workers(), BUDGET, device);
         Self {
             flops_per_token: model.training_flops_per_token(model.max_seq_len),
             ceiling: log.ceiling.then(measure),

@@ -279,7 +279,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
         };
         metrics.sync()?;
         let size = ModelSize::new(model.transformer.config(), config.checkpoint.dtype);
-        let outcome = Outcome::new(end, &self.state, size, trained, exported, averaged, &self.strategy.speed);
+        let outcome =
+            Outcome::new(end, &self.state, size, trained, exported, averaged, &self.strategy.speed);
         folder.save_result(&serde_json::to_vec_pretty(&outcome)?)?;
         Ok(Some(outcome))
     }

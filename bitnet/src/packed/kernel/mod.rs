@@ -23,6 +23,8 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::sync::OnceLock;
+
 use half::bf16;
 
 use super::Isa;
@@ -83,9 +85,10 @@ impl Kernels {
         all
     }
 
-    /// The fastest.
+    /// The fastest. Asked once only: on virtual machines the processor's answer takes long.
     pub(super) fn best() -> &'static Self {
-        Self::of(Isa::best()).unwrap_or(&scalar::KERNELS)
+        static BEST: OnceLock<&Kernels> = OnceLock::new();
+        BEST.get_or_init(|| Isa::ALL.into_iter().find_map(Self::of).unwrap_or(&scalar::KERNELS))
     }
 
     pub(super) fn isa(&self) -> Isa {
