@@ -71,11 +71,12 @@ impl Table {
     /// # Errors
     /// If they cannot be written.
     pub fn write(&mut self, rows: impl IntoIterator<Item = impl Serialize>) -> anyhow::Result<()> {
-        let write = || -> csv::Result<()> {
+        let write = || -> io::Result<()> {
             for row in rows {
-                self.writer.serialize(row)?;
+                // As the error that it is: a full disk is told by it.
+                self.writer.serialize(row).map_err(io::Error::from)?;
             }
-            Ok(self.writer.flush()?)
+            self.writer.flush()
         };
         write().with_context(|| format!("cannot write {}", self.path.display()))
     }

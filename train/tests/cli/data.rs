@@ -72,6 +72,8 @@ fn a_run_on_a_trained_tokenizer_resumes_to_the_bit_and_carries_it() {
         "--force-changes",
         "--set",
         "data.tokenizer=bytes",
+        "--set",
+        "sample.prompt=The",
     ]));
     assert!(error.contains("the saved weights would not fit"), "{error}");
 }

@@ -168,9 +168,9 @@ fn changed_keys_are_named_and_only_safe_ones_pass() {
     // The keys are the same, the text is not.
     let text = read(playground.path("text.txt"));
     fs::write(playground.path("text.txt"), [&text[..], b"!"].concat()).unwrap();
-    refused(&resume(&[]), "was trained on another text");
+    refused(&resume(&[]), "was trained on other tokens");
     fs::rename(playground.path("text.txt"), playground.path("moved.txt")).unwrap();
-    refused(&["--resume", "run", "--data", "moved.txt"], "was trained on another text");
+    refused(&["--resume", "run", "--data", "moved.txt"], "was trained on other tokens");
     fs::write(playground.path("moved.txt"), &text).unwrap();
     fs::write(playground.path("text.txt"), text).unwrap();
     let moved = ["--resume", "run", "--data", "moved.txt", "--stop-at", "7"];

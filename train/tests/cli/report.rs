@@ -19,7 +19,7 @@ fn data(page: &str) -> serde_json::Value {
 #[test]
 fn a_page_holds_all_it_shows() {
     let playground = Playground::new();
-    start(&playground, "ternary", &["sample.prompt=</script><b>{{data}}"]);
+    start(&playground, "ternary", &["sample.prompt=</script><b>{{data}}", "model.context=32"]);
     start(&playground, "twin", &["model.quant=none", "train.lr=0.002"]);
     let shown = succeeded(playground.train(&["report", "ternary", "twin", "--out", "page.html"]));
     assert_eq!(shown, "page.html: 2 runs\n");
@@ -95,7 +95,7 @@ fn what_is_missing_or_damaged_is_named() {
     damaged(&metrics.replacen("\n2,", "\ntwo,", 1), "line 2 has \"two\" as step");
     damaged(
         &metrics.replacen("\n2,", "\n2,2,", 1),
-        "metrics.csv is damaged: line 2 has 19 columns",
+        "metrics.csv is damaged: line 2 has 20 columns",
     );
     damaged(
         &metrics.replacen("tokens,", "token,", 1),
