@@ -1,186 +1,24 @@
 //! [`BitLinear`]: the 1-bit and 1.58-bit replacement of a linear layer.
 
+mod config;
 mod packed;
+mod recipe;
+
+pub use config::BitLinearConfig;
 
 use burn::{
-    module::{Initializer, Module, Param},
+    module::{Module, Param},
     nn::Linear,
     tensor::{Tensor, TensorData, backend::Backend},
 };
 
-use packed::PackedWeight;
-
+use self::{packed::PackedWeight, recipe::Recipe};
 use crate::{
     fused::{self, WeightCoding},
-    norm::InnerNorm,
     packed::TernaryWeights,
     precision::Precision,
-    quant::{
-        ActivationQuant, QuantizedActivation, QuantizedWeight, WeightQuant, absmax_int8,
-        absmax_paper, absmax_paper_non_negative, straight_through,
-    },
+    quant::{ActivationQuant, QuantizedWeight, WeightQuant},
 };
-
-/// Configuration of a [`BitLinear`].
-///
-/// ```
-/// use bitnet::{BitLinearConfig, quant::WeightQuant};
-/// use burn::tensor::Tensor;
-/// # type B = burn_flex::Flex;
-///
-/// let device = Default::default();
-/// let layer = BitLinearConfig::new(64, 32).with_quant(WeightQuant::Ternary).init::<B>(&device);
-/// let y = layer.forward(Tensor::<B, 3>::ones([2, 5, 64], &device));
-/// assert_eq!(y.dims(), [2, 5, 32]);
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct BitLinearConfig {
-    /// Number of input features.
-    pub d_input: usize,
-    /// Number of output features.
-    pub d_output: usize,
-    /// Whether a bias is added to the output. Default: no.
-    pub bias: bool,
-    /// The weight quantiser. Default: ternary.
-    pub quant: WeightQuant,
-    /// The input quantiser. Default: 8 bits a token. In [`WeightQuant::BinaryPaper`] any 8-bit
-    /// choice means the paper's own quantiser, in [`WeightQuant::None`] nothing is quantised.
-    pub activation: ActivationQuant,
-    /// The norm before the input quantiser. Default: none.
-    pub norm: InnerNorm,
-    /// ε of that norm. Default: 1e-5.
-    pub norm_eps: f64,
-    /// Input features that share a weight scale; `None` (default): one scale for the tensor.
-    pub group_size: Option<usize>,
-    /// The output feeds a non-linearity: [`WeightQuant::BinaryPaper`] then uses b1's [0, Q_b]
-    /// activation range. No effect in other modes. Default: no.
-    pub before_nonlinearity: bool,
-    /// How the latent weight starts. Default: normal, standard deviation 0.02.
-    pub initializer: Initializer,
-}
-
-impl BitLinearConfig {
-    /// A ternary layer with int8 activations, no norm and no bias.
-    pub fn new(d_input: usize, d_output: usize) -> Self {
-        Self {
-            d_input,
-            d_output,
-            bias: false,
-            quant: WeightQuant::Ternary,
-            activation: ActivationQuant::Int8PerToken,
-            norm: InnerNorm::None,
-            norm_eps: 1e-5,
-            group_size: None,
-            before_nonlinearity: false,
-            initializer: Initializer::Normal { mean: 0.0, std: 0.02 },
-        }
-    }
-
-    /// Sets the weight quantiser.
-    pub fn with_quant(mut self, quant: WeightQuant) -> Self {
-        self.quant = quant;
-        self
-    }
-
-    /// Sets the input quantiser.
-    pub fn with_activation(mut self, activation: ActivationQuant) -> Self {
-        self.activation = activation;
-        self
-    }
-
-    /// Sets the norm inside the layer.
-    pub fn with_norm(mut self, norm: InnerNorm) -> Self {
-        self.norm = norm;
-        self
-    }
-
-    /// Sets ε of the norm inside the layer.
-    pub fn with_norm_eps(mut self, norm_eps: f64) -> Self {
-        self.norm_eps = norm_eps;
-        self
-    }
-
-    /// Adds a bias (starting at zero) or not.
-    pub fn with_bias(mut self, bias: bool) -> Self {
-        self.bias = bias;
-        self
-    }
-
-    /// Sets the number of input features that share a weight scale.
-    pub fn with_group_size(mut self, group_size: Option<usize>) -> Self {
-        self.group_size = group_size;
-        self
-    }
-
-    /// Declares that the output feeds a non-linearity.
-    pub fn with_before_nonlinearity(mut self, before_nonlinearity: bool) -> Self {
-        self.before_nonlinearity = before_nonlinearity;
-        self
-    }
-
-    /// Sets the initialiser of the latent weight.
-    pub fn with_initializer(mut self, initializer: Initializer) -> Self {
-        self.initializer = initializer;
-        self
-    }
-
-    /// Creates the layer on `device`.
-    ///
-    /// # Panics
-    /// If `group_size` is zero or does not divide `d_input`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> BitLinear<B> {
-        let weight = self.initializer.init_with(
-            [self.d_input, self.d_output],
-            Some(self.d_input),
-            Some(self.d_output),
-            device,
-        );
-        let bias = self.bias.then(|| Initializer::Zeros.init([self.d_output], device));
-        self.assemble(weight, bias)
-    }
-
-    /// The one place where a layer is put together, for new and for converted weights alike.
-    fn assemble<B: Backend>(
-        &self,
-        weight: Param<Tensor<B, 2>>,
-        bias: Option<Param<Tensor<B, 1>>>,
-    ) -> BitLinear<B> {
-        if let Some(size) = self.group_size {
-            assert!(
-                size > 0 && self.d_input.is_multiple_of(size),
-                "group_size {size} does not divide the {} input features",
-                self.d_input
-            );
-        }
-        BitLinear {
-            weight,
-            bias,
-            recipe: Recipe {
-                quant: self.quant,
-                activation: self.activation,
-                norm: self.norm,
-                norm_eps: self.norm_eps,
-                group_size: self.group_size,
-                before_nonlinearity: self.before_nonlinearity,
-                strength: 1.0,
-            },
-            precision: Precision::F32,
-            packed: None,
-        }
-    }
-}
-
-/// The part of the configuration that the forward pass needs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Recipe {
-    quant: WeightQuant,
-    activation: ActivationQuant,
-    norm: InnerNorm,
-    norm_eps: f64,
-    group_size: Option<usize>,
-    before_nonlinearity: bool,
-    strength: f64,
-}
 
 /// A linear layer that trains full-precision *latent* weights and computes with their
 /// quantisation:
@@ -389,101 +227,5 @@ impl<B: Backend> BitLinear<B> {
     /// The mode of the weight quantiser.
     pub fn quant(&self) -> WeightQuant {
         self.recipe.quant
-    }
-}
-
-impl Recipe {
-    /// The norm alone.
-    fn normalize_input<B: Backend>(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.norm.apply(x, self.norm_eps)
-    }
-
-    /// Whether inputs are 8-bit codes with one scale a token.
-    fn has_codes_of_tokens(self) -> bool {
-        let weights = matches!(self.quant, WeightQuant::Ternary | WeightQuant::Binary);
-        weights && self.activation == ActivationQuant::Int8PerToken && self.strength == 1.0
-    }
-
-    /// Norm and input quantiser: `[tokens, d_input]` to the same shape.
-    fn quantize_input<B: Backend>(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let Recipe { quant, activation, norm, norm_eps, group_size, .. } = self;
-        match (quant, activation) {
-            // b1 groups the activations, too, each with its own norm and range (§2.3).
-            (WeightQuant::BinaryPaper, _) => {
-                let [tokens, features] = x.dims();
-                let size = group_size.unwrap_or(features);
-                let x = norm.apply(x.reshape([tokens, features / size, size]), norm_eps);
-                let x = match activation {
-                    ActivationQuant::None => x,
-                    _ => self.quantize_as_in_paper(x),
-                };
-                x.reshape([tokens, features])
-            }
-            (WeightQuant::None, _) | (_, ActivationQuant::None) => self.normalize_input(x),
-            (_, ActivationQuant::Int8PerToken) => {
-                self.quantize(self.normalize_input(x), |x| absmax_int8(x, &[1]).dequantize())
-            }
-            (_, ActivationQuant::Int8PerTensor) => {
-                self.quantize(self.normalize_input(x), |x| absmax_int8(x, &[0, 1]).dequantize())
-            }
-        }
-    }
-
-    /// b1's activation quantiser over `[tokens, groups, features]`: per tensor in training, per
-    /// token at inference (b1, §2.1).
-    fn quantize_as_in_paper<B: Backend>(self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        let training = B::ad_enabled(&x.device());
-        let dims: &[usize] = if training { &[0, 2] } else { &[2] };
-        self.quantize(x, |x| self.absmax_as_in_paper(x, dims).dequantize())
-    }
-
-    fn absmax_as_in_paper<B: Backend, const D: usize>(
-        self,
-        x: Tensor<B, D>,
-        dims: &[usize],
-    ) -> QuantizedActivation<B, D> {
-        if self.before_nonlinearity {
-            absmax_paper_non_negative(x, dims)
-        } else {
-            absmax_paper(x, dims)
-        }
-    }
-
-    /// The normed input and its codes as at inference, `[tokens, d_input]` each; `None` where the
-    /// input is not quantised.
-    fn input_codes<B: Backend>(self, x: Tensor<B, 2>) -> Option<(Tensor<B, 2>, Tensor<B, 2>)> {
-        let Recipe { quant, activation, norm, norm_eps, group_size, .. } = self;
-        let dims: &[usize] = match (quant, activation) {
-            (WeightQuant::None, _) | (_, ActivationQuant::None) => return None,
-            (WeightQuant::BinaryPaper, _) => {
-                let [tokens, features] = x.dims();
-                let size = group_size.unwrap_or(features);
-                let x = norm.apply(x.reshape([tokens, features / size, size]), norm_eps);
-                let codes = self.absmax_as_in_paper(x.clone(), &[2]).codes;
-                let flat = |x: Tensor<B, 3>| x.reshape([tokens, features]);
-                return Some((flat(x), flat(codes)));
-            }
-            (_, ActivationQuant::Int8PerToken) => &[1],
-            (_, ActivationQuant::Int8PerTensor) => &[0, 1],
-        };
-        let x = norm.apply(x, norm_eps);
-        let codes = absmax_int8(x.clone(), dims).codes;
-        Some((x, codes))
-    }
-
-    /// A quantiser at this strength, with the straight-through gradient.
-    fn quantize<B: Backend, const D: usize>(
-        self,
-        x: Tensor<B, D>,
-        quantizer: impl FnOnce(Tensor<B, D>) -> Tensor<B, D>,
-    ) -> Tensor<B, D> {
-        match self.strength {
-            0.0 => x,
-            1.0 => straight_through(x, quantizer),
-            strength => straight_through(x, |x| {
-                let error = quantizer(x.clone()) - x.clone();
-                x + error.mul_scalar(strength)
-            }),
-        }
     }
 }

@@ -90,8 +90,9 @@ pub(super) fn add_up(partial: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
 pub(super) fn exp(x: f32) -> f32 {
     const LN2_HI: f32 = 0.693_359_4;
     const LN2_LO: f32 = -2.121_944_4e-4;
-    let n = (x.max(-88.0).min(88.0) * std::f32::consts::LOG2_E).round_ties_even();
-    let r = (x.max(-88.0).min(88.0) - n * LN2_HI) - n * LN2_LO;
+    let within = x.clamp(-88.0, 88.0);
+    let n = (within * std::f32::consts::LOG2_E).round_ties_even();
+    let r = (within - n * LN2_HI) - n * LN2_LO;
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = p * r + c;

@@ -219,12 +219,15 @@ impl Halves {
     }
 }
 
+/// First block, both bytes of the inputs, and what the offset of the weights adds to each product.
+type Part<'a> = (usize, [&'a [i8]; 2], [i32; 2]);
+
 fn multiply_int8(kernels: &Kernels, weights: &[Block], steps: &[f32], x: &[f32], out: &mut [f32]) {
     let blocks = x.len().div_ceil(INT8_BLOCK);
     let x = Halves::new(kernels, x);
     // Whole panels: what a kernel adds up, and the sums of the inputs, which the offset of the
     // weights has added that many times.
-    let parts: Vec<(usize, [&[i8]; 2], [i32; 2])> = (0..)
+    let parts: Vec<Part> = (0..)
         .step_by(EXACT)
         .zip(x.high.chunks(EXACT).zip(x.low.chunks(EXACT)))
         .map(|(first, (high, low))| {

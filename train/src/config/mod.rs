@@ -5,6 +5,7 @@ mod distill;
 mod load;
 mod optimizer;
 mod sections;
+mod train;
 mod twin;
 
 pub use changes::Changes;
@@ -13,8 +14,9 @@ pub use load::{Overrides, from_toml, load, pairs, to_toml};
 pub use optimizer::OptimizerKind;
 pub use sections::{
     BYTES, BackendSection, CheckpointSection, DataSection, EvalSection, LogSection, ModelSection,
-    SampleSection, TrainSection,
+    SampleSection,
 };
+pub use train::TrainSection;
 pub use twin::TwinSection;
 
 use anyhow::{Context, bail, ensure};

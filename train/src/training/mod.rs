@@ -12,6 +12,7 @@ mod model;
 mod optimizer;
 mod outcome;
 mod preflight;
+mod saving;
 mod scheduler;
 mod session;
 mod show;

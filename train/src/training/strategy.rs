@@ -1,20 +1,18 @@
 use std::{
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use anyhow::{Context, ensure};
 use bitnet::{
-    BitNetTransformer,
     evaluate::Evaluation,
     optim::{clip_global_norm, moving_average},
-    pretrained::{self, Pretrained},
+    pretrained::Pretrained,
 };
 use burn::{
     data::dataloader::{DataLoader, DataLoaderIterator},
     module::{AutodiffModule, Module},
-    optim::{GradientsAccumulator, GradientsParams, Optimizer},
+    optim::{GradientsAccumulator, GradientsParams},
     tensor::{Tensor, backend::AutodiffBackend},
 };
 use burn_train::{
@@ -23,7 +21,6 @@ use burn_train::{
 };
 
 use super::{
-    checkpoint::Checkpoint,
     instruments::Panel,
     interval::{Interval, StepResult},
     item::Item,
@@ -118,14 +115,14 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
 pub(super) struct Run<'a, B: AutodiffBackend> {
     pub(super) strategy: &'a StepStrategy<B>,
     pub(super) state: State,
-    average: Option<LanguageModel<B::InnerBackend>>,
+    pub(super) average: Option<LanguageModel<B::InnerBackend>>,
     pub(super) learner: Learner<Components<B>>,
     pub(super) processor: Processor<B>,
     /// The instruments, where there is anything to read.
     pub(super) panel: Option<Panel<B>>,
     interrupter: Interrupter,
     /// Step and time of the last checkpoint.
-    saved: (u64, Instant),
+    pub(super) saved: (u64, Instant),
 }
 
 impl<B: AutodiffBackend> Run<'_, B> {
@@ -201,15 +198,6 @@ impl<B: AutodiffBackend> Run<'_, B> {
             None => None,
         };
         Ok(Finished { state: self.state.clone(), outcome })
-    }
-
-    /// Whether a checkpoint of the current step is due.
-    fn checkpoint_due(&self) -> bool {
-        let section = &self.strategy.config.checkpoint;
-        let (step, (_, at)) = (self.state.step, self.saved);
-        let by_step = section.every > 0 && step.is_multiple_of(section.every);
-        let by_time = section.minutes > 0.0 && at.elapsed().as_secs_f64() >= 60.0 * section.minutes;
-        by_step || by_time
     }
 
     /// Validates and samples after the current step, and saves a new lowest loss. Gives `false`,
@@ -366,44 +354,5 @@ impl<B: AutodiffBackend> Run<'_, B> {
             printer.print(&format!("--- sample at step {step}\n{text}\n---"));
         }
         Ok(true)
-    }
-
-    /// Writes a checkpoint of the current step, and the model.
-    fn save(&mut self, metrics: &mut Records) -> anyhow::Result<()> {
-        let StepStrategy { config, folder, optimizer, .. } = self.strategy;
-        let lengths = metrics.sync()?;
-        self.state.metrics_bytes = lengths.metrics;
-        self.state.instruments_bytes = lengths.instruments;
-        let codes = self.panel.as_ref().map(Panel::codes).unwrap_or_default();
-        Checkpoint::save::<B>(
-            &folder.checkpoints(),
-            config,
-            &self.state,
-            self.learner.model().into_record(),
-            Optimizer::<LanguageModel<B>, B>::to_record(optimizer),
-            &codes,
-            self.average.clone().map(Module::into_record),
-        )?;
-        self.saved = (self.state.step, Instant::now());
-        if let Some(average) = &self.average {
-            self.write_model(&folder.ema(), &average.transformer)?;
-        }
-        self.export(&folder.model())
-    }
-
-    /// Writes the model.
-    fn export(&self, path: &Path) -> anyhow::Result<()> {
-        self.write_model(path, &self.learner.model().valid().transformer)
-    }
-
-    /// Writes a model folder.
-    fn write_model(
-        &self,
-        path: &Path,
-        model: &BitNetTransformer<B::InnerBackend>,
-    ) -> anyhow::Result<()> {
-        let StepStrategy { config, text, .. } = self.strategy;
-        let tokenizer = text.tokenizer.as_ref();
-        Ok(pretrained::save(path, model, tokenizer, config.checkpoint.dtype)?)
     }
 }

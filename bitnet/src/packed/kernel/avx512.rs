@@ -3,6 +3,7 @@
 //! up across lanes.
 
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "registers are numbered alike in several arrays")]
 
 use std::arch::x86_64::{
     __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512, _mm512_dpbusd_epi32,
