@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(thinned(&values, 10), values);
         assert_eq!(thinned(&values, 4), [1, 4, 7, 10]);
         assert_eq!(thinned(&values, 3), [2, 6, 10]);
-        assert_eq!(thinned::<usize>(&[], 3), []);
+        assert!(thinned::<usize>(&[], 3).is_empty());
         assert_eq!(rounded(1.234_567_891), 1.234_568);
         assert_eq!(rounded(123_456_789.0), 123_456_789.0);
     }

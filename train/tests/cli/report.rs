@@ -19,7 +19,7 @@ fn data(page: &str) -> serde_json::Value {
 #[test]
 fn a_page_holds_all_it_shows() {
     let playground = Playground::new();
-    start(&playground, "ternary", &["sample.prompt=</script><b>{{data}}"]);
+    start(&playground, "ternary", &["sample.prompt=</script><b>{{data}}", "model.context=32"]);
     start(&playground, "twin", &["model.quant=none", "train.lr=0.002"]);
     let shown = succeeded(playground.train(&["report", "ternary", "twin", "--out", "page.html"]));
     assert_eq!(shown, "page.html: 2 runs\n");
