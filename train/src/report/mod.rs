@@ -4,10 +4,12 @@ mod page;
 mod run;
 mod series;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
-use bitnet::storage;
 
 use self::run::RunData;
 
@@ -19,8 +21,8 @@ pub fn write(runs: &[PathBuf], out: &Path) -> anyhow::Result<()> {
     let mut read = runs.iter().map(|run| RunData::read(run)).collect::<anyhow::Result<Vec<_>>>()?;
     run::tell_apart(&mut read, runs);
     let html = page::render(&read)?;
-    storage::write_file(out, html.as_bytes())
-        .with_context(|| format!("cannot write {}", out.display()))?;
+    // Not by way of a temporary file, which nobody else may read: pages are made to be passed on.
+    fs::write(out, html).with_context(|| format!("cannot write {}", out.display()))?;
     let count = read.len();
     say!("{}: {count} run{}", out.display(), if count == 1 { "" } else { "s" });
     Ok(())
