@@ -1,12 +1,5 @@
-//! The instruments: values worked out by hand, and that looking changes nothing. What they cost on
-//! this machine, with the model of the quickstart:
-//!
-//! ```sh
-//! cargo test --release -p bitnet --test library costs -- --ignored --nocapture
-//! ```
+//! The instruments: values worked out by hand, and that looking changes nothing.
 
-#[cfg(feature = "flex")]
-use bitnet::BitLinear;
 use bitnet::{
     BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
     instruments::{InputInstruments, Instruments, Snapshot, measure, total},
@@ -216,39 +209,4 @@ fn a_full_precision_model_has_none<B: Backend>() {
     let (layers, after) = measure(&model, tokens::<B, 1>(&[[1]]), None).unwrap();
     assert!(layers.is_empty() && after.to_bytes().is_empty());
     assert_eq!(Snapshot::from_bytes(&[], &model), Some(after));
-}
-
-/// Prints the median of some times, in milliseconds.
-#[cfg(feature = "flex")]
-fn time(what: &str, mut work: impl FnMut()) {
-    let mut times: Vec<f64> = (0..21)
-        .map(|_| {
-            let started = std::time::Instant::now();
-            work();
-            started.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    println!("{what}: {:.2} ms", times[10]);
-}
-
-#[cfg(feature = "flex")]
-#[test]
-#[ignore = "prints times"]
-fn costs() {
-    type B = burn_flex::Flex;
-    let mut config = BitNetTransformerConfig::new(256, 192, 4).with_heads(6).with_dim_head(32);
-    config.ff_dim = 512;
-    let model = config.init::<B>(&Default::default()).unwrap();
-    let window: [i32; 128] = std::array::from_fn(|at| (at * 37 % 256) as i32);
-    let window = tokens::<B, 128>(&[window]);
-    let before = Snapshot::of(&model);
-    time("codes, for zeros and flips", || drop(Snapshot::of(&model)));
-    time("forward pass over a window", || model.observe(window.clone(), &|_, _| ()).unwrap());
-    time("the same, and the inputs' codes", || {
-        let see =
-            |linear: &BitLinear<B>, input: &Tensor<B, 2>| drop(linear.input_codes(input.clone()));
-        model.observe(window.clone(), &see).unwrap();
-    });
-    time("all", || drop(measure(&model, window.clone(), Some(&before)).unwrap()));
 }

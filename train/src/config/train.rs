@@ -93,7 +93,7 @@ impl Default for TrainSection {
             clip: 1.0,
             ema: 0.0,
             max_rise: 0.0,
-            log_every: 10,
+            log_every: 20,
         }
     }
 }
