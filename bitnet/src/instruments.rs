@@ -102,8 +102,8 @@ impl Snapshot {
 /// forward pass over `tokens`, and the flips since `before`. Gives the codes, too. A model in full
 /// precision has none of it.
 ///
-/// Nothing of the model changes. Use it without gradients ([`AutodiffModule::valid`]
-/// (burn::module::AutodiffModule::valid)), which would only cost memory.
+/// Nothing of the model changes. Use it without gradients
+/// ([`AutodiffModule::valid`](burn::module::AutodiffModule::valid)), which would only cost memory.
 ///
 /// # Shapes
 /// - `tokens`: `[batch, seq]`

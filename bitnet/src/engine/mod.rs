@@ -1,4 +1,4 @@
-//! Inference on the CPU with packed weights: what [`BitNetTransformer`] computes, within the
+//! Inference on the CPU with packed weights: what [`BitNetTransformer`](crate::BitNetTransformer) computes, within the
 //! rounding of 32 bits, with two bits a ternary weight.
 //!
 //! ```

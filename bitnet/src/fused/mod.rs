@@ -2,7 +2,7 @@
 //!
 //! Layers are written with Burn's operations, which every backend has. On the CPU each of those
 //! reads and writes whole tensors, and a quantised layer is a dozen of them. Here the ones that
-//! cost most are written once more, forward and backward, over slices. A layer asks [`applies`]
+//! cost most are written once more, forward and backward, over slices. A layer asks `applies`
 //! and takes either way; users see neither bound nor type of it.
 //!
 //! What fuses is decided by the tensor's type: `Flex` and `Autodiff<Flex>` do, all other backends,
