@@ -25,7 +25,7 @@
 //!   [`instruments`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
 //!   matrix products; [`probe`]: whether a device computes what the CPU does; [`ceiling`]: how
-//!   fast it multiplies.
+//!   fast it multiplies; [`memory`]: what the process holds.
 //!
 //! Everything that computes is generic over `B: Backend` and nothing else. Papers are cited by
 //! key: **b1** is BitNet (arXiv 2310.11453), **b1.58** is arXiv 2402.17764, **training tips** is
@@ -44,6 +44,7 @@ pub mod generate;
 pub mod instruments;
 mod linear;
 pub mod loss;
+pub mod memory;
 pub mod model;
 pub mod norm;
 pub mod optim;

@@ -8,6 +8,7 @@ use bitnet::{
     backend::{BackendKind, BackendVisitor, limit_threads},
     engine::Engine,
     generate::{Sampler, Sampling},
+    memory::peak_resident_bytes,
     packed::{Isa, TableFormat},
 };
 use burn::tensor::backend::Backend;
@@ -112,7 +113,7 @@ impl BenchArgs {
         // The first round warms up, and the memory of the rounds is known before their yardstick
         // takes some.
         self.round(engine)?;
-        let peak = memory::peak();
+        let peak = peak_resident_bytes().map(|bytes| bytes as usize);
         let footprint = engine.footprint();
         let yardstick = memory::Yardstick::new(footprint.token);
         let mut rounds = Vec::new();

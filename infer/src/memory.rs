@@ -1,6 +1,6 @@
-//! The machine's memory: how much this process has taken, and how fast it reads.
+//! How fast the machine reads memory.
 
-use std::{fs, hint::black_box, time::Instant};
+use std::{hint::black_box, time::Instant};
 
 use rayon::prelude::*;
 
@@ -8,14 +8,6 @@ use rayon::prelude::*;
 const PIECE: usize = 1 << 20;
 /// Readings of which the fastest counts.
 const READINGS: usize = 3;
-
-/// Most memory of this process that was resident at once, in bytes, where the system tells.
-pub fn peak() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(1024 * kilobytes)
-}
 
 /// As many bytes as a generated token reads, to be read for their own sake.
 pub struct Yardstick(Vec<u64>);

@@ -2,7 +2,6 @@
 
 mod event_file;
 mod instruments_csv;
-mod memory;
 mod metrics_csv;
 mod plain;
 mod records;
@@ -10,7 +9,6 @@ mod report;
 mod table;
 mod text_table;
 
-pub use memory::{peak_resident_bytes, resident_bytes};
 pub use metrics_csv::MetricsRow;
 pub use plain::{PlainPrinter, PlainRenderer};
 pub use records::{Lengths, Records};

@@ -7,6 +7,7 @@ use bitnet::{
     backend::BackendVisitor,
     data::{Batch, Tokens, TrainBatches},
     loss::cross_entropy,
+    memory::peak_resident_bytes,
     optim::clip_global_norm,
 };
 use burn::{
@@ -27,7 +28,7 @@ use super::{
     speed::Speed,
     workers::Workers,
 };
-use crate::{config::Config, output::peak_resident_bytes};
+use crate::config::Config;
 
 /// Tokens of the vocabulary: bytes.
 const VOCABULARY: usize = 256;

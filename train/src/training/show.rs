@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bitnet::{evaluate::Evaluation, instruments::total};
+use bitnet::{evaluate::Evaluation, instruments::total, memory::resident_bytes};
 use burn::{
     data::dataloader::Progress,
     module::AutodiffModule,
@@ -13,7 +13,7 @@ use burn_train::{EventProcessorTraining, LearnerEvent, TrainingItem};
 use super::{item::Item, state::State, strategy::Run};
 use crate::{
     config::Config,
-    output::{Records, Report, resident_bytes},
+    output::{Records, Report},
 };
 
 impl<B: AutodiffBackend> Run<'_, B> {

@@ -1,6 +1,6 @@
 use std::{path::Path, sync::Arc};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use bitnet::{
     data::{Corpus, DataError, Split, TokenFile, Tokens, TrainBatches, windows},
     evaluate::WindowBatch,
@@ -108,6 +108,8 @@ fn load_tokenizer(name: &str) -> anyhow::Result<Arc<dyn Tokenizer>> {
         return Ok(Arc::new(ByteTokenizer));
     }
     let path = Path::new(name);
-    let tokenizer = tokenizer::load(path).with_context(|| format!("data.tokenizer: {name}"))?;
+    // Its message has those of its causes in it.
+    let tokenizer =
+        tokenizer::load(path).map_err(|error| anyhow!("data.tokenizer: {name}: {error}"))?;
     Ok(tokenizer.into())
 }

@@ -1,3 +1,5 @@
+//! The main memory that this process holds.
+
 use std::fs;
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
