@@ -1,6 +1,6 @@
 """Trains the same model here and in PyTorch, in turns, and prints the ratio of their speeds.
 
-    cargo build --release -p train
+    cargo build --release --bin train
     python3 benches/pytorch/compare.py --config configs/quickstart.toml
 
 Both sides train on random bytes, with the configuration that `train --print-config` prints. PyTorch

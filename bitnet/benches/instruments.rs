@@ -1,5 +1,5 @@
 //! What a reading of the instruments costs, part by part, with the model of the quickstart:
-//! `cargo bench -p bitnet --bench instruments`.
+//! `cargo bench --bench instruments`.
 
 use bitnet::{
     BitNetTransformerConfig,

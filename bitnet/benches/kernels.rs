@@ -1,5 +1,5 @@
 //! The products of packed weights, on all instructions of this processor:
-//! `cargo bench -p bitnet --bench kernels`.
+//! `cargo bench --bench kernels`.
 //!
 //! Generation is given in bytes of weights a second, beside plain reading of as many; prompts in
 //! multiplications a second.

@@ -1,6 +1,6 @@
 //! `BitLinear` in the place of a linear layer.
 //!
-//! Run with `cargo run --release -p bitnet --example bit_linear`.
+//! Run with `cargo run --release --example bit_linear`.
 
 use bitnet::BitLinearConfig;
 use burn::tensor::{Distribution, Tensor, backend::Backend};

@@ -1,7 +1,7 @@
 //! Turns the linear layers of an existing Burn model into `BitLinear`s, keeping their weights,
 //! and trains it on.
 //!
-//! Run with `cargo run --release -p bitnet --example drop_in`.
+//! Run with `cargo run --release --example drop_in`.
 
 use bitnet::{BitLinear, BitLinearConfig, norm::InnerNorm};
 use burn::{

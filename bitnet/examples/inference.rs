@@ -1,6 +1,6 @@
 //! Loads a trained model and continues a text.
 //!
-//! Run with `cargo run --release -p bitnet --example inference -- runs/quickstart/model`, after
+//! Run with `cargo run --release --example inference -- runs/quickstart/model`, after
 //! training one.
 
 use std::{env, error::Error, path::PathBuf};

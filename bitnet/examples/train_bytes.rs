@@ -1,6 +1,6 @@
 //! A training loop of one's own, on the bytes of a file (enwik8, say), without the trainer.
 //!
-//! Run with `cargo run --release -p bitnet --example train_bytes -- enwik8.gz`; without a file it
+//! Run with `cargo run --release --example train_bytes -- enwik8.gz`; without a file it
 //! takes the King James Bible.
 
 use std::{env, error::Error};

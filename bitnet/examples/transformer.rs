@@ -1,6 +1,6 @@
 //! A transformer over random tokens of a vocabulary of 20,000.
 //!
-//! Run with `cargo run --release -p bitnet --example transformer`.
+//! Run with `cargo run --release --example transformer`.
 
 use bitnet::{BitNetTransformerConfig, ModelError};
 use burn::tensor::{Distribution, Int, Tensor, backend::Backend};

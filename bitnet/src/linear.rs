@@ -95,8 +95,7 @@ impl<B: Backend> BitLinear<B> {
         let simple = self.packed.is_none()
             && activation == ActivationQuant::Int8PerToken
             && group_size.is_none()
-            && strength == 1.0
-            && self.precision == Precision::F32;
+            && strength == 1.0;
         match self.recipe.quant {
             WeightQuant::Ternary if simple && fused::applies(x) => Some(WeightCoding::Ternary),
             WeightQuant::Binary if simple && fused::applies(x) => Some(WeightCoding::Binary),
@@ -129,7 +128,9 @@ impl<B: Backend> BitLinear<B> {
         let packed = self.packed.as_ref().filter(|_| in_codes).and_then(|p| p.product(&x));
         let y = match (packed, self.fused(&x)) {
             (Some(y), _) => y,
-            (None, Some(coding)) => coding.linear(x, self.weight.val()),
+            (None, Some(coding)) => {
+                coding.linear(x, self.weight.val(), self.precision == Precision::Bf16)
+            }
             (None, None) => self.precision.matmul(x, self.effective_weight()),
         };
         match &self.bias {

@@ -5,6 +5,8 @@ use std::fmt;
 use burn::tensor::{DType, FloatDType, Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
+use crate::fused;
+
 /// In what the matrix products of a model are computed. Everything else, and the weights above
 /// all, stays in 32 bits.
 ///
@@ -38,6 +40,9 @@ impl Precision {
 
     /// The product of two matrices, or stacks of them. Gradients are products of the same
     /// precision, and reach the operands in theirs.
+    ///
+    /// Where operations are fused, bf16 is for the gradients of quantised linears, which have
+    /// kernels for it; to convert other operands costs more than it brings.
     pub(crate) fn matmul<B: Backend, const D: usize>(
         self,
         a: Tensor<B, D>,
@@ -45,6 +50,7 @@ impl Precision {
     ) -> Tensor<B, D> {
         match self {
             Self::F32 => a.matmul(b),
+            Self::Bf16 if fused::applies(&a) => a.matmul(b),
             Self::Bf16 => {
                 let [a, b] = [a, b].map(|operand| operand.cast(FloatDType::BF16));
                 a.matmul(b).cast(FloatDType::F32)

@@ -1,6 +1,6 @@
 //! Draws the schedules into the documentation.
 //!
-//! Run with `cargo run --release -p bitnet --example schedules > docs/schedules.svg`.
+//! Run with `cargo run --release --example schedules > docs/schedules.svg`.
 
 mod draw;
 

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use super::BackendKind;
@@ -19,6 +21,20 @@ pub enum BackendError {
         kind: BackendKind,
         /// What is missing, and what to do about it.
         reason: String,
+    },
+    /// The program was started with a LibTorch that it was not built for.
+    #[error(
+        "backend \"tch\" needs LibTorch {required}, and {} holds {found}; install torch=={required}.0 \
+         and let LD_LIBRARY_PATH name its folder torch/lib",
+        libraries.display()
+    )]
+    LibTorchVersion {
+        /// The version found.
+        found: String,
+        /// The beginning of those that fit.
+        required: &'static str,
+        /// The folder of the libraries.
+        libraries: PathBuf,
     },
     /// The name is none that a device could have.
     #[error(

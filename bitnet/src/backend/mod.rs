@@ -27,6 +27,8 @@ mod device;
 mod error;
 mod host;
 mod kind;
+#[cfg(feature = "tch")]
+mod libtorch;
 #[cfg(any(feature = "cuda", feature = "tch"))]
 mod nvidia;
 mod panics;

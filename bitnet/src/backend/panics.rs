@@ -6,10 +6,12 @@ use std::{
     fmt,
     panic::{self, AssertUnwindSafe},
     sync::{
-        Mutex, Once, PoisonError,
+        Arc, Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
+
+use signal_hook::consts::SIGABRT;
 
 thread_local! {
     static CATCHING: Cell<bool> = const { Cell::new(false) };
@@ -73,12 +75,16 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
 }
 
 /// For the outermost function of a program: as [`catch_panic`], but silences all threads, for
-/// good.
+/// good. Where Rust itself gives up, as when an allocation on the CPU fails, the process ends with
+/// its line and exit code 1, instead of a signal and a core.
 ///
 /// # Errors
 /// The first panic of any thread, if there was one that `work` did not survive.
 pub fn catch_all_panics<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     install_hook();
+    // Without a handler, which no system here lacks, aborting is as before.
+    let always = Arc::new(AtomicBool::new(true));
+    let _ = signal_hook::flag::register_conditional_shutdown(SIGABRT, 1, always);
     CATCHING_ALL.store(true, Ordering::Relaxed);
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let first = FIRST.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -3,13 +3,17 @@
 use burn_tch::LibTorchDevice;
 
 use super::{
-    DeviceInfo,
+    BackendError, DeviceInfo,
     device::{Found, Memory},
-    host, nvidia,
+    host, libtorch, nvidia,
 };
 
 /// GPUs that LibTorch can use, then the processor.
-pub(super) fn devices() -> Vec<Found<LibTorchDevice>> {
+///
+/// # Errors
+/// [`BackendError::LibTorchVersion`].
+pub(super) fn devices() -> Result<Vec<Found<LibTorchDevice>>, BackendError> {
+    libtorch::check()?;
     let mut all = Vec::new();
     // A LibTorch for CPUs counts none.
     let gpus = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
@@ -28,5 +32,5 @@ pub(super) fn devices() -> Vec<Found<LibTorchDevice>> {
         all.push(Found { info, device: LibTorchDevice::Mps });
     }
     all.push(Found { info: host::cpu(), device: LibTorchDevice::Cpu });
-    all
+    Ok(all)
 }

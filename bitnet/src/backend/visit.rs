@@ -59,7 +59,7 @@ impl BackendKind {
             #[cfg(feature = "wgpu")]
             Self::Wgpu => Ok(visitor.devices::<burn_wgpu::Wgpu>(super::wgpu::devices()?)),
             #[cfg(feature = "tch")]
-            Self::Tch => Ok(visitor.devices::<burn_tch::LibTorch>(super::tch::devices())),
+            Self::Tch => Ok(visitor.devices::<burn_tch::LibTorch>(super::tch::devices()?)),
             #[cfg(feature = "cuda")]
             Self::Cuda => Ok(visitor.devices::<burn_cuda::Cuda>(super::cuda::devices()?)),
             #[allow(unreachable_patterns, reason = "reachable when a feature is off")]

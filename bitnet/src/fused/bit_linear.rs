@@ -3,6 +3,7 @@ use burn_flex::{Flex, FlexTensor};
 use multiversion::multiversion;
 
 use super::{
+    bf16_gemm::{self, Left, Right, words_of_row},
     int8_gemm::{self, Codes, Panels},
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
     rows::{for_pieces, sum},
@@ -21,14 +22,22 @@ pub(crate) enum WeightCoding {
 impl WeightCoding {
     /// A linear layer of a weight with one scale: 8-bit absmax codes of each row of `x`, codes of
     /// the weight, their product in integers where the processor can, and the straight-through
-    /// gradients `dx = dy · w̃ᵀ` and `dw = x̃ᵀ · dy`.
+    /// gradients `dx = dy · w̃ᵀ` and `dw = x̃ᵀ · dy`. With `bf16_gradients` `dy` is rounded to bf16
+    /// for both of these, where the processor has such products; codes are exact in bf16, and sums
+    /// are f32.
     ///
     /// # Shapes
     /// - `x`: `[tokens, d_input]`
     /// - `weight`: `[d_input, d_output]`, latent
     /// - output: `[tokens, d_output]`
-    pub(crate) fn linear<B: Backend>(self, x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
-        compute::<B, _, 2, 2>(self, [primitive(x), primitive(weight)])
+    pub(crate) fn linear<B: Backend>(
+        self,
+        x: Tensor<B, 2>,
+        weight: Tensor<B, 2>,
+        bf16_gradients: bool,
+    ) -> Tensor<B, 2> {
+        let kernel = CodedLinear { coding: self, bf16_gradients };
+        compute::<B, _, 2, 2>(kernel, [primitive(x), primitive(weight)])
     }
 
     fn measure(self, weight: &FlexTensor) -> Measured {
@@ -179,20 +188,59 @@ fn decode(x: &Codes, width: usize) -> FlexTensor {
     tensor(to, [rows, width])
 }
 
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn code_words(measured: Measured, weight: &[f32], words: &mut [u32]) {
+    words_of_row(weight, words, |w| measured.code(w));
+}
+
 #[derive(Debug, Clone)]
-pub(crate) struct Saved {
+struct CodedLinear {
+    coding: WeightCoding,
+    bf16_gradients: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Saved {
     x: Codes,
     weight: FlexTensor,
     measured: Measured,
 }
 
-impl Kernel<2> for WeightCoding {
+impl Saved {
+    /// `dy · w̃ᵀ`.
+    fn input_gradient(&self, grad: &FlexTensor, in_bf16: bool) -> FlexTensor {
+        if !in_bf16 {
+            let weight = self.measured.dequantize(&self.weight).transpose(0, 1);
+            return Flex::float_matmul(grad.clone(), weight);
+        }
+        let (rows, d_output) = as_matrix(grad);
+        let (d_input, _) = as_matrix(&self.weight);
+        let weight = Right::transposed(values(&self.weight), d_output, |row, words| {
+            code_words(self.measured, row, words);
+        });
+        let grad = Left::of_rows(values(grad), d_output);
+        tensor(bf16_gemm::product(&grad, &weight, self.measured.scale), [rows, d_input])
+    }
+
+    /// `x̃ᵀ · dy`.
+    fn weight_gradient(&self, grad: FlexTensor, in_bf16: bool) -> FlexTensor {
+        let (d_input, d_output) = as_matrix(&self.weight);
+        if !in_bf16 {
+            return Flex::float_matmul(decode(&self.x, d_input).transpose(0, 1), grad);
+        }
+        let codes = Left::of_codes_transposed(&self.x, d_input);
+        let grad = Right::scaled(values(&grad), d_output, &self.x.scales);
+        tensor(bf16_gemm::product(&codes, &grad, 1.0), [d_input, d_output])
+    }
+}
+
+impl Kernel<2> for CodedLinear {
     type Saved = Saved;
 
     fn forward(&self, [x, weight]: [FlexTensor; 2]) -> (FlexTensor, Saved) {
         let (rows, d_input) = as_matrix(&x);
         let (_, d_output) = as_matrix(&weight);
-        let measured = self.measure(&weight);
+        let measured = self.coding.measure(&weight);
         let x = encode(&x);
         let y = if int8_gemm::is_supported(d_input) {
             let y = int8_gemm::product(&x, &measured.pack(&weight), measured.scale);
@@ -205,17 +253,14 @@ impl Kernel<2> for WeightCoding {
 
     fn backward(
         &self,
-        Saved { x, weight, measured }: Saved,
+        saved: Saved,
         grad: FlexTensor,
         [for_x, for_weight]: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
-        let (d_input, _) = as_matrix(&weight);
+        let in_bf16 = self.bf16_gradients && bf16_gemm::is_supported();
         [
-            for_x.then(|| {
-                let weight = measured.dequantize(&weight).transpose(0, 1);
-                Flex::float_matmul(grad.clone(), weight)
-            }),
-            for_weight.then(|| Flex::float_matmul(decode(&x, d_input).transpose(0, 1), grad)),
+            for_x.then(|| saved.input_gradient(&grad, in_bf16)),
+            for_weight.then(|| saved.weight_gradient(grad, in_bf16)),
         ]
     }
 }

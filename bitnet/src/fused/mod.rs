@@ -12,6 +12,8 @@
 #[cfg(feature = "flex")]
 mod adamw;
 #[cfg(feature = "flex")]
+mod bf16_gemm;
+#[cfg(feature = "flex")]
 mod bit_linear;
 #[cfg(feature = "flex")]
 mod cross_entropy;

@@ -42,7 +42,12 @@ pub(crate) enum WeightCoding {
 }
 
 impl WeightCoding {
-    pub(crate) fn linear<B: Backend>(self, _: Tensor<B, 2>, _: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub(crate) fn linear<B: Backend>(
+        self,
+        _: Tensor<B, 2>,
+        _: Tensor<B, 2>,
+        _: bool,
+    ) -> Tensor<B, 2> {
         unreachable!("nothing is fused")
     }
 }

@@ -1,6 +1,8 @@
 //! Every backend against ndarray, and the traps that lie between them. (Against PyTorch: the
 //! golden tests.)
 
+use std::any::TypeId;
+
 use crate::common::{Ad, assert_close, bits, for_each_backend, random_tensor, tokens, values};
 use bitnet::{
     BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
@@ -322,6 +324,17 @@ fn nothing_writes_through_a_transposed_view<B: Backend>() {
     }
 }
 
+/// That the trap is there, without which the test above shows nothing: LibTorch, left to itself,
+/// writes through such a view. Once this fails, Burn has mended it.
+#[cfg(feature = "tch")]
+#[test]
+fn libtorch_writes_through_a_transposed_view() {
+    let stored = random_tensor::<burn_tch::LibTorch, 2>(3, [6, 8], 1.0);
+    let before = values(stored.clone());
+    let _ = stored.clone().transpose().mul_scalar(2.0);
+    assert_ne!(bits(&values(stored)), bits(&before));
+}
+
 fn bf16_is_close_and_its_gradients_reach_the_f32_weights<B: Backend>() {
     let exact = model::<Ad<B>>(&config());
     if !Precision::Bf16.is_supported::<Ad<B>>(&Default::default()) {
@@ -331,7 +344,13 @@ fn bf16_is_close_and_its_gradients_reach_the_f32_weights<B: Backend>() {
     let coarse = exact.clone().with_precision(Precision::Bf16);
     let (logits, _, grads) = forward_backward(&coarse);
     let (expected, _, expected_grads) = forward_backward(&exact);
-    assert_ne!(bits(&logits), bits(&expected), "nothing was rounded");
+    // Fused, only gradients are rounded, and those only where the processor has the products.
+    let same = |a: &[f32], b: &[f32]| bits(a) == bits(b);
+    let all_same = grads.iter().zip(&expected_grads).all(|(a, b)| same(&a.1, &b.1));
+    let fused = TypeId::of::<B>() == TypeId::of::<burn_flex::Flex>();
+    assert!(fused || !same(&logits, &expected), "nothing was rounded");
+    #[cfg(target_arch = "x86_64")]
+    assert!(!all_same || !is_x86_feature_detected!("avx512bf16"), "nothing was rounded");
     let length = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
     let far = |a: &[f32], b: &[f32]| {
         let difference: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();

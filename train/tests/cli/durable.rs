@@ -205,49 +205,6 @@ fn a_second_run_in_the_folder_is_refused() {
     succeeded(playground.train(&[&resume(&long)[..], &["--stop-at", "1"]].concat()));
 }
 
-#[cfg(unix)]
-#[test]
-fn signals_save_and_a_second_one_ends_at_once() {
-    let playground = Playground::new();
-    let send = |signal: &str, child: &std::process::Child| {
-        let id = child.id().to_string();
-        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
-    };
-    let start = |args: &[&str]| {
-        let before = read_len(&playground);
-        let mut child = playground.command(args).stdout(Stdio::piped()).spawn().unwrap();
-        while read_len(&playground) < before + 200 {
-            assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
-            sleep(Duration::from_millis(10));
-        }
-        child
-    };
-    let never = ["train.steps=1000000", "eval.every=1000000", "checkpoint.every=1000000"];
-    let child = start(&run("run", &never));
-    send("-TERM", &child);
-    let output = child.wait_with_output().unwrap();
-    let shown = succeeded(output);
-    assert!(shown.contains("continue with --resume run"), "{shown}");
-    assert_eq!(fs::read_dir(playground.path("run/checkpoints")).unwrap().count(), 1);
-
-    // Steps of minutes: the first signal waits for the step, the second does not.
-    let slow = [&never[..2], &["train.accumulation=1000000", "train.log_every=1"]].concat();
-    let mut child = playground.command(&run("slow", &slow)).stdout(Stdio::null()).spawn().unwrap();
-    while !playground.path("slow/metrics.csv").exists() {
-        sleep(Duration::from_millis(10));
-    }
-    sleep(Duration::from_millis(300));
-    send("-INT", &child);
-    sleep(Duration::from_millis(300));
-    assert!(child.try_wait().unwrap().is_none(), "the first signal waits for the step");
-    send("-INT", &child);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-}
-
-fn read_len(playground: &Playground) -> u64 {
-    fs::metadata(playground.path("run/metrics.csv")).map_or(0, |file| file.len())
-}
-
 #[test]
 fn budgets_end_a_run() {
     let playground = Playground::new();

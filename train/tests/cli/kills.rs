@@ -4,7 +4,7 @@
 //! The tests kill a few times. A hundred times and more:
 //!
 //! ```sh
-//! KILLS=100 cargo test --release -p train --test cli kills -- --nocapture
+//! KILLS=100 cargo test --release --test cli kills -- --nocapture
 //! ```
 
 use std::{env, fs, path::Path, process::Stdio, thread::sleep, time::Instant};

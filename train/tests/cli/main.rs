@@ -7,6 +7,8 @@ mod bad_input;
 mod common;
 mod data;
 mod durable;
+#[cfg(unix)]
+mod ends;
 mod full_disk;
 mod kills;
 mod lr_find;

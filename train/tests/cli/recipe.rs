@@ -111,6 +111,23 @@ fn unusable_teachers_are_named_before_anything_starts() {
 }
 
 #[test]
+fn a_teacher_of_another_tokenizer_is_refused() {
+    let playground = Playground::new();
+    fs::write(playground.path("other.txt"), "Sphinx of black quartz, judge my vow! ".repeat(60))
+        .unwrap();
+    // As many tokens, other ones.
+    for (text, out) in [("text.txt", "its.json"), ("other.txt", "another.json")] {
+        let args = ["tokenizer", "--vocab", "270", "--data", text, "--out", out];
+        succeeded(playground.train(&args));
+    }
+    succeeded(playground.train(&run("teacher", &["data.tokenizer=another.json"])));
+    let set = ["data.tokenizer=its.json", "distill.teacher=teacher/model"];
+    let error = failed(playground.train(&run("run", &set)));
+    assert!(error.contains("cannot be used: its tokenizer is not that of the text"), "{error}");
+    assert!(!playground.path("run").exists());
+}
+
+#[test]
 fn the_average_is_validated_and_saved_beside_the_model() {
     let playground = Playground::new();
     succeeded(playground.train(&run("plain", &[])));
