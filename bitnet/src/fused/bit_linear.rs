@@ -144,11 +144,11 @@ fn encode_row(x: &[f32], codes: &mut [i8]) -> (f32, i32) {
     let highest = highest.into_iter().fold(SCALE_EPS as f32, f32::max);
     let finite: f32 = finite.into_iter().sum();
     let scale = 1.0 / highest * 127.0 + finite;
-    let mut sum = 0;
+    let mut sum = 0_i32;
     for (code, x) in codes.iter_mut().zip(x) {
-        // At most 127 by construction, or 0 for NaN.
-        let value = (x * scale).round_ties_even() as i32;
-        *code = value as i8;
+        // Added to 1.5 · 2²³ a value is rounded to even, and its last byte is the code: at most
+        // 127 by construction, or 0 for NaN.
+        *code = (x * scale + 12_582_912.0).to_bits() as i8;
         sum += i32::from(*code);
     }
     (scale, sum)

@@ -12,6 +12,8 @@
 #[cfg(feature = "flex")]
 mod adamw;
 #[cfg(feature = "flex")]
+mod attention;
+#[cfg(feature = "flex")]
 mod bf16_gemm;
 #[cfg(feature = "flex")]
 mod bit_linear;
@@ -32,7 +34,7 @@ mod rope;
 #[cfg(feature = "flex")]
 mod rows;
 #[cfg(feature = "flex")]
-mod softmax;
+mod small_gemm;
 #[cfg(not(feature = "flex"))]
 mod without;
 
@@ -40,8 +42,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "flex")]
 pub(crate) use self::{
-    adamw::AdamWStep, bit_linear::WeightCoding, cross_entropy::token_losses, gate::Gate,
-    heads::swap_heads, kernel::applies, rms_norm::rms_norm, rope::rotate, softmax::causal_softmax,
+    adamw::AdamWStep, attention::causal_attention, bit_linear::WeightCoding,
+    cross_entropy::token_losses, gate::Gate, heads::swap_heads, kernel::applies,
+    rms_norm::rms_norm, rope::rotate,
 };
 #[cfg(not(feature = "flex"))]
 pub(crate) use without::*;

@@ -31,7 +31,13 @@ pub(crate) fn swap_heads<B: Backend>(_: Tensor<B, 4>) -> Tensor<B, 4> {
     unreachable!("nothing is fused")
 }
 
-pub(crate) fn causal_softmax<B: Backend>(_: Tensor<B, 4>, _: usize, _: usize) -> Tensor<B, 4> {
+pub(crate) fn causal_attention<B: Backend>(
+    _: Tensor<B, 4>,
+    _: Tensor<B, 4>,
+    _: Tensor<B, 4>,
+    _: usize,
+    _: usize,
+) -> Tensor<B, 4> {
     unreachable!("nothing is fused")
 }
 

@@ -113,11 +113,10 @@ impl<B: Backend> Attention<B> {
             1 => q,
             _ => q.reshape([batch, self.kv_heads, group * seq, self.dim_head]),
         };
-        let scores = self.precision.matmul(q, k.swap_dims(2, 3));
-        let mixed = if fused::applies(&scores) {
-            let weights = fused::causal_softmax(scores, seq, positions.start);
-            self.precision.matmul(weights, v)
+        let mixed = if fused::applies(&q) {
+            fused::causal_attention(q, k, v, seq, positions.start)
         } else {
+            let scores = self.precision.matmul(q, k.swap_dims(2, 3));
             let scores = match seq {
                 1 => scores,
                 _ => mask_future(scores, group, positions.start),

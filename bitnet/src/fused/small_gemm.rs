@@ -1,0 +1,247 @@
+//! Products of matrices that lie in the cache, as attention has them for each head: nothing is
+//! packed or copied first.
+
+#![allow(unsafe_code, reason = "vector intrinsics over raw pointers")]
+
+use multiversion::multiversion;
+
+/// Columns of a vector.
+pub(super) const LANES: usize = 16;
+/// Rows that are computed together.
+pub(super) const ROWS: usize = 8;
+
+/// `a · b`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Product<'a> {
+    /// `[rows, inner]`: an element is at `row · strides[0] + column · strides[1]`.
+    pub(super) a: &'a [f32],
+    pub(super) strides: [usize; 2],
+    /// `[inner, columns]`, whose rows begin every `stride` elements.
+    pub(super) b: &'a [f32],
+    pub(super) stride: usize,
+    pub(super) rows: usize,
+    pub(super) inner: usize,
+    pub(super) columns: usize,
+}
+
+impl Product<'_> {
+    /// Writes the product into `out`, `[rows, columns]`, whose rows begin every `stride` elements.
+    ///
+    /// # Panics
+    /// If an operand or `out` is too short.
+    pub(super) fn write(self, out: &mut [f32], stride: usize) {
+        self.compute::<false>(out, stride);
+    }
+
+    /// Adds the product to `out`, as [`write`](Self::write).
+    ///
+    /// # Panics
+    /// As there.
+    pub(super) fn add(self, out: &mut [f32], stride: usize) {
+        self.compute::<true>(out, stride);
+    }
+
+    fn compute<const ADD: bool>(self, out: &mut [f32], stride: usize) {
+        let Self { a, strides, b, rows, inner, columns, .. } = self;
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!(columns <= stride && (rows - 1) * stride + columns <= out.len(), "output");
+        if inner > 0 {
+            assert!((rows - 1) * strides[0] + (inner - 1) * strides[1] < a.len(), "left operand");
+            assert!(columns <= self.stride, "columns of the right operand");
+            assert!((inner - 1) * self.stride + columns <= b.len(), "right operand");
+        }
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the instructions; the lengths were checked.
+            return unsafe { avx512::compute::<ADD>(self, out, stride) };
+        }
+        portable(self, out, stride, ADD);
+    }
+}
+
+/// For processors of which nothing is known.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn portable(product: Product<'_>, out: &mut [f32], out_stride: usize, add: bool) {
+    const BLOCK: usize = 4;
+    let Product { a, strides, b, stride, rows, inner, columns } = product;
+    for row in (0..rows).step_by(BLOCK) {
+        let count = BLOCK.min(rows - row);
+        for column in (0..columns).step_by(LANES) {
+            let width = LANES.min(columns - column);
+            let mut sums = [[0.0_f32; LANES]; BLOCK];
+            for k in 0..inner {
+                let mut right = [0.0; LANES];
+                let from = &b[k * stride + column..];
+                match from.first_chunk::<LANES>() {
+                    Some(chunk) if width == LANES => right = *chunk,
+                    _ => right[..width].copy_from_slice(&from[..width]),
+                }
+                for (r, sums) in sums.iter_mut().enumerate().take(count) {
+                    let left = a[(row + r) * strides[0] + k * strides[1]];
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum += left * right;
+                    }
+                }
+            }
+            for (r, sums) in sums.iter().enumerate().take(count) {
+                let out = &mut out[(row + r) * out_stride + column..][..width];
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = if add { *out + sum } else { *sum };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::{LANES, Product, ROWS};
+
+    /// Vectors that are computed together.
+    const PANELS: usize = 2;
+
+    /// # Safety
+    /// Operands and output have the lengths that `Product::compute` checks.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn compute<const ADD: bool>(
+        product: Product<'_>,
+        out: &mut [f32],
+        stride: usize,
+    ) {
+        let Product { a, strides, b, rows, columns, .. } = product;
+        for column in (0..columns).step_by(PANELS * LANES) {
+            for row in (0..rows).step_by(ROWS) {
+                // SAFETY: row and column are in the matrices, and what a tile computes is, too.
+                unsafe {
+                    let mut tile = |row: usize| Tile {
+                        product,
+                        a: a.as_ptr().add(row * strides[0]),
+                        b: b.as_ptr().add(column),
+                        out: out.as_mut_ptr().add(row * stride + column),
+                        stride,
+                        columns: columns - column,
+                    };
+                    match (ROWS.min(rows - row), columns - column > LANES) {
+                        (ROWS, true) => tile(row).compute::<ADD, ROWS, 2>(),
+                        (ROWS, false) => tile(row).compute::<ADD, ROWS, 1>(),
+                        (rows, true) => {
+                            (row..row + rows).for_each(|row| tile(row).compute::<ADD, 1, 2>());
+                        }
+                        (rows, false) => {
+                            (row..row + rows).for_each(|row| tile(row).compute::<ADD, 1, 1>());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The part of a product from some row and column on.
+    struct Tile<'a> {
+        product: Product<'a>,
+        a: *const f32,
+        b: *const f32,
+        out: *mut f32,
+        stride: usize,
+        /// Those left.
+        columns: usize,
+    }
+
+    impl Tile<'_> {
+        /// Computes `R` rows of `P` vectors.
+        ///
+        /// # Safety
+        /// There are as many rows, and more columns than in `P − 1` vectors.
+        #[target_feature(enable = "avx512f")]
+        unsafe fn compute<const ADD: bool, const R: usize, const P: usize>(self) {
+            let Product { strides, stride, inner, .. } = self.product;
+            let masks: [__mmask16; P] = std::array::from_fn(|p| {
+                (0xFFFF_u32 >> (LANES - LANES.min(self.columns - p * LANES))) as u16
+            });
+            let mut sums = [[_mm512_setzero_ps(); P]; R];
+            for k in 0..inner {
+                let rights: [__m512; P] = std::array::from_fn(|p| {
+                    // SAFETY: the lanes under the mask are columns of row k.
+                    unsafe {
+                        _mm512_maskz_loadu_ps(masks[p], self.b.add(k * stride + p * LANES))
+                    }
+                });
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: an element of one of the rows.
+                    let left = unsafe { *self.a.add(r * strides[0] + k * strides[1]) };
+                    let left = _mm512_set1_ps(left);
+                    for (sum, right) in sums.iter_mut().zip(rights) {
+                        *sum = _mm512_fmadd_ps(left, right, *sum);
+                    }
+                }
+            }
+            for (r, sums) in sums.into_iter().enumerate() {
+                for (p, mut sum) in sums.into_iter().enumerate() {
+                    // SAFETY: the lanes under the mask are columns of row r.
+                    unsafe {
+                        let out = self.out.add(r * self.stride + p * LANES);
+                        if ADD {
+                            sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(masks[p], out));
+                        }
+                        _mm512_mask_storeu_ps(out, masks[p], sum);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_shape_and_any_strides(
+            rows in 0_usize..20,
+            inner in 0_usize..40,
+            columns in 0_usize..70,
+            gap in 0_usize..3,
+            transposed in any::<bool>(),
+            add in any::<bool>(),
+        ) {
+            let value = |i: usize| ((i * 7919) % 17) as f32 - 8.0;
+            let strides = if transposed { [1, rows + gap] } else { [inner + gap, 1] };
+            let a: Vec<f32> = (0..(rows + gap) * (inner + gap)).map(value).collect();
+            let stride = columns + gap;
+            let b: Vec<f32> = (0..inner * stride).map(|i| value(i + 3)).collect();
+            let product = Product { a: &a, strides, b: &b, stride, rows, inner, columns };
+            let before: Vec<f32> = (0..rows * stride).map(|i| value(i + 5)).collect();
+            let (mut found, mut simple) = (before.clone(), before.clone());
+            match add {
+                true => product.add(&mut found, stride),
+                false => product.write(&mut found, stride),
+            }
+            if rows > 0 && columns > 0 {
+                portable(product, &mut simple, stride, add);
+            }
+            for row in 0..rows {
+                for column in 0..stride {
+                    let at = row * stride + column;
+                    // Whole numbers: exact in any order.
+                    let sum: f32 = (0..inner)
+                        .map(|k| a[row * strides[0] + k * strides[1]] * b[k * stride + column])
+                        .sum();
+                    let expected = match (column < columns, add) {
+                        (false, _) => before[at],
+                        (true, true) => before[at] + sum,
+                        (true, false) => sum,
+                    };
+                    prop_assert_eq!(found[at], expected);
+                    prop_assert_eq!(simple[at], expected);
+                }
+            }
+        }
+    }
+}
