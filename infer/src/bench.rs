@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use bitnet::{
     BitNetTransformerConfig,
     backend::{BackendKind, BackendVisitor, limit_threads},
-    engine::Engine,
+    engine::{CacheFormat, Engine},
     generate::{Sampler, Sampling},
     memory::peak_resident_bytes,
     packed::{Isa, TableFormat},
@@ -16,8 +16,9 @@ use serde_json::json;
 
 use crate::{
     backend::BackendArgs,
-    memory, model,
+    memory,
     output::{self, thousands},
+    packing::PackArgs,
 };
 
 /// Seed of random weights and of the prompt.
@@ -44,9 +45,8 @@ pub struct BenchArgs {
     /// Rounds, in turns with the measurement of the memory; the medians are printed
     #[arg(long, value_name = "N", default_value = "5")]
     rounds: NonZeroUsize,
-    /// In what embedding and output head are held
-    #[arg(long, value_name = "FORMAT", default_value = "int8")]
-    head: model::Head,
+    #[command(flatten)]
+    packing: PackArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -96,7 +96,8 @@ impl BenchArgs {
         match self.shape {
             Some(shape) => {
                 let start = Instant::now();
-                let engine = Engine::random(&shape.config(), SEED, self.head.format())?;
+                let engine = Engine::random(&shape.config(), SEED, self.packing.tables())?
+                    .with_cache_format(self.packing.cache());
                 self.measure(&engine, start.elapsed().as_secs_f64())
             }
             None => BackendArgs::default().visit(self),
@@ -137,7 +138,8 @@ impl BenchArgs {
             peak,
             load_seconds,
             threads: rayon::current_num_threads(),
-            head: self.head.format(),
+            head: engine.table_format(),
+            cache: self.packing.cache(),
         };
         output::print(&if self.json { result.json(self) } else { result.text() })
     }
@@ -174,9 +176,7 @@ impl BackendVisitor for BenchArgs {
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
         let Some(folder) = &self.model else { bail!("no model") };
         let start = Instant::now();
-        let packed = model::load::<B>(folder, &device)?
-            .pack(self.head.format())
-            .with_context(|| format!("model {}", folder.display()))?;
+        let packed = self.packing.load_any::<B>(folder, &device)?;
         self.measure(&packed.engine, start.elapsed().as_secs_f64())
     }
 }
@@ -203,6 +203,7 @@ struct BenchResult {
     load_seconds: f64,
     threads: usize,
     head: TableFormat,
+    cache: CacheFormat,
 }
 
 impl BenchResult {
@@ -218,6 +219,7 @@ impl BenchResult {
             "threads": self.threads,
             "instructions": Isa::best().name(),
             "head": self.head.name(),
+            "kv": self.cache.name(),
             "prompt_tokens_per_second": self.prompt,
             "generated_tokens_per_second": self.generated,
             "bytes_per_token": self.token_bytes,
@@ -246,6 +248,7 @@ impl BenchResult {
             ["ternary weights".into(), bytes(self.footprint.ternary)],
             [format!("{} tables", self.head.name()), bytes(self.footprint.tables)],
             ["norms".into(), bytes(self.footprint.norms)],
+            ["keys and values".into(), self.cache.name().into()],
             ["peak resident".into(), self.peak.map_or("unknown".into(), bytes)],
             ["loaded in".into(), format!("{:.2} s", self.load_seconds)],
             ["threads".into(), self.threads.to_string()],

@@ -4,12 +4,13 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::ensure;
 use bitnet::{
-    ModelError,
+    BitNetTransformerConfig, ModelError,
     backend::BackendVisitor,
     data::{self, Corpus, DataOptions, Split, TokenFile, Tokens},
     evaluate::{Evaluation, WindowBatch},
     pretrained::{Packed, Pretrained},
     progress::Bar,
+    tokenizer::Tokenizer,
 };
 use burn::tensor::backend::Backend;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,6 +20,7 @@ use crate::{
     backend::BackendArgs,
     model,
     output::{self, thousands},
+    packing::PackArgs,
 };
 
 /// What to evaluate, and how.
@@ -43,12 +45,11 @@ pub struct EvalArgs {
     /// Windows evaluated together
     #[arg(long, value_name = "N", default_value = "16")]
     batch: NonZeroUsize,
-    /// Evaluate with packed weights, as text is generated
+    /// Evaluate with packed weights, as text is generated; a packed model always is
     #[arg(long)]
     packed: bool,
-    /// In what embedding and output head are then held
-    #[arg(long, value_name = "FORMAT", default_value = "int8", requires = "packed")]
-    head: model::Head,
+    #[command(flatten)]
+    packing: PackArgs,
     #[command(flatten)]
     backend: BackendArgs,
     /// Print JSON
@@ -66,15 +67,39 @@ impl EvalArgs {
     }
 
     /// The tokens of the text, or of its end.
-    fn tokens<B: Backend>(&self, model: &Pretrained<B>) -> anyhow::Result<Tokens> {
+    fn tokens(&self, tokenizer: &dyn Tokenizer) -> anyhow::Result<Tokens> {
         let last = self.last;
         ensure!(last > 0.0 && last <= 1.0, "last is {last}, must be above 0, at most 1");
         let options = DataOptions { text_field: self.text_field.clone(), ..DataOptions::default() };
-        let (tokenizer, bar) = (model.tokenizer.as_ref(), Bar::default());
+        let bar = Bar::default();
         let corpus = Corpus::open(&self.data, &options, &bar)?;
         let TokenFile { tokens, .. } = corpus.tokens(tokenizer, &options.cache, &bar)?;
         let part = Split::new(&tokens, tokenizer, last, 0.0).validation;
         Ok(tokens.slice(part))
+    }
+
+    /// Prints the loss that `evaluate` gives.
+    fn report(
+        &self,
+        config: &BitNetTransformerConfig,
+        tokenizer: &dyn Tokenizer,
+        evaluate: impl Fn(&WindowBatch, &Tokens) -> Result<Evaluation, ModelError>,
+    ) -> anyhow::Result<()> {
+        let context = config.max_seq_len;
+        let stride = self.stride.unwrap_or(context);
+        ensure!(
+            (1..=context).contains(&stride),
+            "stride is {stride}, must be between 1 and the model's context of {context}"
+        );
+        let tokens = self.tokens(tokenizer)?;
+        ensure!(
+            tokens.len() >= 2,
+            "the data is too short: {} token, at least 2 are needed",
+            tokens.len()
+        );
+        let sum = self.evaluate(context, &tokens, stride, |batch| evaluate(batch, &tokens))?;
+        ensure!(sum.nats.is_finite(), "the model's loss is not finite; its weights are damaged");
+        output::print(&self.format(&sum, context, stride))
     }
 
     /// The sum over all windows.
@@ -128,31 +153,19 @@ impl BackendVisitor for EvalArgs {
     type Output = anyhow::Result<()>;
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
-        let model = model::load::<B>(&self.model, &device)?;
-        let context = model.model.config().max_seq_len;
-        let stride = self.stride.unwrap_or(context);
-        ensure!(
-            (1..=context).contains(&stride),
-            "stride is {stride}, must be between 1 and the model's context of {context}"
-        );
-        let tokens = self.tokens(&model)?;
-        ensure!(
-            tokens.len() >= 2,
-            "the data is too short: {} token, at least 2 are needed",
-            tokens.len()
-        );
-        let sum = if self.packed {
-            let Packed { engine, tokenizer } = model.pack(self.head.format())?;
-            self.evaluate(context, &tokens, stride, |batch| {
-                batch.evaluate_packed(&engine, tokenizer.as_ref(), &tokens)
-            })?
-        } else {
-            let Pretrained { model, tokenizer, .. } = model;
-            self.evaluate(context, &tokens, stride, |batch| {
-                batch.evaluate(&model, tokenizer.as_ref(), &tokens, &device)
-            })?
-        };
-        ensure!(sum.nats.is_finite(), "the model's loss is not finite; its weights are damaged");
-        output::print(&self.format(&sum, context, stride))
+        if self.packed || Packed::is_at(&self.model) {
+            let packed = self.packing.load_any::<B>(&self.model, &device)?;
+            let Packed { engine, tokenizer } = packed;
+            let tokenizer = tokenizer.as_ref();
+            return self.report(engine.config(), tokenizer, |batch, tokens| {
+                batch.evaluate_packed(&engine, tokenizer, tokens)
+            });
+        }
+        ensure!(!self.packing.is_given(), "--head and --kv need --packed");
+        let Pretrained { model, tokenizer, .. } = model::load::<B>(&self.model, &device)?;
+        let tokenizer = tokenizer.as_ref();
+        self.report(model.config(), tokenizer, |batch, tokens| {
+            batch.evaluate(&model, tokenizer, tokens, &device)
+        })
     }
 }

@@ -7,11 +7,12 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bitnet::{
     backend::BackendVisitor,
     engine::{Engine, Footprint},
     generate::{GenerateError, Generation, GenerationConfig, Sampling},
+    pretrained::Packed,
 };
 use burn::tensor::backend::Backend;
 
@@ -19,6 +20,7 @@ use crate::{
     backend::BackendArgs,
     model,
     output::{self, thousands},
+    packing::PackArgs,
 };
 
 /// What to generate, and how.
@@ -54,11 +56,10 @@ pub struct GenerateArgs {
     /// End before this text (repeatable)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
-    /// In what embedding and output head are held
-    #[arg(long, value_name = "FORMAT", default_value = "int8")]
-    head: model::Head,
+    #[command(flatten)]
+    packing: PackArgs,
     /// Compute with the latent weights, as in training, instead of packing them
-    #[arg(long, conflicts_with = "head")]
+    #[arg(long, conflicts_with_all = ["head", "kv"])]
     float: bool,
     #[command(flatten)]
     backend: BackendArgs,
@@ -108,6 +109,12 @@ impl BackendVisitor for GenerateArgs {
         let prompt = self.prompt()?;
         let config = self.config();
         let start = Instant::now();
+        if Packed::is_at(&self.model) && !self.float {
+            ensure!(self.backend.is_cpu(), "a packed model runs on the CPU, by flex or ndarray");
+            let packed = self.packing.load(&self.model)?;
+            let note = held("loaded", &packed.engine, start.elapsed().as_secs_f64());
+            return write_all(&prompt, packed.stream(&prompt, &config)?, Some(note));
+        }
         let model = model::load::<B>(&self.model, &device)?;
         if self.float || !self.backend.is_cpu() {
             return write_all(&prompt, model.stream(&prompt, &config)?, None);
@@ -116,19 +123,19 @@ impl BackendVisitor for GenerateArgs {
             let note = format!("not packed: {error}");
             return write_all(&prompt, model.stream(&prompt, &config)?, Some(note));
         }
-        let packed = model.pack(self.head.format())?;
-        let note = held(&packed.engine, start.elapsed().as_secs_f64());
+        let packed = self.packing.pack(model)?;
+        let note = held("packed", &packed.engine, start.elapsed().as_secs_f64());
         write_all(&prompt, packed.stream(&prompt, &config)?, Some(note))
     }
 }
 
-/// What a packed model holds.
-fn held(engine: &Engine, seconds: f64) -> String {
+/// What a packed model holds, and how long it took.
+fn held(what: &str, engine: &Engine, seconds: f64) -> String {
     let Footprint { ternary, tables, norms, .. } = engine.footprint();
     let [ternary, tables, norms] = [ternary, tables, norms].map(thousands);
     let format = engine.table_format().name();
     format!(
-        "packed in {seconds:.2} s: {ternary} bytes ternary, {tables} bytes {format} tables, {norms} \
+        "{what} in {seconds:.2} s: {ternary} bytes ternary, {tables} bytes {format} tables, {norms} \
          bytes f32 norms"
     )
 }

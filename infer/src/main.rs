@@ -1,8 +1,10 @@
-//! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over a text.
+//! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over
+//! a text and its speed, writes it in other formats.
 
 mod backend;
 mod bench;
 mod eval;
+mod export;
 mod failure;
 mod generate;
 mod info;
@@ -10,6 +12,7 @@ mod layers;
 mod memory;
 mod model;
 mod output;
+mod packing;
 
 use std::{
     io::{self, Write},
@@ -38,6 +41,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Measure speed and memory with packed weights
     Bench(bench::BenchArgs),
+    /// Write a model in another format
+    Export(export::ExportArgs),
 }
 
 fn main() -> ExitCode {
@@ -68,5 +73,6 @@ fn run() -> anyhow::Result<()> {
         Command::Info(args) => args.run(),
         Command::Eval(args) => args.run(),
         Command::Bench(args) => args.run(),
+        Command::Export(args) => args.run(),
     }
 }

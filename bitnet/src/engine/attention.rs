@@ -23,6 +23,13 @@ impl Attention {
         [&self.norm, &self.query_norm, &self.key_norm, &self.sub_norm]
     }
 
+    /// What a file holds of it.
+    pub(super) fn arrays(&self) -> impl Iterator<Item = &[u8]> {
+        let of_heads = self.query_norm.array().into_iter().chain(self.key_norm.array());
+        let before = self.norm.array().into_iter().chain(self.qkv.arrays());
+        before.chain(of_heads).chain(self.sub_norm.array()).chain(self.output.arrays())
+    }
+
     /// Adds the attention of block `index` to the residual stream.
     ///
     /// # Shapes
@@ -82,8 +89,8 @@ impl Attention {
             let cache = cache.block_mut(index);
             for row in rows.by_ref().take(tokens.len()) {
                 let (keys, values) = row[self.heads * self.dim_head..].split_at(width);
-                cache.keys.extend_from_slice(keys);
-                cache.values.extend_from_slice(values);
+                cache.keys.push(keys);
+                cache.values.push(values);
             }
         }
     }
@@ -98,7 +105,7 @@ impl Attention {
                 (1..=tokens.len()).map(move |new| (block, cache.len() + new))
             })
             .collect();
-        let (dim_head, stride) = (self.dim_head, self.kv_heads * self.dim_head);
+        let dim_head = self.dim_head;
         let group = self.heads / self.kv_heads * dim_head;
         let tasks = mixed.par_chunks_mut(group).enumerate();
         tasks.for_each_init(Vec::new, |scores, (task, out)| {
@@ -107,9 +114,7 @@ impl Attention {
             let queries = &qkv[row * self.qkv.outputs() + kv_head * group..][..group];
             scores.resize(seen, 0.0);
             for (query, out) in queries.chunks(dim_head).zip(out.chunks_mut(dim_head)) {
-                let first = kv_head * dim_head;
-                let (keys, values) = (&cache.keys[first..], &cache.values[first..]);
-                attend(query, keys, values, stride, scores, out);
+                attend(query, (&cache.keys, &cache.values), kv_head, scores, out);
             }
         });
     }

@@ -1,7 +1,30 @@
-use crate::model::BitNetTransformerConfig;
+use crate::{
+    model::BitNetTransformerConfig,
+    packed::{Keys, Values},
+};
 
 /// Tokens that a new cache has room for: more are made room for as they come.
 const FIRST_CAPACITY: usize = 256;
+
+/// In what a [`Cache`] holds keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheFormat {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 8 bits, one scale a token and head.
+    Int8,
+}
+
+impl CacheFormat {
+    /// The name, as it is given and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        }
+    }
+}
 
 /// Keys and values of the tokens of one sequence.
 ///
@@ -11,32 +34,39 @@ const FIRST_CAPACITY: usize = 256;
 pub struct Cache {
     blocks: Vec<BlockCache>,
     len: usize,
-    /// Numbers a token in each of `keys` and `values`.
-    width: usize,
 }
 
-/// Keys and values of one block, `[tokens, kv_heads, dim_head]`.
+/// Keys and values of one block, a row a token.
 #[derive(Debug, Clone)]
 pub(super) struct BlockCache {
-    pub(super) keys: Vec<f32>,
-    pub(super) values: Vec<f32>,
+    pub(super) keys: Keys,
+    pub(super) values: Values,
 }
 
 impl Cache {
-    pub(super) fn new(config: &BitNetTransformerConfig) -> Self {
-        let width = config.kv_heads * config.dim_head;
-        let room = || Vec::with_capacity(FIRST_CAPACITY.min(config.max_seq_len) * width);
-        let blocks =
-            (0..config.depth).map(|_| BlockCache { keys: room(), values: room() }).collect();
-        Self { blocks, len: 0, width }
+    pub(super) fn new(config: &BitNetTransformerConfig, format: CacheFormat) -> Self {
+        let &BitNetTransformerConfig { depth, kv_heads, dim_head, max_seq_len, .. } = config;
+        let block = |_| match format {
+            CacheFormat::F32 => BlockCache {
+                keys: Keys::f32(kv_heads, dim_head),
+                values: Values::f32(kv_heads, dim_head),
+            },
+            CacheFormat::Int8 => BlockCache {
+                keys: Keys::int8(kv_heads, dim_head),
+                values: Values::int8(kv_heads, dim_head),
+            },
+        };
+        let blocks = (0..depth).map(block).collect();
+        let mut cache = Self { blocks, len: 0 };
+        cache.reserve(FIRST_CAPACITY.min(max_seq_len));
+        cache
     }
 
     /// Makes room for `tokens` in all, so that none has to be made before there are more.
     pub fn reserve(&mut self, tokens: usize) {
-        let more = tokens.saturating_sub(self.len) * self.width;
         for block in &mut self.blocks {
-            block.keys.reserve_exact(more);
-            block.values.reserve_exact(more);
+            block.keys.reserve(tokens);
+            block.values.reserve(tokens);
         }
     }
 
@@ -54,8 +84,8 @@ impl Cache {
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
         for block in &mut self.blocks {
-            block.keys.truncate(self.len * self.width);
-            block.values.truncate(self.len * self.width);
+            block.keys.truncate(self.len);
+            block.values.truncate(self.len);
         }
     }
 

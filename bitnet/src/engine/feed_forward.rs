@@ -22,6 +22,12 @@ impl FeedForward {
         [&self.norm, &self.sub_norm]
     }
 
+    /// What a file holds of it.
+    pub(super) fn arrays(&self) -> impl Iterator<Item = &[u8]> {
+        let hidden = self.norm.array().into_iter().chain(self.hidden.arrays());
+        hidden.chain(self.sub_norm.array()).chain(self.down.arrays())
+    }
+
     /// Adds the network's output to the residual stream.
     ///
     /// # Shapes

@@ -22,22 +22,32 @@ mod attention;
 mod build;
 mod cache;
 mod feed_forward;
+mod file;
 mod norm;
+mod pool;
 mod rotary;
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 use thiserror::Error;
 
-pub use cache::Cache;
+pub(crate) use build::{LinearOf, NormOf, Source};
+pub use cache::{Cache, CacheFormat};
 
 use crate::{
     model::{BitNetTransformerConfig, ModelError},
-    packed::{Activations, Table, TableFormat, TernaryMatrix},
+    packed::{Activations, FileError, Table, TableFormat, TernaryMatrix},
 };
 use attention::Attention;
 use feed_forward::FeedForward;
 use norm::Norm;
+use pool::in_pool;
 use rotary::Rotary;
+
+/// Tokens that go through the blocks together: enough to be bound by arithmetic, and few enough for
+/// what they leave between two products to stay small.
+const TOGETHER: usize = 64;
 
 /// A model that cannot be packed.
 #[derive(Debug, Error)]
@@ -49,6 +59,9 @@ pub enum EngineError {
     /// The configuration is not one of a model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A file of packed weights cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Some sequences: what is known of each, and the tokens that follow.
@@ -64,6 +77,7 @@ pub struct Engine {
     /// Where it is not the embedding.
     head: Option<Table>,
     rotary: Rotary,
+    cache_format: CacheFormat,
 }
 
 /// One decoder block, as [`Block`](crate::model::Block).
@@ -104,7 +118,7 @@ impl Engine {
             [&attention.qkv, &attention.output, &feed_forward.hidden, &feed_forward.down]
         });
         let ternary = matrices.map(TernaryMatrix::bytes).sum();
-        let norms = self.norms().map(Norm::bytes).sum();
+        let norms = self.norms().filter_map(Norm::array).map(<[u8]>::len).sum();
         let head = self.head.as_ref().unwrap_or(&self.embedding).bytes();
         let tables = self.embedding.bytes() + self.head.as_ref().map_or(0, Table::bytes);
         Footprint { ternary, tables, norms, token: ternary + norms + head }
@@ -117,9 +131,15 @@ impl Engine {
         blocks.chain([&self.norm])
     }
 
+    /// Has new caches hold keys and values in a format; at first that is 32 bits.
+    pub fn with_cache_format(mut self, format: CacheFormat) -> Self {
+        self.cache_format = format;
+        self
+    }
+
     /// An empty cache, for one sequence.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.config)
+        Cache::new(&self.config, self.cache_format)
     }
 
     /// Logits of the next token at every new position, for tokens that follow those in their
@@ -169,7 +189,14 @@ impl Engine {
                 return Err(ModelError::UnknownToken { token, max });
             }
         }
-        Ok(in_pool(|| self.run_blocks(batch)))
+        Ok(in_pool(|| {
+            let count = batch.iter().map(|(_, tokens)| tokens.len()).sum();
+            let mut hidden = Vec::with_capacity(count * self.config.dim);
+            for start in (0..count).step_by(TOGETHER) {
+                hidden.extend(self.run_blocks(&mut slice(batch, start..start + TOGETHER)));
+            }
+            hidden
+        }))
     }
 
     fn run_blocks(&self, batch: &mut Batch<'_>) -> Vec<f32> {
@@ -208,6 +235,18 @@ impl Engine {
     }
 }
 
+/// The part of a batch that the tokens of a range are, counted over all sequences.
+fn slice<'a>(batch: &'a mut Batch<'_>, range: Range<usize>) -> Vec<(&'a mut Cache, &'a [u32])> {
+    let mut before = 0;
+    let part = batch.iter_mut().map(|(cache, tokens)| {
+        let [start, end] = [range.start, range.end]
+            .map(|position| position.saturating_sub(before).min(tokens.len()));
+        before += tokens.len();
+        (&mut **cache, &tokens[start..end])
+    });
+    part.collect()
+}
+
 /// What the blocks write between their products; made once for all of them.
 struct Workspace {
     /// Inputs of products: of `dim`, of all query heads, of `ff_dim`.
@@ -242,11 +281,6 @@ impl Workspace {
     fn projected(projected: &mut [f32], count: usize) -> &mut [f32] {
         &mut projected[..count]
     }
-}
-
-/// Runs `work` on a thread of rayon's pool, so that its parts need not be handed to one each.
-fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    rayon::scope(|_| work())
 }
 
 /// Adds a block's output to the residual stream.

@@ -28,10 +28,11 @@ impl Norm {
         Self { kind: Kind::Gains(gains), eps: eps as f32 }
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// What a file holds of it.
+    pub(super) fn array(&self) -> Option<&[u8]> {
         match &self.kind {
-            Kind::Gains(gains) => size_of_val(&gains[..]),
-            _ => 0,
+            Kind::Gains(gains) => Some(bytemuck::cast_slice(gains)),
+            _ => None,
         }
     }
 

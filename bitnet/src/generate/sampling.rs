@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -94,34 +96,73 @@ impl Sampler {
             let best = tokens.reduce(|a, b| if logit(b) > logit(a) { b } else { a });
             return best.ok_or(GenerateError::NonFinite);
         }
-        let mut order: Vec<u32> = tokens.collect();
-        // Stable: equal logits keep the order of their ids, on every machine.
-        order.sort_by(|&a, &b| logit(b).total_cmp(&logit(a)));
-        if top_k > 0 {
-            order.truncate(top_k);
+        let mut tokens: Vec<Candidate> =
+            tokens.map(|id| Candidate { id, logit: logit(id) }).collect();
+        if (1..tokens.len()).contains(&top_k) {
+            tokens.select_nth_unstable_by(top_k - 1, Candidate::by_rank);
+            tokens.truncate(top_k);
+            // The order of the sums below must not depend on how the selection works.
+            tokens.sort_unstable_by_key(|token| token.id);
         }
-        let top = f64::from(logit(order[0]));
-        let mut weights: Vec<f64> =
-            order.iter().map(|&t| ((f64::from(logit(t)) - top) / temperature).exp()).collect();
-        let nucleus = top_p * weights.iter().sum::<f64>();
-        let mut mass = 0.0;
-        let kept = weights
-            .iter()
-            .take_while(|&&weight| {
-                let keep = mass == 0.0 || (mass < nucleus && weight >= min_p);
-                mass += weight;
-                keep
-            })
-            .count();
-        weights.truncate(kept);
+        let top = tokens.iter().map(|token| token.logit).fold(f32::NEG_INFINITY, f32::max);
+        // Relative to the best, which no filter takes away.
+        let weight =
+            |token: &Candidate| ((f64::from(token.logit) - f64::from(top)) / temperature).exp();
+        let mut weights: Vec<f64> = tokens.iter().map(weight).collect();
+        if min_p > 0.0 || top_p < 1.0 {
+            let nucleus = top_p * weights.iter().sum::<f64>();
+            tokens.retain(|token| weight(token) >= min_p);
+            if top_p < 1.0 {
+                let len = nucleus_len(&mut tokens, nucleus, weight);
+                tokens.truncate(len);
+            }
+            weights = tokens.iter().map(weight).collect();
+        }
 
         let mut left = self.rng.random::<f64>() * weights.iter().sum::<f64>();
         let drawn = weights.iter().position(|weight| {
             left -= weight;
             left < 0.0
         });
-        Ok(order[drawn.unwrap_or(kept - 1)])
+        Ok(tokens[drawn.unwrap_or(tokens.len() - 1)].id)
     }
+}
+
+/// A token that may be drawn.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    id: u32,
+    logit: f32,
+}
+
+impl Candidate {
+    /// The most probable first; of equal ones, that of the lower number.
+    fn by_rank(&self, other: &Self) -> Ordering {
+        other.logit.total_cmp(&self.logit).then(self.id.cmp(&other.id))
+    }
+}
+
+/// Number of the most probable tokens that reach `mass` together, which it brings to the front. A
+/// vocabulary is seldom sorted far: the first tokens tend to have most of the mass.
+fn nucleus_len(tokens: &mut [Candidate], mass: f64, weight: impl Fn(&Candidate) -> f64) -> usize {
+    let (mut sorted, mut reached) = (0, 0.0);
+    while sorted < tokens.len() {
+        let end = tokens.len().min(4 * sorted.max(16));
+        let rest = &mut tokens[sorted..];
+        if end - sorted < rest.len() {
+            rest.select_nth_unstable_by(end - sorted - 1, Candidate::by_rank);
+        }
+        let next = &mut rest[..end - sorted];
+        next.sort_unstable_by(Candidate::by_rank);
+        for (index, token) in next.iter().enumerate() {
+            reached += weight(token);
+            if reached >= mass {
+                return sorted + index + 1;
+            }
+        }
+        sorted = end;
+    }
+    sorted
 }
 
 fn penalize(logits: &mut [f32], history: &[u32], penalty: f32) {
@@ -181,6 +222,55 @@ mod tests {
         // min-p is taken after the temperature, as a share of the best.
         let hot = Sampling { min_p: 0.2, temperature: 4.0, ..default() };
         assert_eq!(kept(hot), [true, true, true, true]);
+    }
+
+    /// What a filter keeps, by the definition: sort all tokens, then cut.
+    fn kept_by_sorting(sampling: Sampling, logits: &[f32]) -> Vec<u32> {
+        let Sampling { temperature, top_k, top_p, min_p, .. } = sampling;
+        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+        order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
+        if top_k > 0 {
+            order.truncate(top_k);
+        }
+        let top = logits[order[0] as usize];
+        let weight = |id: u32| (f64::from(logits[id as usize] - top) / temperature).exp();
+        let nucleus = top_p * order.iter().map(|&id| weight(id)).sum::<f64>();
+        let mut mass = 0.0;
+        let inside = |&id: &u32| {
+            let inside = mass < nucleus && weight(id) >= min_p;
+            mass += weight(id);
+            inside
+        };
+        let mut kept: Vec<u32> = order.into_iter().take_while(inside).collect();
+        kept.sort_unstable();
+        kept
+    }
+
+    #[test]
+    fn selecting_keeps_what_sorting_does() {
+        // Eighths, of which many are equal: all sums are exact.
+        let logits: Vec<f32> = (0..300).map(|i| LN_2 * (i * 7919 % 13) as f32).collect();
+        for (top_k, top_p, min_p) in [
+            (1, 1.0, 0.0),
+            (100, 1.0, 0.0),
+            (300, 1.0, 0.0),
+            (999, 0.3, 0.0),
+            (0, 0.2, 0.0),
+            (0, 0.93, 0.0),
+            (0, 0.93, 0.1),
+            (0, 1.0, 0.3),
+            (30, 0.5, 0.9),
+        ] {
+            let sampling = Sampling { top_k, top_p, min_p, ..Sampling::default() };
+            // Enough draws for each of 30 equal tokens to come with all but certainty.
+            let counts = counts(sampling, &logits, &[]);
+            let drawn = (0..300).filter(|&id| counts[id as usize] > 0);
+            let expected = kept_by_sorting(sampling, &logits);
+            let rare = expected.len() > 30;
+            let drawn: Vec<u32> = drawn.collect();
+            assert!(drawn.iter().all(|id| expected.contains(id)), "{sampling:?}");
+            assert!(rare || drawn == expected, "{sampling:?} {drawn:?} {expected:?}");
+        }
     }
 
     #[test]

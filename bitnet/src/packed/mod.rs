@@ -25,16 +25,23 @@
 //! numbers come out on every processor and with every number of threads.
 
 mod activations;
+mod array;
+mod file;
 mod float;
 mod isa;
 mod kernel;
+mod rows;
 mod table;
 mod ternary;
 #[cfg(test)]
 mod tests;
 
 pub use activations::Activations;
-pub(crate) use float::{attend, exp, sum_squares};
+pub use file::FileError;
+pub(crate) use file::{ArrayFile, write as write_arrays};
+pub(crate) use float::{exp, sum_squares};
 pub use isa::Isa;
+pub(crate) use rows::{Keys, Values, attend};
 pub use table::{Table, TableFormat};
+pub(crate) use ternary::MatrixShape;
 pub use ternary::{TernaryMatrix, TernaryWeights};

@@ -2,7 +2,9 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::{
+    ArrayFile, FileError,
     activations::scale_of,
+    array::Array,
     kernel::{Block, INT8_BLOCK, Kernels, PANEL},
 };
 
@@ -51,12 +53,12 @@ pub struct Table {
 enum Storage {
     Int8 {
         /// `[panels, blocks]`: weights plus [`OFFSET`].
-        weights: Vec<Block>,
+        weights: Array<Block>,
         /// What a weight of one is worth, `[panels · 32]`.
-        steps: Vec<f32>,
+        steps: Array<f32>,
     },
-    Bf16(Vec<bf16>),
-    F32(Vec<f32>),
+    Bf16(Array<bf16>),
+    F32(Array<f32>),
 }
 
 impl Table {
@@ -87,15 +89,50 @@ impl Table {
                         }
                     },
                 );
-                Storage::Bf16(weights)
+                Storage::Bf16(weights.into())
             }
             TableFormat::F32 => {
                 let mut weights = vec![0.0; rows * dim];
                 weights.par_chunks_mut(dim).enumerate().for_each(|(row, out)| fill(row, out));
-                Storage::F32(weights)
+                Storage::F32(weights.into())
             }
         };
         Self { rows, dim, storage }
+    }
+
+    /// Takes a table from a file, which [`arrays`](Self::arrays) were written into.
+    pub(crate) fn read(
+        file: &mut ArrayFile,
+        rows: usize,
+        dim: usize,
+        format: TableFormat,
+    ) -> Result<Self, FileError> {
+        let padded = rows.next_multiple_of(PANEL);
+        let storage = match format {
+            TableFormat::Int8 => Storage::Int8 {
+                weights: file.take(padded / PANEL * dim.div_ceil(INT8_BLOCK))?,
+                steps: file.take_finite(padded)?,
+            },
+            TableFormat::Bf16 => {
+                let weights = file.take::<bf16>(rows * dim)?;
+                if !weights.par_chunks(dim).all(|row| row.iter().all(|weight| weight.is_finite())) {
+                    return Err(FileError::Value("numbers that are not finite"));
+                }
+                Storage::Bf16(weights)
+            }
+            TableFormat::F32 => Storage::F32(file.take_finite(rows * dim)?),
+        };
+        Ok(Self { rows, dim, storage })
+    }
+
+    /// What a file holds of it.
+    pub(crate) fn arrays(&self) -> impl Iterator<Item = &[u8]> {
+        let (first, second) = match &self.storage {
+            Storage::Int8 { weights, steps } => (weights.as_bytes(), Some(steps.as_bytes())),
+            Storage::Bf16(weights) => (weights.as_bytes(), None),
+            Storage::F32(weights) => (weights.as_bytes(), None),
+        };
+        [first].into_iter().chain(second)
     }
 
     /// Number of rows.
@@ -105,11 +142,7 @@ impl Table {
 
     /// Bytes that a product reads.
     pub fn bytes(&self) -> usize {
-        match &self.storage {
-            Storage::Int8 { weights, steps } => size_of_val(&weights[..]) + size_of_val(&steps[..]),
-            Storage::Bf16(weights) => size_of_val(&weights[..]),
-            Storage::F32(weights) => size_of_val(&weights[..]),
-        }
+        self.arrays().map(<[u8]>::len).sum()
     }
 
     /// The format.
@@ -193,7 +226,7 @@ fn int8(rows: usize, dim: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Sto
             }
         }
     });
-    Storage::Int8 { weights, steps }
+    Storage::Int8 { weights: weights.into(), steps: steps.into() }
 }
 
 /// Inputs in two signed bytes each, `value = (256 · high + low) · step`.

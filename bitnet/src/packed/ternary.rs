@@ -1,7 +1,8 @@
 use rayon::prelude::*;
 
 use super::{
-    Activations,
+    Activations, ArrayFile, FileError,
+    array::Array,
     kernel::{Block, PANEL, TERNARY_BLOCK, TILE},
 };
 
@@ -38,6 +39,31 @@ impl TernaryWeights {
     }
 }
 
+/// Sizes of a [`TernaryMatrix`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MatrixShape {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Groups of inputs that share scales.
+    pub(crate) groups: usize,
+}
+
+impl MatrixShape {
+    fn panels(self) -> usize {
+        self.outputs.div_ceil(PANEL)
+    }
+
+    /// Blocks of a group in a panel.
+    fn blocks(self) -> usize {
+        (self.inputs / self.groups).div_ceil(TERNARY_BLOCK)
+    }
+
+    /// Blocks of all.
+    fn all_blocks(self) -> usize {
+        self.panels() * self.groups * self.blocks()
+    }
+}
+
 /// A ternary matrix at two bits a weight, multiplied as it is.
 ///
 /// Rows (outputs) stand in panels of 32, and a panel's weights in the order in which they are
@@ -45,17 +71,13 @@ impl TernaryWeights {
 /// blocks, the last panel with rows of zeros.
 #[derive(Debug, Clone)]
 pub struct TernaryMatrix {
-    inputs: usize,
-    outputs: usize,
-    groups: usize,
+    shape: MatrixShape,
     /// `[panels, groups, blocks]`.
-    codes: Vec<Block>,
-    /// Blocks of a group.
-    blocks: usize,
+    codes: Array<Block>,
     /// `[groups, panels · 32]`.
-    scales: Vec<f32>,
+    scales: Array<f32>,
     /// `[panels · 32]`.
-    bias: Option<Vec<f32>>,
+    bias: Option<Array<f32>>,
 }
 
 impl TernaryMatrix {
@@ -77,88 +99,135 @@ impl TernaryMatrix {
             .iter()
             .flat_map(|part| (0..part.outputs).map(move |output| (*part, output)))
             .collect();
-        let outputs = rows.len();
-        let padded = outputs.next_multiple_of(PANEL);
-        let size = inputs / groups;
-        let blocks = size.div_ceil(TERNARY_BLOCK);
-
-        // The code of a weight of zero, four times.
-        let mut codes = vec![Block([0b01_01_01_01; 4 * PANEL]); padded / PANEL * groups * blocks];
-        codes.par_chunks_mut(groups * blocks).zip(rows.par_chunks(PANEL)).for_each(
-            |(panel, rows)| {
-                for input in 0..inputs {
-                    let (group, place) = (input / size, input % size);
-                    let block = &mut panel[group * blocks + place / TERNARY_BLOCK].0;
-                    let (byte, shift) = position(place % TERNARY_BLOCK);
-                    for (lane, (part, output)) in rows.iter().enumerate() {
-                        let code = part.codes[input * part.outputs + output];
-                        let bits = (code + 1).cast_unsigned() << shift;
-                        let byte = &mut block[4 * lane + byte];
-                        *byte = *byte & !(3 << shift) | bits;
-                    }
-                }
-            },
-        );
-        let mut scales = vec![0.0; groups * padded];
-        for (group, scales) in scales.chunks_mut(padded).enumerate() {
-            for (scale, (part, output)) in scales.iter_mut().zip(&rows) {
-                *scale = part.scale(group, *output);
+        let fill = |row: usize, codes: &mut [i8]| {
+            let (part, output) = rows[row];
+            for (input, code) in codes.iter_mut().enumerate() {
+                *code = part.codes[input * part.outputs + output];
             }
-        }
+        };
+        let scale = |group, row: usize| rows[row].0.scale(group, rows[row].1);
         let bias = parts.iter().any(|part| part.bias.is_some()).then(|| {
             let bias = |&(part, output): &(&TernaryWeights, usize)| {
                 part.bias.as_ref().map_or(0.0, |bias| bias[output])
             };
-            let mut bias: Vec<f32> = rows.iter().map(bias).collect();
-            bias.resize(padded, 0.0);
-            bias
+            rows.iter().map(bias).collect()
         });
-        Self { inputs, outputs, groups, codes, blocks, scales, bias }
+        Self::from_rows(inputs, rows.len(), groups, fill, scale, bias)
+    }
+
+    /// Packs rows (outputs) of codes that `fill` writes, each for itself, in any order; `scale`
+    /// gives that of a group and a row.
+    ///
+    /// # Panics
+    /// If `groups` does not divide `inputs`.
+    pub fn from_rows(
+        inputs: usize,
+        outputs: usize,
+        groups: usize,
+        fill: impl Fn(usize, &mut [i8]) + Sync,
+        scale: impl Fn(usize, usize) -> f32,
+        bias: Option<Vec<f32>>,
+    ) -> Self {
+        assert!(groups > 0 && inputs.is_multiple_of(groups), "{groups} groups of {inputs}");
+        let shape = MatrixShape { inputs, outputs, groups };
+        let (size, blocks) = (inputs / groups, shape.blocks());
+        // The code of a weight of zero, four times.
+        let mut codes = vec![Block([0b01_01_01_01; 4 * PANEL]); shape.all_blocks()];
+        codes.par_chunks_mut((groups * blocks).max(1)).enumerate().for_each_init(
+            || vec![0; inputs],
+            |row_codes, (index, panel)| {
+                for (lane, row) in (index * PANEL..outputs).take(PANEL).enumerate() {
+                    fill(row, row_codes);
+                    let groups = row_codes.chunks(size).zip(panel.chunks_mut(blocks));
+                    for (codes, blocks) in groups {
+                        for (codes, block) in codes.chunks(TERNARY_BLOCK).zip(blocks) {
+                            let row = &mut block.0.as_chunks_mut::<4>().0[lane];
+                            *row = pack_row(codes);
+                        }
+                    }
+                }
+            },
+        );
+        let mut scales = vec![0.0; groups * shape.panels() * PANEL];
+        for (group, scales) in scales.chunks_mut((shape.panels() * PANEL).max(1)).enumerate() {
+            for (row, out) in scales.iter_mut().take(outputs).enumerate() {
+                *out = scale(group, row);
+            }
+        }
+        let bias = bias.map(|mut bias| {
+            bias.resize(shape.panels() * PANEL, 0.0);
+            bias.into()
+        });
+        Self { shape, codes: codes.into(), scales: scales.into(), bias }
+    }
+
+    /// Takes a matrix from a file, which [`arrays`](Self::arrays) were written into.
+    pub(crate) fn read(
+        file: &mut ArrayFile,
+        shape: MatrixShape,
+        has_bias: bool,
+    ) -> Result<Self, FileError> {
+        let codes = file.take::<Block>(shape.all_blocks())?;
+        // Both bits of a code are never set.
+        let valid = |block: &Block| block.0.iter().fold(0, |all, b| all | b & b >> 1) & 0x55 == 0;
+        if !codes.par_iter().with_min_len(1 << 12).all(valid) {
+            return Err(FileError::Value("codes that are not ternary"));
+        }
+        let padded = shape.panels() * PANEL;
+        let scales = file.take_finite(shape.groups * padded)?;
+        let bias = has_bias.then(|| file.take_finite(padded)).transpose()?;
+        Ok(Self { shape, codes, scales, bias })
+    }
+
+    /// What a file holds of it.
+    pub(crate) fn arrays(&self) -> impl Iterator<Item = &[u8]> {
+        let floats = [&self.scales].into_iter().chain(&self.bias);
+        [self.codes.as_bytes()].into_iter().chain(floats.map(Array::as_bytes))
     }
 
     /// The codes −1, 0 and 1, `[inputs, outputs]`.
     pub fn codes(&self) -> Vec<i8> {
-        let size = self.inputs / self.groups;
+        let MatrixShape { inputs, outputs, groups } = self.shape;
+        let size = inputs / groups;
         let code = |input: usize, output: usize| {
             let (panel, lane) = (output / PANEL, output % PANEL);
             let (group, place) = (input / size, input % size);
-            let block = (panel * self.groups + group) * self.blocks + place / TERNARY_BLOCK;
+            let block = (panel * groups + group) * self.shape.blocks() + place / TERNARY_BLOCK;
             let (byte, shift) = position(place % TERNARY_BLOCK);
             let code = self.codes[block].0[4 * lane + byte] >> shift & 3;
             code.cast_signed() - 1
         };
-        (0..self.inputs)
+        (0..inputs)
             .into_par_iter()
-            .flat_map_iter(|input| (0..self.outputs).map(move |output| code(input, output)))
+            .flat_map_iter(|input| (0..outputs).map(move |output| code(input, output)))
             .collect()
     }
 
     /// The scales `[groups, outputs]`.
     pub fn scales(&self) -> Vec<f32> {
-        let padded = self.outputs.next_multiple_of(PANEL);
-        self.scales.chunks(padded).flat_map(|scales| &scales[..self.outputs]).copied().collect()
+        let padded = self.shape.panels() * PANEL;
+        let scales = self.scales.chunks(padded);
+        scales.flat_map(|scales| &scales[..self.shape.outputs]).copied().collect()
     }
 
     /// Number of inputs.
     pub fn inputs(&self) -> usize {
-        self.inputs
+        self.shape.inputs
     }
 
     /// Number of outputs.
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.shape.outputs
     }
 
     /// Number of groups of inputs that share scales.
     pub fn groups(&self) -> usize {
-        self.groups
+        self.shape.groups
     }
 
     /// Bytes that a product reads.
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.codes[..])
-            + size_of_val(&self.scales[..])
-            + self.bias.as_ref().map_or(0, |bias| size_of_val(&bias[..]))
+        self.arrays().map(<[u8]>::len).sum()
     }
 
     /// The product with some tokens, shared among the threads of rayon's pool.
@@ -170,20 +239,22 @@ impl TernaryMatrix {
     /// # Panics
     /// If `x` was made for other inputs or groups, or `out` has another length.
     pub fn multiply(&self, x: &Activations, out: &mut [f32]) {
-        assert_eq!((x.inputs(), x.groups()), (self.inputs, self.groups), "inputs and groups");
-        assert_eq!(out.len(), x.tokens() * self.outputs, "number of outputs");
+        let outputs = self.outputs();
+        let inputs = (self.inputs(), self.groups());
+        assert_eq!((x.inputs(), x.groups()), inputs, "inputs and groups");
+        assert_eq!(out.len(), x.tokens() * outputs, "number of outputs");
         if x.tokens() == 1 {
             return self.multiply_token(x, out);
         }
-        let mut strips = vec![0.0; self.panels() * PANEL * x.tokens().min(TOKENS)];
-        for (first, out) in (0..).step_by(TOKENS).zip(out.chunks_mut(TOKENS * self.outputs)) {
-            let tokens = out.len() / self.outputs;
-            let strips = &mut strips[..self.panels() * PANEL * tokens];
+        let mut strips = vec![0.0; self.shape.panels() * PANEL * x.tokens().min(TOKENS)];
+        for (first, out) in (0..).step_by(TOKENS).zip(out.chunks_mut(TOKENS * outputs)) {
+            let tokens = out.len() / outputs;
+            let strips = &mut strips[..self.shape.panels() * PANEL * tokens];
             strips.par_chunks_mut(PANEL * tokens).enumerate().for_each(|(panel, strip)| {
                 self.multiply_panel(panel, x, first, strip.as_chunks_mut::<PANEL>().0);
             });
             let strips = strips.as_chunks::<PANEL>().0;
-            out.par_chunks_mut(self.outputs).enumerate().for_each(|(token, out)| {
+            out.par_chunks_mut(outputs).enumerate().for_each(|(token, out)| {
                 for (panel, out) in out.chunks_mut(PANEL).enumerate() {
                     out.copy_from_slice(&strips[panel * tokens + token][..out.len()]);
                 }
@@ -191,19 +262,15 @@ impl TernaryMatrix {
         }
     }
 
-    fn panels(&self) -> usize {
-        self.outputs.div_ceil(PANEL)
-    }
-
     /// The codes of a panel, group by group.
     fn panel(&self, panel: usize) -> impl Iterator<Item = &[Block]> {
-        let codes = &self.codes[panel * self.groups * self.blocks..];
-        codes.chunks(self.blocks).take(self.groups)
+        let (groups, blocks) = (self.shape.groups, self.shape.blocks());
+        self.codes[panel * groups * blocks..].chunks(blocks).take(groups)
     }
 
     /// One token: every weight is read once, and what counts is how fast.
     fn multiply_token(&self, x: &Activations, out: &mut [f32]) {
-        let panel_bytes = self.groups * self.blocks * size_of::<Block>();
+        let panel_bytes = self.groups() * self.shape.blocks() * size_of::<Block>();
         let together = TASK_BYTES.div_ceil(panel_bytes.max(1));
         let panels = out.par_chunks_mut(PANEL).enumerate().with_min_len(together);
         panels.for_each(|(panel, out)| {
@@ -253,7 +320,7 @@ impl TernaryMatrix {
         products: &[i32; PANEL],
         out: &mut [f32; PANEL],
     ) {
-        let scales = &self.scales[(group * self.panels() + panel) * PANEL..][..PANEL];
+        let scales = &self.scales[(group * self.shape.panels() + panel) * PANEL..][..PANEL];
         let (sum, step) = (x.sum(token, group), x.step(token));
         for ((out, product), scale) in out.iter_mut().zip(products).zip(scales) {
             *out += product.wrapping_sub(sum) as f32 * (scale * step);
@@ -267,6 +334,18 @@ impl TernaryMatrix {
             }
         }
     }
+}
+
+/// The codes of a row in a block: those of up to 16 inputs, zeros in the place of others.
+fn pack_row(codes: &[i8]) -> [u8; 4] {
+    let mut padded = [0; TERNARY_BLOCK];
+    padded[..codes.len()].copy_from_slice(codes);
+    let mut row = [0; 4];
+    for (input, code) in padded.into_iter().enumerate() {
+        let (byte, shift) = position(input);
+        row[byte] |= (code + 1).cast_unsigned() << shift;
+    }
+    row
 }
 
 /// Byte of its row, and bits in it, of an input of a block.

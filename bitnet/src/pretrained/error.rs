@@ -2,7 +2,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{model::ModelError, tokenizer::TokenizerError};
+use crate::{engine::EngineError, model::ModelError, packed::FileError, tokenizer::TokenizerError};
 
 /// A model folder that cannot be read or written.
 #[derive(Debug, Error)]
@@ -24,9 +24,15 @@ pub enum PretrainedError {
         /// What the system says.
         error: io::Error,
     },
-    /// The model to be written is packed.
-    #[error("a packed model has no latent weights to write")]
+    /// Latent weights are asked for of a model that is packed.
+    #[error("a packed model has no latent weights")]
     Packed,
+    /// `model.packed` cannot be used.
+    #[error("model.packed {0}")]
+    File(#[from] FileError),
+    /// The model of `config.json` cannot be one with packed weights.
+    #[error("config.json: {0}")]
+    Engine(EngineError),
     /// `config.json` is not valid JSON or lacks a field.
     #[error("config.json: {0}")]
     Config(#[from] serde_json::Error),
@@ -77,4 +83,14 @@ pub enum PretrainedError {
         /// Size of the model's vocabulary.
         model: usize,
     },
+}
+
+impl From<EngineError> for PretrainedError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::File(error) => Self::File(error),
+            EngineError::Model(error) => Self::Model(error),
+            error => Self::Engine(error),
+        }
+    }
 }

@@ -13,6 +13,7 @@
 mod config;
 mod error;
 mod names;
+mod packed;
 mod weights;
 
 use std::{fs, path::Path};
@@ -20,12 +21,13 @@ use std::{fs, path::Path};
 use burn::tensor::backend::Backend;
 
 pub use error::PretrainedError;
+pub use packed::Packed;
 pub use weights::WeightDtype;
 
 use crate::{
     engine::{Engine, EngineError},
     generate::{GenerateError, Generation, GenerationConfig},
-    model::BitNetTransformer,
+    model::{BitNetTransformer, BitNetTransformerConfig},
     packed::TableFormat,
     storage,
     tokenizer::{self, Tokenizer},
@@ -48,21 +50,19 @@ impl<B: Backend> Pretrained<B> {
     /// Reads the model folder `path`.
     ///
     /// # Errors
-    /// [`PretrainedError`] if a file is missing, damaged, or does not fit the others.
+    /// [`PretrainedError`] if a file is missing, damaged, or does not fit the others, and
+    /// [`PretrainedError::Packed`] for the folder of a [`Packed`] model.
     pub fn load(path: &Path, device: &B::Device) -> Result<Self, PretrainedError> {
+        if Packed::is_at(path) {
+            return Err(PretrainedError::Packed);
+        }
         let read = |name| {
             let path = path.join(name);
             fs::read(&path).map_err(|error| PretrainedError::Read { path, error })
         };
         let config = config::from_json(&read(CONFIG)?)?;
         let weights = read(WEIGHTS)?;
-        let tokenizer = tokenizer::load(&path.join(TOKENIZER))?;
-        if tokenizer.vocab_size() != config.num_tokens {
-            return Err(PretrainedError::VocabularyMismatch {
-                tokenizer: tokenizer.vocab_size(),
-                model: config.num_tokens,
-            });
-        }
+        let tokenizer = load_tokenizer(path, &config)?;
         let model = weights::load(&weights, &config, device)?;
         Ok(Self { model, tokenizer, device: device.clone() })
     }
@@ -105,37 +105,18 @@ impl<B: Backend> Pretrained<B> {
     }
 }
 
-/// A model with packed weights, and its tokenizer.
-pub struct Packed {
-    /// The model.
-    pub engine: Engine,
-    /// The tokenizer it was trained with.
-    pub tokenizer: Box<dyn Tokenizer>,
-}
-
-impl Packed {
-    /// As [`Pretrained::generate`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn generate(
-        &self,
-        prompt: &str,
-        config: &GenerationConfig,
-    ) -> Result<String, GenerateError> {
-        self.stream(prompt, config)?.collect()
-    }
-
-    /// As [`Pretrained::stream`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn stream(
-        &self,
-        prompt: &str,
-        config: &GenerationConfig,
-    ) -> Result<Generation<'_>, GenerateError> {
-        Generation::packed(&self.engine, self.tokenizer.as_ref(), prompt, config)
+/// Reads the tokenizer of a folder whose model has this configuration.
+fn load_tokenizer(
+    path: &Path,
+    config: &BitNetTransformerConfig,
+) -> Result<Box<dyn Tokenizer>, PretrainedError> {
+    let tokenizer = tokenizer::load(&path.join(TOKENIZER))?;
+    match tokenizer.vocab_size() == config.num_tokens {
+        true => Ok(tokenizer),
+        false => Err(PretrainedError::VocabularyMismatch {
+            tokenizer: tokenizer.vocab_size(),
+            model: config.num_tokens,
+        }),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::common::{bits, for_each_backend, tensor, values};
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig, ModelError,
-    engine::{Engine, EngineError},
+    engine::{CacheFormat, Engine, EngineError},
     generate::{Generation, GenerationConfig, Sampling},
     model::{FeedForwardKind, NormPlacement},
     packed::TableFormat,
@@ -26,7 +26,7 @@ for_each_backend!(
 );
 
 /// A small model: sizes that fill no panel and no block.
-fn config() -> BitNetTransformerConfig {
+pub(crate) fn config() -> BitNetTransformerConfig {
     BitNetTransformerConfig {
         max_seq_len: 24,
         ff_dim: 70,
@@ -36,7 +36,7 @@ fn config() -> BitNetTransformerConfig {
 }
 
 /// All that a configuration can vary.
-fn configs() -> Vec<BitNetTransformerConfig> {
+pub(crate) fn configs() -> Vec<BitNetTransformerConfig> {
     let vary = |change: fn(&mut BitNetTransformerConfig)| {
         let mut config = config();
         change(&mut config);
@@ -167,8 +167,11 @@ fn what_cannot_be_packed_is_an_error<B: Backend>() {
 
 #[test]
 fn cuts_and_batches_change_no_bit() {
-    for config in configs() {
+    for (config, cache) in
+        configs().into_iter().zip([CacheFormat::F32, CacheFormat::Int8].repeat(5))
+    {
         let engine = Engine::random(&config, 1, TableFormat::Int8).unwrap();
+        let engine = engine.with_cache_format(cache);
         let sequences: Vec<Vec<u32>> =
             [24, 1, 9, 17].into_iter().zip(7..).map(|(n, seed)| random_tokens(seed, n)).collect();
         let alone: Vec<Vec<f32>> = sequences
@@ -197,6 +200,47 @@ fn cuts_and_batches_change_no_bit() {
             assert_eq!(cache.len(), tokens.len());
         }
     }
+}
+
+/// More tokens than go through the blocks together, over several sequences.
+#[test]
+fn long_batches_are_cut() {
+    let config = config().with_max_seq_len(200);
+    let engine = Engine::random(&config, 1, TableFormat::Int8).unwrap();
+    let sequences = [random_tokens(1, 150), random_tokens(2, 3), random_tokens(3, 90)];
+    let mut caches = vec![engine.new_cache(); 3];
+    let mut batch: Vec<_> =
+        caches.iter_mut().zip(&sequences).map(|(cache, tokens)| (cache, &tokens[..])).collect();
+    let together = engine.forward(&mut batch).unwrap();
+    let mut alone = Vec::new();
+    for (tokens, cache) in sequences.iter().zip(&caches) {
+        let mut single = engine.new_cache();
+        for token in tokens {
+            alone.extend(engine.forward(&mut [(&mut single, &[*token])]).unwrap());
+        }
+        assert_eq!((cache.len(), single.len()), (tokens.len(), tokens.len()));
+    }
+    assert_eq!(bits(&together), bits(&alone));
+}
+
+/// Eight bits round keys and values by half a step at most: less than a hundredth of the largest.
+#[test]
+fn an_8_bit_cache_is_near_one_of_32() {
+    let mut differences: Vec<f32> = (0..9)
+        .map(|seed| {
+            let engine = Engine::random(&config(), seed, TableFormat::F32).unwrap();
+            let tokens = random_tokens(seed, 24);
+            let logits = |engine: &Engine| {
+                engine.forward(&mut [(&mut engine.new_cache(), &tokens)]).unwrap()
+            };
+            let exact = logits(&engine);
+            let coarse = logits(&engine.with_cache_format(CacheFormat::Int8));
+            assert_ne!(coarse, exact);
+            difference(&coarse, &exact)
+        })
+        .collect();
+    differences.sort_by(f32::total_cmp);
+    assert!(differences[4] < 0.05, "{differences:?}");
 }
 
 #[test]

@@ -6,4 +6,6 @@
 #[path = "../library/common.rs"]
 mod common;
 mod engine;
+mod exact;
+mod file;
 mod layers;

@@ -6,5 +6,6 @@ mod eval;
 mod failures;
 mod generate;
 mod info;
+mod packed;
 mod streams;
 mod subword;

@@ -9,17 +9,57 @@ use half::bf16;
 /// Adding and subtracting it rounds what is below 2²² to an integer, half to even.
 const ROUND: f32 = 12_582_912.0;
 
-/// Partial sums of a reduction.
-const LANES: usize = 32;
+/// Partial sums of a reduction, and keys that stand together.
+pub(super) const LANES: usize = 32;
+
+/// A number that the loops read as one of 32 bits.
+pub(super) trait Number: Copy {
+    const ZERO: Self;
+
+    fn float(self) -> f32;
+}
+
+impl Number for f32 {
+    const ZERO: Self = 0.0;
+
+    #[inline(always)]
+    fn float(self) -> f32 {
+        self
+    }
+}
+
+impl Number for bf16 {
+    const ZERO: Self = bf16::ZERO;
+
+    #[inline(always)]
+    fn float(self) -> f32 {
+        // Not `to_f32`, which minds the kinds of what is no number.
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+}
+
+impl Number for i8 {
+    const ZERO: Self = 0;
+
+    #[inline(always)]
+    fn float(self) -> f32 {
+        f32::from(self)
+    }
+}
+
+/// Products of a query with keys: [`scores`].
+type Scores<T> = unsafe fn(&[f32], &[[T; LANES]], usize, &mut [f32]);
 
 /// The functions, for one kind of processor.
 #[derive(Debug)]
 pub(super) struct Float {
     pub(super) dot: unsafe fn(&[f32], &[f32]) -> f32,
     pub(super) dot_bf16: unsafe fn(&[f32], &[bf16]) -> f32,
-    pub(super) scores: unsafe fn(&[f32], &[f32], usize, &mut [f32]),
+    pub(super) scores: Scores<f32>,
+    pub(super) scores_int8: Scores<i8>,
     pub(super) softmax: unsafe fn(&mut [f32]) -> f32,
     pub(super) mix: unsafe fn(&[f32], &[f32], usize, &mut [f32]),
+    pub(super) mix_int8: unsafe fn(&[f32], &[i8], usize, &mut [f32]),
     pub(super) max_abs: unsafe fn(&[f32]) -> f32,
     pub(super) sum_squares: unsafe fn(&[f32]) -> f32,
     pub(super) quantize: unsafe fn(&[f32], f32, &mut [i8]) -> i32,
@@ -40,45 +80,59 @@ fn total(mut lanes: [f32; LANES]) -> f32 {
 
 /// `Σ a·b`.
 #[inline(always)]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot<T: Number>(a: &[f32], b: &[T]) -> f32 {
     let mut lanes = [0.0; LANES];
     let (a, a_rest) = a.as_chunks::<LANES>();
     let (b, b_rest) = b.as_chunks::<LANES>();
     for (a, b) in a.iter().zip(b) {
         for i in 0..LANES {
-            lanes[i] += a[i] * b[i];
+            lanes[i] += a[i] * b[i].float();
         }
     }
     for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        lanes[i] += a * b;
+        lanes[i] += a * b.float();
     }
     total(lanes)
 }
 
-/// As [`dot`].
+/// `query · key` of each key. Of 32 keys one feature stands after the other, so that nothing is
+/// added up across lanes; the next 32 begin `stride` features on.
 #[inline(always)]
-pub(super) fn dot_bf16(a: &[f32], b: &[bf16]) -> f32 {
-    // Not `to_f32`, which minds the kinds of what is no number.
-    let float = |b: bf16| f32::from_bits(u32::from(b.to_bits()) << 16);
-    let mut lanes = [0.0; LANES];
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..LANES {
-            lanes[i] += a[i] * float(b[i]);
-        }
+pub(super) fn scores<T: Number>(
+    query: &[f32],
+    keys: &[[T; LANES]],
+    stride: usize,
+    out: &mut [f32],
+) {
+    for (keys, out) in keys.chunks(stride).zip(out.chunks_mut(LANES)) {
+        let sums = weighted(query.iter().copied(), keys.iter().copied());
+        out.copy_from_slice(&sums[..out.len()]);
     }
-    for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        lanes[i] += a * float(*b);
-    }
-    total(lanes)
 }
 
-/// `query · key` of each key; keys begin `stride` apart.
+/// `Σ weight · row`, in four sums that need not wait for each other.
 #[inline(always)]
-pub(super) fn scores(query: &[f32], keys: &[f32], stride: usize, out: &mut [f32]) {
-    for (key, out) in keys.chunks(stride).zip(out) {
-        *out = dot(query, &key[..query.len()]);
+fn weighted<T: Number>(
+    weights: impl Iterator<Item = f32>,
+    rows: impl Iterator<Item = [T; LANES]>,
+) -> [f32; LANES] {
+    let mut sums = [[0.0f32; LANES]; 4];
+    let mut pairs = weights.zip(rows);
+    while let Some((weight, row)) = pairs.next() {
+        add_to(&mut sums[0], weight, row);
+        for sum in &mut sums[1..] {
+            if let Some((weight, row)) = pairs.next() {
+                add_to(sum, weight, row);
+            }
+        }
+    }
+    std::array::from_fn(|i| (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]))
+}
+
+#[inline(always)]
+fn add_to<T: Number>(sum: &mut [f32; LANES], weight: f32, row: [T; LANES]) {
+    for i in 0..LANES {
+        sum[i] += weight * row[i].float();
     }
 }
 
@@ -103,11 +157,21 @@ pub(super) fn softmax(x: &mut [f32]) -> f32 {
 
 /// `Σ weight · value`; values begin `stride` apart.
 #[inline(always)]
-pub(super) fn mix(weights: &[f32], values: &[f32], stride: usize, out: &mut [f32]) {
-    out.fill(0.0);
-    for (weight, value) in weights.iter().zip(values.chunks(stride)) {
-        for (out, value) in out.iter_mut().zip(value) {
-            *out += weight * value;
+pub(super) fn mix<T: Number>(weights: &[f32], values: &[T], stride: usize, out: &mut [f32]) {
+    for (index, out) in out.chunks_mut(LANES).enumerate() {
+        let values = values.chunks(stride).map(|value| &value[index * LANES..]);
+        let weights = weights.iter().copied();
+        if out.len() == LANES {
+            let rows = values.map(|value| *value.first_chunk().unwrap_or(&[T::ZERO; LANES]));
+            out.copy_from_slice(&weighted(weights, rows));
+        } else {
+            let rows = values.map(|value| {
+                let mut row = [T::ZERO; LANES];
+                row[..out.len()].copy_from_slice(&value[..out.len()]);
+                row
+            });
+            let sums = weighted(weights, rows);
+            out.copy_from_slice(&sums[..out.len()]);
         }
     }
 }

@@ -25,6 +25,7 @@ mod x86;
 
 use std::sync::OnceLock;
 
+use bytemuck::{Pod, Zeroable};
 use half::bf16;
 
 use super::Isa;
@@ -35,6 +36,8 @@ pub(super) const PANEL: usize = 32;
 pub(super) const TERNARY_BLOCK: usize = 16;
 /// Inputs of a block of 8-bit weights.
 pub(super) const INT8_BLOCK: usize = 4;
+/// Keys of attention that are multiplied together.
+pub(super) const KEYS: usize = float::LANES;
 /// Most tokens that a kernel computes together.
 pub(super) const TILE: usize = 8;
 
@@ -46,6 +49,12 @@ const PREFETCH_BYTES: usize = 8192;
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Block(pub(super) [u8; 4 * PANEL]);
+
+// SAFETY: 128 bytes are all that a block is; its alignment of 64 divides them, so that there is no
+// padding. Any bytes are valid ones, zeros among them.
+unsafe impl Zeroable for Block {}
+// SAFETY: as above.
+unsafe impl Pod for Block {}
 
 /// A panel of ternary codes times a token.
 type TernaryGemv = unsafe fn(&[Block], &[i8], &mut [i32; PANEL]);
@@ -149,10 +158,28 @@ impl Kernels {
 
     /// `query · key` of as many keys as `out` is long.
     ///
-    /// - `keys`: the first key and those `stride` apart
-    pub(super) fn scores(&self, query: &[f32], keys: &[f32], stride: usize, out: &mut [f32]) {
+    /// - `keys`: the features of the first [`KEYS`], and `stride` features on those of the next
+    pub(super) fn scores(
+        &self,
+        query: &[f32],
+        keys: &[[f32; KEYS]],
+        stride: usize,
+        out: &mut [f32],
+    ) {
         // SAFETY: as above.
         unsafe { (self.float.scores)(query, keys, stride, out) }
+    }
+
+    /// As [`scores`](Self::scores).
+    pub(super) fn scores_int8(
+        &self,
+        query: &[f32],
+        keys: &[[i8; KEYS]],
+        stride: usize,
+        out: &mut [f32],
+    ) {
+        // SAFETY: as above.
+        unsafe { (self.float.scores_int8)(query, keys, stride, out) }
     }
 
     /// `exp(x − max x)` of each, in place; gives their sum.
@@ -165,6 +192,12 @@ impl Kernels {
     pub(super) fn mix(&self, weights: &[f32], values: &[f32], stride: usize, out: &mut [f32]) {
         // SAFETY: as above.
         unsafe { (self.float.mix)(weights, values, stride, out) }
+    }
+
+    /// As [`mix`](Self::mix).
+    pub(super) fn mix_int8(&self, weights: &[f32], values: &[i8], stride: usize, out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { (self.float.mix_int8)(weights, values, stride, out) }
     }
 
     /// `max|x|`; not a number if any `x` is none.

@@ -13,10 +13,12 @@ pub(super) static KERNELS: Kernels = Kernels {
     int8_gemv,
     float: Float {
         dot: float::dot,
-        dot_bf16: float::dot_bf16,
+        dot_bf16: float::dot,
         scores: float::scores,
+        scores_int8: float::scores,
         softmax: float::softmax,
         mix: float::mix,
+        mix_int8: float::mix,
         max_abs: float::max_abs,
         sum_squares: float::sum_squares,
         quantize: float::quantize,

@@ -98,21 +98,41 @@ proptest! {
 
     #[test]
     fn float_loops_agree_to_the_bit(
-        x in prop::collection::vec(-1e3f32..1e3, 0..300), scale in 0.0f32..0.127,
+        x in prop::collection::vec(-1e3f32..1e3, 0..3000), scale in 0.0f32..0.127,
         dim in 1usize..70, gap in 0usize..9, seed: u64,
     ) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let y: Vec<f32> = x.iter().map(|_| rng.random::<f32>() - 0.5).collect();
         let halves: Vec<bf16> = y.iter().copied().map(bf16::from_f32).collect();
-        let query = &vec![0.25; dim.min(x.len())][..];
-        let keys = x.len() / (dim + gap);
+        // Keys stand in panels of 32 by `dim + gap` features, values as they are.
+        let panels = &x.as_chunks::<KEYS>().0;
+        let panels = &panels[..panels.len() / (dim + gap) * (dim + gap)];
+        let (query, count) = (&vec![0.25; dim][..], panels.len() / (dim + gap) * KEYS);
+        let count = count.saturating_sub(gap);
+        let values = &y[..y.len() / (dim + gap) * (dim + gap)];
         let results = |kernels: &Kernels| {
-            let mut scores = vec![0.0; keys];
-            kernels.scores(query, &x, dim + gap, &mut scores);
-            let mut weights = scores.iter().map(|score| score / 1e4).collect::<Vec<_>>();
+            let mut scores = vec![0.0; count];
+            kernels.scores(query, panels, dim + gap, &mut scores);
+            let mut weights: Vec<f32> = x.iter().take(20).map(|x| x / 1e3).collect();
             let sum = kernels.softmax(&mut weights);
-            let mut mixed = vec![1.0; query.len()];
-            kernels.mix(&weights, &y, dim + gap, &mut mixed);
+            let mut mixed = vec![1.0; dim];
+            kernels.mix(&weights, values, dim + gap, &mut mixed);
+            // Bytes are floats: the loops over those are the reference.
+            let byte = |x: f32| (x / 8.0) as i8;
+            let mut int8 = vec![0.0; count];
+            let bytes: Vec<_> = panels.iter().map(|panel| panel.map(byte)).collect();
+            kernels.scores_int8(query, &bytes, dim + gap, &mut int8);
+            let floats: Vec<_> = bytes.iter().map(|panel| panel.map(f32::from)).collect();
+            let mut expected = vec![0.0; count];
+            kernels.scores(query, &floats, dim + gap, &mut expected);
+            assert_eq!(int8, expected);
+            let mut int8 = vec![1.0; dim];
+            let bytes: Vec<i8> = values.iter().map(|&y| byte(1e3 * y)).collect();
+            kernels.mix_int8(&weights, &bytes, dim + gap, &mut int8);
+            let floats: Vec<f32> = bytes.iter().copied().map(f32::from).collect();
+            let mut expected = vec![1.0; dim];
+            kernels.mix(&weights, &floats, dim + gap, &mut expected);
+            assert_eq!(int8, expected);
             let mut codes = vec![0; x.len()];
             let total = kernels.quantize(&x, scale, &mut codes);
             let floats = [kernels.dot(&x, &y), kernels.max_abs(&x), kernels.sum_squares(&x)];
@@ -128,16 +148,20 @@ proptest! {
         let max = x.iter().fold(0.0f32, |max, x| max.max(x.abs()));
         prop_assert_eq!(scalar::KERNELS.max_abs(&x), max);
         let near = |a: f32, b: f64, tolerance| (f64::from(a) - b).abs() < tolerance;
-        let key = |at: usize| x[at * (dim + gap)..].iter().take(dim).map(|&x| f64::from(x));
-        let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        for (at, (score, weight)) in scores.iter().zip(&weights).enumerate() {
-            prop_assert!(near(*score, key(at).sum::<f64>() / 4.0, 0.05));
-            let exact = (f64::from(score / 1e4) - f64::from(highest / 1e4)).exp();
+        for (at, score) in scores.iter().enumerate() {
+            let key = &panels[at / KEYS * (dim + gap)..][..dim];
+            let exact: f64 = key.iter().map(|lanes| f64::from(lanes[at % KEYS])).sum();
+            prop_assert!(near(*score, exact / 4.0, 0.05));
+        }
+        let highest = x.iter().take(20).copied().fold(f32::NEG_INFINITY, f32::max);
+        for (weight, x) in weights.iter().zip(&x) {
+            let exact = (f64::from(x / 1e3) - f64::from(highest / 1e3)).exp();
             prop_assert!(near(*weight, exact, 3e-7), "{} {}", weight, exact);
         }
         prop_assert!(near(sum, weights.iter().map(|&w| f64::from(w)).sum(), 1e-4));
-        for (i, mixed) in mixed.iter().enumerate().filter(|_| keys > 0) {
-            let exact = (0..keys).map(|at| f64::from(weights[at] * y[at * (dim + gap) + i])).sum();
+        for (i, mixed) in mixed.iter().enumerate() {
+            let rows = values.chunks(dim + gap).zip(&weights);
+            let exact = rows.map(|(value, weight)| f64::from(weight * value[i])).sum();
             prop_assert!(near(*mixed, exact, 1e-4));
         }
         let exact: f64 = x.iter().zip(&halves).map(|(x, h)| f64::from(*x) * h.to_f64()).sum();

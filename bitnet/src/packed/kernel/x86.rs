@@ -6,7 +6,7 @@ use half::bf16;
 
 use super::{
     Kernels, avx2, avx512,
-    float::{self, Float},
+    float::{self, Float, LANES},
 };
 use crate::packed::Isa;
 
@@ -44,10 +44,14 @@ macro_rules! float {
         }
         #[target_feature(enable = $feature)]
         fn dot_bf16(a: &[f32], b: &[bf16]) -> f32 {
-            float::dot_bf16(a, b)
+            float::dot(a, b)
         }
         #[target_feature(enable = $feature)]
-        fn scores(query: &[f32], keys: &[f32], stride: usize, out: &mut [f32]) {
+        fn scores(query: &[f32], keys: &[[f32; LANES]], stride: usize, out: &mut [f32]) {
+            float::scores(query, keys, stride, out);
+        }
+        #[target_feature(enable = $feature)]
+        fn scores_int8(query: &[f32], keys: &[[i8; LANES]], stride: usize, out: &mut [f32]) {
             float::scores(query, keys, stride, out);
         }
         #[target_feature(enable = $feature)]
@@ -56,6 +60,10 @@ macro_rules! float {
         }
         #[target_feature(enable = $feature)]
         fn mix(weights: &[f32], values: &[f32], stride: usize, out: &mut [f32]) {
+            float::mix(weights, values, stride, out);
+        }
+        #[target_feature(enable = $feature)]
+        fn mix_int8(weights: &[f32], values: &[i8], stride: usize, out: &mut [f32]) {
             float::mix(weights, values, stride, out);
         }
         #[target_feature(enable = $feature)]
@@ -70,7 +78,18 @@ macro_rules! float {
         fn quantize(x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
             float::quantize(x, scale, codes)
         }
-        Float { dot, dot_bf16, scores, softmax, mix, max_abs, sum_squares, quantize }
+        Float {
+            dot,
+            dot_bf16,
+            scores,
+            scores_int8,
+            softmax,
+            mix,
+            mix_int8,
+            max_abs,
+            sum_squares,
+            quantize,
+        }
     }};
 }
 

@@ -1,0 +1,83 @@
+//! An engine on disk: its arrays as they stand in memory, so that loading is mapping.
+
+use std::{cell::RefCell, io, path::Path};
+
+use super::{Engine, EngineError, LinearOf, NormOf, Source};
+use crate::{
+    model::BitNetTransformerConfig,
+    packed::{ArrayFile, FileError, Table, TableFormat, TernaryMatrix, write_arrays},
+};
+
+impl Engine {
+    /// Writes the weights into a file. The configuration is not a part of it.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let kind = TableFormat::ALL.iter().position(|&format| format == self.table_format());
+        write_arrays(path, kind.unwrap_or_default() as u32, &self.arrays().collect::<Vec<_>>())
+    }
+
+    /// Maps a file that [`write`](Self::write) has written for a model of this configuration. No
+    /// weight is copied: what is read of the file is memory that the system can take back.
+    ///
+    /// # Errors
+    /// [`EngineError::File`] if the file is damaged or of another model, [`EngineError::Model`]
+    /// for an invalid configuration, [`EngineError::Unsupported`] as [`new`](Self::new).
+    pub fn map(path: &Path, config: &BitNetTransformerConfig) -> Result<Self, EngineError> {
+        config.validate()?;
+        Self::supports(config)?;
+        let file = ArrayFile::open(path)?;
+        let format = usize::try_from(file.kind()).ok().and_then(|kind| TableFormat::ALL.get(kind));
+        let format = *format.ok_or(FileError::Value("tables of an unknown format"))?;
+        let source = Mapped { config, file: RefCell::new(file) };
+        let engine = Self::from_source(config, &source, format)?;
+        source.file.into_inner().finish()?;
+        Ok(engine)
+    }
+
+    /// What a file holds, in the order in which a [`Source`] is asked.
+    fn arrays(&self) -> impl Iterator<Item = &[u8]> {
+        let blocks = self
+            .blocks
+            .iter()
+            .flat_map(|block| block.attention.arrays().chain(block.feed_forward.arrays()));
+        let head = self.head.iter().flat_map(Table::arrays);
+        self.embedding.arrays().chain(blocks).chain(self.norm.array()).chain(head)
+    }
+}
+
+/// The weights in a file.
+struct Mapped<'a> {
+    config: &'a BitNetTransformerConfig,
+    file: RefCell<ArrayFile>,
+}
+
+impl Mapped<'_> {
+    fn table(&self, format: TableFormat) -> Result<Table, EngineError> {
+        let &BitNetTransformerConfig { num_tokens, dim, .. } = self.config;
+        Ok(Table::read(&mut self.file.borrow_mut(), num_tokens, dim, format)?)
+    }
+}
+
+impl Source for Mapped<'_> {
+    type Error = EngineError;
+
+    fn matrix(&self, _block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, EngineError> {
+        let shape = LinearOf::shape(linears, self.config);
+        Ok(TernaryMatrix::read(&mut self.file.borrow_mut(), shape, self.config.bias)?)
+    }
+
+    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, EngineError> {
+        let features = norm.features(self.config);
+        Ok(self.file.borrow_mut().take_finite(features)?.to_vec())
+    }
+
+    fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {
+        self.table(format)
+    }
+
+    fn head(&self, format: TableFormat) -> Result<Option<Table>, EngineError> {
+        (!self.config.tie_embeddings).then(|| self.table(format)).transpose()
+    }
+}

@@ -1,0 +1,215 @@
+//! What attention reads of the tokens before: vectors of several heads, a row a token.
+
+use super::{
+    activations::scale_of,
+    kernel::{KEYS, Kernels},
+};
+
+/// Keys. Those of 32 tokens stand together, a head after the other: `[rows / 32, heads, dim, 32]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    heads: usize,
+    dim: usize,
+    rows: usize,
+    numbers: KeyNumbers,
+}
+
+#[derive(Debug, Clone)]
+enum KeyNumbers {
+    F32(Vec<[f32; KEYS]>),
+    Int8 {
+        codes: Vec<[i8; KEYS]>,
+        /// What a code of one is worth, `[rows / 32, heads, 32]`.
+        steps: Vec<[f32; KEYS]>,
+    },
+}
+
+/// Values, `[rows, heads, dim]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Values {
+    heads: usize,
+    dim: usize,
+    numbers: ValueNumbers,
+}
+
+#[derive(Debug, Clone)]
+enum ValueNumbers {
+    F32(Vec<f32>),
+    Int8 {
+        codes: Vec<i8>,
+        /// What a code of one is worth, `[rows, heads]`.
+        steps: Vec<f32>,
+    },
+}
+
+impl Keys {
+    /// No rows yet, of 32 bits.
+    pub(crate) fn f32(heads: usize, dim: usize) -> Self {
+        Self { heads, dim, rows: 0, numbers: KeyNumbers::F32(Vec::new()) }
+    }
+
+    /// No rows yet, of 8 bits with one scale a row and head.
+    pub(crate) fn int8(heads: usize, dim: usize) -> Self {
+        let numbers = KeyNumbers::Int8 { codes: Vec::new(), steps: Vec::new() };
+        Self { heads, dim, rows: 0, numbers }
+    }
+
+    /// Makes room for `rows` in all.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        let heads = rows.div_ceil(KEYS) * self.heads;
+        match &mut self.numbers {
+            KeyNumbers::F32(keys) => reserve(keys, heads * self.dim),
+            KeyNumbers::Int8 { codes, steps } => {
+                reserve(codes, heads * self.dim);
+                reserve(steps, heads);
+            }
+        }
+    }
+
+    /// Forgets all rows but the first `rows`.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        let heads = self.rows.div_ceil(KEYS) * self.heads;
+        match &mut self.numbers {
+            KeyNumbers::F32(keys) => keys.truncate(heads * self.dim),
+            KeyNumbers::Int8 { codes, steps } => {
+                codes.truncate(heads * self.dim);
+                steps.truncate(heads);
+            }
+        }
+    }
+
+    /// Adds a row, `[heads, dim]`.
+    pub(crate) fn push(&mut self, row: &[f32]) {
+        let Self { heads, dim, .. } = *self;
+        let (panel, lane) = (self.rows / KEYS, self.rows % KEYS);
+        self.rows += 1;
+        match &mut self.numbers {
+            KeyNumbers::F32(keys) => {
+                keys.resize((panel + 1) * heads * dim, [0.0; KEYS]);
+                for (keys, value) in keys[panel * heads * dim..].iter_mut().zip(row) {
+                    keys[lane] = *value;
+                }
+            }
+            KeyNumbers::Int8 { codes, steps } => {
+                codes.resize((panel + 1) * heads * dim, [0; KEYS]);
+                steps.resize((panel + 1) * heads, [0.0; KEYS]);
+                let mut rounded = vec![0; dim];
+                let steps = steps[panel * heads..].iter_mut();
+                let codes = codes[panel * heads * dim..].chunks_mut(dim);
+                for ((row, codes), step) in row.chunks(dim).zip(codes).zip(steps) {
+                    step[lane] = quantize(row, &mut rounded);
+                    for (codes, code) in codes.iter_mut().zip(&rounded) {
+                        codes[lane] = *code;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The product of a query with the first `out.len()` keys of a head.
+    fn scores(&self, query: &[f32], head: usize, out: &mut [f32]) {
+        let (kernels, stride) = (Kernels::best(), self.heads * self.dim);
+        match &self.numbers {
+            KeyNumbers::F32(keys) => kernels.scores(query, &keys[head * self.dim..], stride, out),
+            KeyNumbers::Int8 { codes, steps } => {
+                kernels.scores_int8(query, &codes[head * self.dim..], stride, out);
+                let steps = steps[head..].iter().step_by(self.heads).flatten();
+                out.iter_mut().zip(steps).for_each(|(out, step)| *out *= step);
+            }
+        }
+    }
+}
+
+impl Values {
+    /// No rows yet, of 32 bits.
+    pub(crate) fn f32(heads: usize, dim: usize) -> Self {
+        Self { heads, dim, numbers: ValueNumbers::F32(Vec::new()) }
+    }
+
+    /// No rows yet, of 8 bits with one scale a row and head.
+    pub(crate) fn int8(heads: usize, dim: usize) -> Self {
+        let numbers = ValueNumbers::Int8 { codes: Vec::new(), steps: Vec::new() };
+        Self { heads, dim, numbers }
+    }
+
+    /// Makes room for `rows` in all.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        match &mut self.numbers {
+            ValueNumbers::F32(values) => reserve(values, rows * self.heads * self.dim),
+            ValueNumbers::Int8 { codes, steps } => {
+                reserve(codes, rows * self.heads * self.dim);
+                reserve(steps, rows * self.heads);
+            }
+        }
+    }
+
+    /// Forgets all rows but the first `rows`.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        match &mut self.numbers {
+            ValueNumbers::F32(values) => values.truncate(rows * self.heads * self.dim),
+            ValueNumbers::Int8 { codes, steps } => {
+                codes.truncate(rows * self.heads * self.dim);
+                steps.truncate(rows * self.heads);
+            }
+        }
+    }
+
+    /// Adds a row, `[heads, dim]`.
+    pub(crate) fn push(&mut self, row: &[f32]) {
+        match &mut self.numbers {
+            ValueNumbers::F32(values) => values.extend_from_slice(row),
+            ValueNumbers::Int8 { codes, steps } => {
+                let first = codes.len();
+                codes.resize(first + row.len(), 0);
+                let codes = codes[first..].chunks_mut(self.dim);
+                steps.extend(row.chunks(self.dim).zip(codes).map(|(row, out)| quantize(row, out)));
+            }
+        }
+    }
+
+    /// The sum of the first values of a head, each times its weight. Weights are used up.
+    fn mix(&self, weights: &mut [f32], head: usize, out: &mut [f32]) {
+        let (kernels, stride) = (Kernels::best(), self.heads * self.dim);
+        match &self.numbers {
+            ValueNumbers::F32(values) => {
+                kernels.mix(weights, &values[head * self.dim..], stride, out);
+            }
+            ValueNumbers::Int8 { codes, steps } => {
+                let steps = steps[head..].iter().step_by(self.heads);
+                weights.iter_mut().zip(steps).for_each(|(weight, step)| *weight *= step);
+                kernels.mix_int8(weights, &codes[head * self.dim..], stride, out);
+            }
+        }
+    }
+}
+
+/// Makes room for `len` in all.
+fn reserve<T>(values: &mut Vec<T>, len: usize) {
+    values.reserve_exact(len.saturating_sub(values.len()));
+}
+
+/// Codes of 8 bits; gives what one is worth.
+fn quantize(values: &[f32], codes: &mut [i8]) -> f32 {
+    let kernels = Kernels::best();
+    let scale = scale_of(kernels.max_abs(values), 127.0);
+    kernels.quantize(values, scale, codes);
+    scale.recip()
+}
+
+/// Attention of one query to as many keys and values of a head as there are `scores`, whose content
+/// is overwritten.
+pub(crate) fn attend(
+    query: &[f32],
+    (keys, values): (&Keys, &Values),
+    head: usize,
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
+    keys.scores(query, head, scores);
+    let total = Kernels::best().softmax(scores);
+    values.mix(scores, head, out);
+    // There is less to divide than among the weights.
+    let share = total.recip();
+    out.iter_mut().for_each(|out| *out *= share);
+}

@@ -1,0 +1,78 @@
+use std::{fs, path::Path};
+
+use super::{CONFIG, PretrainedError, TOKENIZER, WeightDtype, config, load_tokenizer};
+use crate::{
+    engine::Engine,
+    generate::{GenerateError, Generation, GenerationConfig},
+    storage,
+    tokenizer::Tokenizer,
+};
+
+/// The weights in a packed model's folder.
+const WEIGHTS: &str = "model.packed";
+
+/// A model with packed weights, and its tokenizer.
+pub struct Packed {
+    /// The model.
+    pub engine: Engine,
+    /// The tokenizer it was trained with.
+    pub tokenizer: Box<dyn Tokenizer>,
+}
+
+impl Packed {
+    /// Whether the folder `path` holds a packed model.
+    pub fn is_at(path: &Path) -> bool {
+        path.join(WEIGHTS).is_file()
+    }
+
+    /// Reads the folder of a packed model. Its weights are mapped into memory as they are on disk.
+    ///
+    /// # Errors
+    /// [`PretrainedError`] if a file is missing, damaged, or does not fit the others.
+    pub fn load(path: &Path) -> Result<Self, PretrainedError> {
+        let file = path.join(CONFIG);
+        let json = fs::read(&file).map_err(|error| PretrainedError::Read { path: file, error })?;
+        let config = config::from_json(&json)?;
+        let tokenizer = load_tokenizer(path, &config)?;
+        Ok(Self { engine: Engine::map(&path.join(WEIGHTS), &config)?, tokenizer })
+    }
+
+    /// Writes a folder with `config.json`, `model.packed` and `tokenizer.json`, all or nothing:
+    /// whatever was at `path` before is replaced only once the new folder is complete and on disk.
+    ///
+    /// # Errors
+    /// [`PretrainedError::Write`]; `path` is then as it was before.
+    pub fn save(&self, path: &Path) -> Result<(), PretrainedError> {
+        let config = config::to_json(self.engine.config(), WeightDtype::F32);
+        storage::write_folder(path, |folder| {
+            fs::write(folder.join(CONFIG), config)?;
+            self.engine.write(&folder.join(WEIGHTS))?;
+            fs::write(folder.join(TOKENIZER), self.tokenizer.to_json())
+        })
+        .map_err(|error| PretrainedError::Write { path: path.into(), error })
+    }
+
+    /// As [`Pretrained::generate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn generate(
+        &self,
+        prompt: &str,
+        config: &GenerationConfig,
+    ) -> Result<String, GenerateError> {
+        self.stream(prompt, config)?.collect()
+    }
+
+    /// As [`Pretrained::stream`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stream(
+        &self,
+        prompt: &str,
+        config: &GenerationConfig,
+    ) -> Result<Generation<'_>, GenerateError> {
+        Generation::packed(&self.engine, self.tokenizer.as_ref(), prompt, config)
+    }
+}

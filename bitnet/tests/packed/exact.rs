@@ -1,0 +1,90 @@
+//! Greedy text with packed weights against that of the training forward.
+//!
+//! The test takes a few short prompts and a model of random weights. A trained one, with as many
+//! prompts as wanted, cut from a text:
+//!
+//! ```sh
+//! PROMPTS=1000 MODEL=runs/quickstart/model TEXT=tinyshakespeare.txt \
+//!     cargo test --release -p bitnet --test packed same_text -- --nocapture
+//! ```
+
+use std::{env, fs, path::Path, time::Instant};
+
+use bitnet::{
+    generate::{Generation, GenerationConfig, Sampling},
+    packed::TableFormat,
+    pretrained::{Pretrained, WeightDtype, save},
+    tokenizer::ByteTokenizer,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::engine::config;
+
+type B = burn_flex::Flex;
+
+/// Tokens of a prompt, and those generated after it.
+const PROMPT: usize = 100;
+const TOKENS: usize = 100;
+
+/// A folder with random weights far larger than those training begins with: such a model would be
+/// nearly indifferent between tokens.
+fn random_model(folder: &Path) -> Pretrained<B> {
+    let path = folder.join("model");
+    let config = config().with_max_seq_len(PROMPT + TOKENS);
+    let model = config.init_seeded::<B>(3, &Default::default()).unwrap();
+    save(&path, &model, &ByteTokenizer, WeightDtype::F32).unwrap();
+    Pretrained::load(&path, &Default::default()).unwrap()
+}
+
+#[test]
+fn the_same_text_as_the_training_forward() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = match env::var_os("MODEL") {
+        Some(path) => Pretrained::<B>::load(path.as_ref(), &Default::default()).unwrap(),
+        None => random_model(folder.path()),
+    };
+    let count = env::var("PROMPTS").map_or(5, |count| count.parse::<usize>().unwrap());
+    let text = match env::var_os("TEXT") {
+        Some(path) => fs::read(path).unwrap(),
+        None => include_bytes!("exact.rs").to_vec(),
+    };
+    let tokens = model.tokenizer.encode(&text);
+    let context = model.model.config().max_seq_len;
+    let prompt_len = PROMPT.min(context);
+
+    let engine = bitnet::engine::Engine::new(&model.model, TableFormat::F32).unwrap();
+    let greedy =
+        GenerationConfig { max_tokens: TOKENS, sampling: Sampling::greedy(), stop: Vec::new() };
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let (mut equal, mut first_differences) = (0, Vec::new());
+    let mut seconds = [0.0; 2];
+    for _ in 0..count {
+        let start = rng.random_range(0..tokens.len() - prompt_len);
+        let prompt = model.tokenizer.decode(&tokens[start..start + prompt_len]);
+        let prompt = String::from_utf8_lossy(&prompt);
+        let tokenizer = model.tokenizer.as_ref();
+        let mut timed = |index: usize, generation: Generation<'_>| -> String {
+            let start = Instant::now();
+            let text = generation.collect::<Result<_, _>>().unwrap();
+            seconds[index] += start.elapsed().as_secs_f64();
+            text
+        };
+        let expected = model.stream(&prompt, &greedy).unwrap();
+        let expected = timed(0, expected);
+        let packed = Generation::packed(&engine, tokenizer, &prompt, &greedy).unwrap();
+        let packed = timed(1, packed);
+        match expected.bytes().zip(packed.bytes()).position(|(a, b)| a != b) {
+            None if expected.len() == packed.len() => equal += 1,
+            place => first_differences.push(place.unwrap_or(expected.len().min(packed.len()))),
+        }
+    }
+    println!(
+        "{equal} of {count} texts equal: prompts of {prompt_len} tokens, {TOKENS} after each, \
+         context {context}; {:.1} s as in training, {:.1} s packed",
+        seconds[0], seconds[1]
+    );
+    println!("bytes before the first difference of the others: {first_differences:?}");
+    // Rounding can move an input across the boundary between two codes, and that a close choice.
+    assert!(equal * 100 >= count * 90, "{equal} of {count}");
+}

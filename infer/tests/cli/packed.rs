@@ -1,0 +1,77 @@
+//! `infer export --format packed`, and the commands on what it writes.
+
+use std::fs;
+
+use crate::common::{Folder, run};
+
+/// A folder whose "packed" is its model with a head of some format.
+fn exported(head: &str) -> Folder {
+    let folder = Folder::new();
+    let out = folder.arg("packed");
+    let text =
+        folder.run("export", &["--format", "packed", "--head", head, "--out", &out]).stdout();
+    assert_eq!(text, "");
+    folder
+}
+
+#[test]
+fn a_packed_folder_is_the_model() {
+    for head in ["int8", "bf16", "f32"] {
+        let folder = exported(head);
+        let packed = folder.arg("packed");
+        let args = ["--prompt", "ab", "--tokens", "20", "--temperature", "0"];
+        let expected = folder.run("generate", &[&args[..], &["--head", head]].concat()).stdout();
+        let run = run(&[&["generate", "--model", &packed], &args[..]].concat(), b"");
+        let (first, tables) = (run.stderr.clone(), format!(" bytes {head} tables"));
+        assert!(first.starts_with("loaded in ") && first.contains(&tables), "{first}");
+        assert_eq!(run.stdout(), expected);
+
+        let data = folder.write("text.txt", "the quick brown fox jumps over the lazy dog");
+        let args = ["--data", &data, "--json"];
+        let expected = folder.run("eval", &[&args[..], &["--packed", "--head", head]].concat());
+        let eval = crate::common::run(&[&["eval", "--model", &packed], &args[..]].concat(), b"");
+        assert_eq!(eval.stdout(), expected.stdout());
+    }
+}
+
+#[test]
+fn an_8_bit_cache_is_an_option_everywhere() {
+    let folder = exported("int8");
+    let packed = folder.arg("packed");
+    let data = folder.write("text.txt", "the quick brown fox jumps over the lazy dog");
+    let eval = |more: &[&str]| {
+        let args = [&["eval", "--model", &packed, "--data", &data, "--json"], more].concat();
+        run(&args, b"").json()["nats_per_token"].as_f64().expect("a number")
+    };
+    let (f32, int8) = (eval(&[]), eval(&["--kv", "int8"]));
+    assert!(f32 != int8 && (f32 - int8).abs() < 0.05, "{f32} {int8}");
+    let small = ["-p", "9", "-n", "3", "--rounds", "1", "--json", "--kv", "int8"];
+    let result = run(&[&["bench", "--model", &packed], &small[..]].concat(), b"").json();
+    assert_eq!(result["kv"], "int8");
+    assert_eq!(result["head"], "int8");
+    let text = ["--prompt", "ab", "--tokens", "5", "--kv", "int8"];
+    run(&[&["generate", "--model", &packed], &text[..]].concat(), b"").stdout();
+    folder.run("eval", &["--data", &data, "--kv", "int8"]).assert_fails(&["--packed"]);
+}
+
+#[test]
+fn what_a_packed_folder_cannot_do_is_said() {
+    let folder = exported("int8");
+    let packed = folder.arg("packed");
+    let fails = |args: &[&str], parts: &[&str]| {
+        run(&[&[args[0], "--model", &packed], &args[1..]].concat(), b"").assert_fails(parts);
+    };
+    fails(&["info"], &["packed", "no latent weights"]);
+    fails(&["generate", "--prompt", "a", "--float"], &["no latent weights"]);
+    fails(&["generate", "--prompt", "a", "--head", "f32"], &["head of int8"]);
+    let weights = folder.path("packed").join("model.packed");
+    let whole = fs::read(&weights).unwrap();
+    fs::write(&weights, &whole[..whole.len() - 1]).unwrap();
+    fails(&["generate", "--prompt", "a"], &["model.packed is cut short or too long"]);
+    let mut bytes = whole;
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    fails(&["bench"], &["model.packed is damaged"]);
+    let args = ["--format", "packed", "--out", "/proc/nowhere/model"];
+    folder.run("export", &args).assert_fails(&["/proc/nowhere"]);
+}
