@@ -56,9 +56,10 @@ impl Kernel<3> for CausalAttention {
         let parts = parts.zip(values(&k).par_chunks_exact(keys * dim));
         let parts = parts.zip(values(&v).par_chunks_exact(keys * dim));
         let parts = parts.zip(out.par_chunks_exact_mut(queries * dim));
-        parts.zip(log_sums.par_chunks_exact_mut(queries)).with_min_len(share(&q, &k)).for_each(
-            |((((q, k), v), out), log_sums)| self.head([q, k, v], dim, out, log_sums),
-        );
+        parts
+            .zip(log_sums.par_chunks_exact_mut(queries))
+            .with_min_len(share(&q, &k))
+            .for_each(|((((q, k), v), out), log_sums)| self.head([q, k, v], dim, out, log_sums));
         let out = tensor(out, q.layout().shape().clone());
         (out, Saved { q, k, v, log_sums })
     }

@@ -60,23 +60,24 @@ impl Kernel<2> for Gate {
     fn backward(
         &self,
         [gate, up]: [FlexTensor; 2],
-        grad: FlexTensor,
+        mut grad: FlexTensor,
         wanted: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
         let (rows, width) = as_matrix(&gate);
-        let (g, u, dy) = (values(&gate), values(&up), values(&grad));
+        let (g, u) = (values(&gate), values(&up));
         let mut dg = vec![0.0; g.len()];
-        let mut du = vec![0.0; g.len()];
-        for_pieces(3 * g.len(), rows, [(&mut dg, width), (&mut du, width)], |first, [dg, du]| {
+        // In place, where nobody else has this gradient.
+        let du = grad.storage_mut();
+        for_pieces(3 * g.len(), rows, [(&mut dg, width), (du, width)], |first, [dg, du]| {
             let range = first * width..first * width + dg.len();
-            let inputs = [&g[range.clone()], &u[range.clone()], &dy[range]];
+            let inputs = [&g[range.clone()], &u[range]];
             match self {
                 Self::Relu2 => relu2_backward(inputs, dg, du),
                 Self::Silu => silu_backward(inputs, dg, du),
             }
         });
-        let shape = || gate.layout().shape().clone();
-        [wanted[0].then(|| tensor(dg, shape())), wanted[1].then(|| tensor(du, shape()))]
+        let dg = wanted[0].then(|| tensor(dg, gate.layout().shape().clone()));
+        [dg, wanted[1].then_some(grad)]
     }
 }
 
@@ -91,12 +92,12 @@ fn silu_forward(gate: &[f32], up: &[f32], y: &mut [f32]) {
 }
 
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn relu2_backward(inputs: [&[f32]; 3], dg: &mut [f32], du: &mut [f32]) {
+fn relu2_backward(inputs: [&[f32]; 2], dg: &mut [f32], du: &mut [f32]) {
     backward(inputs, dg, du, relu2);
 }
 
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn silu_backward(inputs: [&[f32]; 3], dg: &mut [f32], du: &mut [f32]) {
+fn silu_backward(inputs: [&[f32]; 2], dg: &mut [f32], du: &mut [f32]) {
     backward(inputs, dg, du, silu);
 }
 
@@ -107,16 +108,17 @@ fn forward(gate: &[f32], up: &[f32], y: &mut [f32], f: impl Fn(f32) -> (f32, f32
     }
 }
 
+/// `du` holds the gradient of the output.
 #[inline(always)]
 fn backward(
-    [gate, up, dy]: [&[f32]; 3],
+    [gate, up]: [&[f32]; 2],
     dg: &mut [f32],
     du: &mut [f32],
     f: impl Fn(f32) -> (f32, f32),
 ) {
-    for ((dg, du), ((&gate, &up), &dy)) in dg.iter_mut().zip(du).zip(gate.iter().zip(up).zip(dy)) {
+    for ((dg, du), (&gate, &up)) in dg.iter_mut().zip(du).zip(gate.iter().zip(up)) {
         let (value, slope) = f(gate);
-        *dg = dy * up * slope;
-        *du = dy * value;
+        *dg = *du * up * slope;
+        *du *= value;
     }
 }

@@ -50,19 +50,19 @@ impl Kernel<2> for RmsNorm {
     fn backward(
         &self,
         Saved { x, gains, factors }: Saved,
-        grad: FlexTensor,
+        mut grad: FlexTensor,
         wanted: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
         let (rows, width) = as_matrix(&x);
-        let (from, g, dy) = (values(&x), values(&gains), values(&grad));
-        let mut dx = vec![0.0; rows * width];
-        let partial = for_pieces(2 * dx.len(), rows, [(&mut dx, width)], |first, [dx]| {
+        let (from, g) = (values(&x), values(&gains));
+        // In place, where nobody else has this gradient.
+        let dx = grad.storage_mut();
+        let partial = for_pieces(2 * from.len(), rows, [(dx, width)], |first, [dx]| {
             let range = first * width..first * width + dx.len();
-            pull_back(&from[range.clone()], g, &factors[first..], &dy[range], dx)
+            pull_back(&from[range], g, &factors[first..], dx)
         });
-        let shape = x.layout().shape().clone();
         let dg = wanted[1].then(|| tensor(add_up(partial, width), [width]));
-        [wanted[0].then(|| tensor(dx, shape)), dg]
+        [wanted[0].then_some(grad), dg]
     }
 }
 
@@ -80,20 +80,21 @@ fn normalize(x: &[f32], gains: &[f32], eps: f32, y: &mut [f32], factors: &mut [f
     }
 }
 
-/// Writes the gradient of rows, and gives their part of that of the gains.
+/// Replaces the gradient of rows of the output by that of the input; gives their part of that of
+/// the gains.
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn pull_back(x: &[f32], gains: &[f32], factors: &[f32], dy: &[f32], dx: &mut [f32]) -> Vec<f32> {
+fn pull_back(x: &[f32], gains: &[f32], factors: &[f32], grad: &mut [f32]) -> Vec<f32> {
     let width = gains.len();
     let mut for_gains = vec![0.0; width];
-    let rows = x.chunks_exact(width).zip(dy.chunks_exact(width));
-    for ((dx, (x, dy)), &factor) in dx.chunks_exact_mut(width).zip(rows).zip(factors) {
-        let dot = sum(width, |i| x[i] * dy[i] * gains[i]);
+    let rows = x.chunks_exact(width).zip(grad.chunks_exact_mut(width));
+    for ((x, grad), &factor) in rows.zip(factors) {
+        let dot = sum(width, |i| x[i] * grad[i] * gains[i]);
         let along = dot * factor * factor / width as f32;
-        for ((dx, for_gain), ((x, dy), gain)) in
-            dx.iter_mut().zip(&mut for_gains).zip(x.iter().zip(dy).zip(gains))
+        for ((grad, for_gain), (x, gain)) in
+            grad.iter_mut().zip(&mut for_gains).zip(x.iter().zip(gains))
         {
-            *dx = factor * (dy * gain - x * along);
-            *for_gain += dy * x * factor;
+            *for_gain += *grad * x * factor;
+            *grad = factor * (*grad * gain - x * along);
         }
     }
     for_gains

@@ -166,9 +166,7 @@ mod avx512 {
             for k in 0..inner {
                 let rights: [__m512; P] = std::array::from_fn(|p| {
                     // SAFETY: the lanes under the mask are columns of row k.
-                    unsafe {
-                        _mm512_maskz_loadu_ps(masks[p], self.b.add(k * stride + p * LANES))
-                    }
+                    unsafe { _mm512_maskz_loadu_ps(masks[p], self.b.add(k * stride + p * LANES)) }
                 });
                 for (r, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: an element of one of the rows.
