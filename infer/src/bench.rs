@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use bitnet::{
     BitNetTransformerConfig,
     backend::{BackendKind, BackendVisitor, limit_threads},
@@ -33,6 +33,9 @@ pub struct BenchArgs {
     /// Random weights of a shape, which need no file
     #[arg(long, value_name = "NAME")]
     shape: Option<Shape>,
+    /// Keep the random weights in this file: it is made if it is not there, else mapped
+    #[arg(long, value_name = "FILE", requires = "shape")]
+    weights: Option<PathBuf>,
     /// Threads [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -96,12 +99,25 @@ impl BenchArgs {
         match self.shape {
             Some(shape) => {
                 let start = Instant::now();
-                let engine = Engine::random(&shape.config(), SEED, self.packing.tables())?
-                    .with_cache_format(self.packing.cache());
+                let engine = self.of_shape(shape)?.with_cache_format(self.packing.cache());
                 self.measure(&engine, start.elapsed().as_secs_f64())
             }
             None => BackendArgs::default().visit(self),
         }
+    }
+
+    /// A model of random weights.
+    fn of_shape(&self, shape: Shape) -> anyhow::Result<Engine> {
+        let config = shape.config();
+        if let Some(path) = self.weights.as_deref().filter(|path| path.exists()) {
+            return Engine::map(path, &config).with_context(|| format!("{}", path.display()));
+        }
+        let engine = Engine::random(&config, SEED, self.packing.tables())?;
+        if let Some(path) = &self.weights {
+            let write = || format!("cannot write {}", path.display());
+            engine.write(path).with_context(write)?;
+        }
+        Ok(engine)
     }
 
     fn measure(&self, engine: &Engine, load_seconds: f64) -> anyhow::Result<()> {
@@ -111,12 +127,11 @@ impl BenchArgs {
             prompt + generate <= context,
             "{prompt} and {generate} tokens are more than the model's context of {context}"
         );
-        // The first round warms up, and the memory of the rounds is known before their yardstick
-        // takes some.
+        // The first round warms up.
         self.round(engine)?;
         let peak = peak_resident_bytes().map(|bytes| bytes as usize);
         let footprint = engine.footprint();
-        let yardstick = memory::Yardstick::new(footprint.token);
+        let yardstick = memory::Yardstick::new(engine);
         let mut rounds = Vec::new();
         for _ in 0..self.rounds.get() {
             let ceiling = yardstick.read();
@@ -128,11 +143,15 @@ impl BenchArgs {
             values[values.len() / 2]
         };
         let generated = median(|(round, _)| round.generated);
+        // In the middle of the generation.
+        let seen = prompt + generate / 2;
+        let cache_bytes = seen * engine.new_cache().token_bytes();
         let result = BenchResult {
             prompt: median(|(round, _)| round.prompt),
             generated,
             token_bytes: footprint.token,
-            bandwidth: generated * footprint.token as f64,
+            cache_bytes,
+            bandwidth: generated * (footprint.token + cache_bytes) as f64,
             ceiling: median(|(_, ceiling)| *ceiling),
             footprint,
             peak,
@@ -193,7 +212,9 @@ struct BenchResult {
     generated: f64,
     /// Bytes of weights that a generated token reads.
     token_bytes: usize,
-    /// Of these, bytes a second.
+    /// Bytes that it reads of the keys and values before it, in the mean.
+    cache_bytes: usize,
+    /// Of both, bytes a second.
     bandwidth: f64,
     /// Bytes a second of a loop that does nothing but read as many.
     ceiling: f64,
@@ -223,6 +244,7 @@ impl BenchResult {
             "prompt_tokens_per_second": self.prompt,
             "generated_tokens_per_second": self.generated,
             "bytes_per_token": self.token_bytes,
+            "cache_bytes_per_token": self.cache_bytes,
             "bytes_per_second": self.bandwidth,
             "read_ceiling_bytes_per_second": self.ceiling,
             "share_of_ceiling": self.share(),
@@ -248,7 +270,7 @@ impl BenchResult {
             ["ternary weights".into(), bytes(self.footprint.ternary)],
             [format!("{} tables", self.head.name()), bytes(self.footprint.tables)],
             ["norms".into(), bytes(self.footprint.norms)],
-            ["keys and values".into(), self.cache.name().into()],
+            [format!("{} keys and values", self.cache.name()), bytes(self.cache_bytes)],
             ["peak resident".into(), self.peak.map_or("unknown".into(), bytes)],
             ["loaded in".into(), format!("{:.2} s", self.load_seconds)],
             ["threads".into(), self.threads.to_string()],
