@@ -2,20 +2,18 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use bitnet::{
     BitNetTransformerConfig,
-    backend::{BackendKind, BackendVisitor, limit_threads},
+    backend::{BackendKind, limit_threads},
     engine::Engine,
     generate::{Sampler, Sampling},
     memory::peak_resident_bytes,
     packed::{Isa, TableFormat},
 };
-use burn::tensor::backend::Backend;
 use serde_json::json;
 
 use crate::{
-    backend::BackendArgs,
     memory, model,
     output::{self, thousands},
 };
@@ -26,8 +24,8 @@ const SEED: u64 = 1;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Model folder
-    #[arg(long, value_name = "DIR", required_unless_present = "shape", conflicts_with = "shape")]
+    /// Model folder or GGUF file
+    #[arg(long, value_name = "PATH", required_unless_present = "shape", conflicts_with = "shape")]
     model: Option<PathBuf>,
     /// Random weights of a shape, which need no file
     #[arg(long, value_name = "NAME")]
@@ -93,14 +91,13 @@ impl BenchArgs {
         if let Some(threads) = self.threads {
             limit_threads(BackendKind::Flex, threads)?;
         }
-        match self.shape {
-            Some(shape) => {
-                let start = Instant::now();
-                let engine = Engine::random(&shape.config(), SEED, self.head.format())?;
-                self.measure(&engine, start.elapsed().as_secs_f64())
-            }
-            None => BackendArgs::default().visit(self),
-        }
+        let start = Instant::now();
+        let engine = match (self.shape, &self.model) {
+            (Some(shape), _) => Engine::random(&shape.config(), SEED, self.head.format())?,
+            (None, Some(path)) => model::pack(path, self.head)?.engine,
+            (None, None) => bail!("no model"),
+        };
+        self.measure(&engine, start.elapsed().as_secs_f64())
     }
 
     fn measure(&self, engine: &Engine, load_seconds: f64) -> anyhow::Result<()> {
@@ -165,19 +162,6 @@ impl BenchArgs {
             prompt: self.prompt.get() as f64 / prompt_seconds,
             generated: self.generate.get() as f64 / seconds,
         })
-    }
-}
-
-impl BackendVisitor for BenchArgs {
-    type Output = anyhow::Result<()>;
-
-    fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
-        let Some(folder) = &self.model else { bail!("no model") };
-        let start = Instant::now();
-        let packed = model::load::<B>(folder, &device)?
-            .pack(self.head.format())
-            .with_context(|| format!("model {}", folder.display()))?;
-        self.measure(&packed.engine, start.elapsed().as_secs_f64())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use bitnet::{
     ModelError,
     backend::BackendVisitor,
@@ -10,6 +10,7 @@ use bitnet::{
     evaluate::{Evaluation, WindowBatch},
     pretrained::{Packed, Pretrained},
     progress::Bar,
+    tokenizer::Tokenizer,
 };
 use burn::tensor::backend::Backend;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -24,8 +25,8 @@ use crate::{
 /// What to evaluate, and how.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
-    /// Model folder
-    #[arg(long, value_name = "DIR")]
+    /// Model folder or GGUF file
+    #[arg(long, value_name = "PATH")]
     model: PathBuf,
     /// Files, folders, patterns and named datasets, read one after the other
     #[arg(long, value_name = "SOURCE", required = true, num_args = 1..)]
@@ -66,11 +67,11 @@ impl EvalArgs {
     }
 
     /// The tokens of the text, or of its end.
-    fn tokens<B: Backend>(&self, model: &Pretrained<B>) -> anyhow::Result<Tokens> {
+    fn tokens(&self, tokenizer: &dyn Tokenizer) -> anyhow::Result<Tokens> {
         let last = self.last;
         ensure!(last > 0.0 && last <= 1.0, "last is {last}, must be above 0, at most 1");
         let options = DataOptions { text_field: self.text_field.clone(), ..DataOptions::default() };
-        let (tokenizer, bar) = (model.tokenizer.as_ref(), Bar::default());
+        let bar = Bar::default();
         let corpus = Corpus::open(&self.data, &options, &bar)?;
         let TokenFile { tokens, .. } = corpus.tokens(tokenizer, &options.cache, &bar)?;
         let part = Split::new(&tokens, tokenizer, last, 0.0).validation;
@@ -128,26 +129,28 @@ impl BackendVisitor for EvalArgs {
     type Output = anyhow::Result<()>;
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
-        let model = model::load::<B>(&self.model, &device)?;
-        let context = model.model.config().max_seq_len;
+        let stored = model::open(&self.model)?;
+        let context = stored.config().max_seq_len;
         let stride = self.stride.unwrap_or(context);
         ensure!(
             (1..=context).contains(&stride),
             "stride is {stride}, must be between 1 and the model's context of {context}"
         );
-        let tokens = self.tokens(&model)?;
+        let tokens = self.tokens(stored.tokenizer())?;
         ensure!(
             tokens.len() >= 2,
             "the data is too short: {} token, at least 2 are needed",
             tokens.len()
         );
         let sum = if self.packed {
-            let Packed { engine, tokenizer } = model.pack(self.head.format())?;
+            let packed = stored.pack(self.head.format(), &Bar::default());
+            let Packed { engine, tokenizer } = packed.with_context(|| model::of(&self.model))?;
             self.evaluate(context, &tokens, stride, |batch| {
                 batch.evaluate_packed(&engine, tokenizer.as_ref(), &tokens)
             })?
         } else {
-            let Pretrained { model, tokenizer, .. } = model;
+            let loaded = stored.load::<B>(&device).with_context(|| model::of(&self.model))?;
+            let Pretrained { model, tokenizer, .. } = loaded;
             self.evaluate(context, &tokens, stride, |batch| {
                 batch.evaluate(&model, tokenizer.as_ref(), &tokens, &device)
             })?

@@ -1,12 +1,13 @@
-//! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over a text.
+//! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over a text,
+//! writes it for other programs.
 
 mod backend;
 mod bench;
 mod eval;
+mod export;
 mod failure;
 mod generate;
 mod info;
-mod layers;
 mod memory;
 mod model;
 mod output;
@@ -36,6 +37,8 @@ enum Command {
     Info(info::InfoArgs),
     /// Measure a model's loss over a text
     Eval(eval::EvalArgs),
+    /// Write a model for other programs: transformers, llama.cpp, bitnet.cpp
+    Export(export::ExportArgs),
     /// Measure speed and memory with packed weights
     Bench(bench::BenchArgs),
 }
@@ -67,6 +70,7 @@ fn run() -> anyhow::Result<()> {
         Command::Generate(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Eval(args) => args.run(),
+        Command::Export(args) => args.run(),
         Command::Bench(args) => args.run(),
     }
 }

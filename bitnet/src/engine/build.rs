@@ -22,8 +22,7 @@ impl Engine {
         model: &BitNetTransformer<B>,
         tables: TableFormat,
     ) -> Result<Self, EngineError> {
-        let source = Trained { model };
-        build(model.config(), &source, tables)
+        Self::from_source(model.config(), &Trained { model }, tables)
     }
 
     /// Whether the model of a configuration can be packed.
@@ -52,27 +51,39 @@ impl Engine {
         tables: TableFormat,
     ) -> Result<Self, EngineError> {
         config.validate()?;
-        build(config, &Random { config, seed }, tables)
+        Self::from_source(config, &Random { config, seed }, tables)
     }
 }
 
-/// Where the weights of a model come from. Every method gives what it is named after for the
-/// block of an index.
-trait Source {
-    fn qkv(&self, block: usize) -> Vec<TernaryWeights>;
-    fn output(&self, block: usize) -> TernaryWeights;
-    fn hidden(&self, block: usize) -> Vec<TernaryWeights>;
-    fn down(&self, block: usize) -> TernaryWeights;
+/// Where the weights of a model come from.
+pub(crate) trait Source {
+    /// Why they do not come.
+    type Error: From<EngineError>;
+
+    /// Linears of a block that have the same inputs, the outputs of one after those of the other.
+    fn matrix(&self, block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, Self::Error>;
     /// Gains of a norm that the configuration says there is.
-    fn gains(&self, norm: NormOf) -> Vec<f32>;
-    fn embedding(&self, format: TableFormat) -> Table;
+    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, Self::Error>;
+    fn embedding(&self, format: TableFormat) -> Result<Table, Self::Error>;
     /// If it is not the embedding.
-    fn head(&self, format: TableFormat) -> Option<Table>;
+    fn head(&self, format: TableFormat) -> Result<Option<Table>, Self::Error>;
+}
+
+/// A linear of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinearOf {
+    Queries,
+    Keys,
+    Values,
+    Output,
+    Gate,
+    Up,
+    Down,
 }
 
 /// A norm with gains.
 #[derive(Debug, Clone, Copy)]
-enum NormOf {
+pub(crate) enum NormOf {
     Attention(usize),
     AttentionOutput(usize),
     Queries(usize),
@@ -82,51 +93,59 @@ enum NormOf {
     Head,
 }
 
-fn build(
-    config: &BitNetTransformerConfig,
-    source: &impl Source,
-    tables: TableFormat,
-) -> Result<Engine, EngineError> {
-    Engine::supports(config)?;
-    let eps = config.norm_eps;
-    let gains = |norm| Norm::with_gains(source.gains(norm), eps);
-    // In a block either all linears have a norm of their own, or the block has them.
-    let before = |norm| match config.norms {
-        NormPlacement::SubNorm => gains(norm),
-        NormPlacement::InLinear => Norm::rms(eps),
-    };
-    let of_heads = |norm| if config.qk_norm { gains(norm) } else { Norm::none() };
-    let pack = |parts: Vec<TernaryWeights>| TernaryMatrix::pack(&parts.iter().collect::<Vec<_>>());
-    let blocks = (0..config.depth)
-        .map(|block| Block {
-            attention: Attention {
-                norm: before(NormOf::Attention(block)),
-                qkv: pack(source.qkv(block)),
-                query_norm: of_heads(NormOf::Queries(block)),
-                key_norm: of_heads(NormOf::Keys(block)),
-                sub_norm: before(NormOf::AttentionOutput(block)),
-                output: pack(vec![source.output(block)]),
-                heads: config.heads,
-                kv_heads: config.kv_heads,
-                dim_head: config.dim_head,
-            },
-            feed_forward: FeedForward {
-                norm: before(NormOf::FeedForward(block)),
-                hidden: pack(source.hidden(block)),
-                kind: config.feed_forward,
-                sub_norm: before(NormOf::Down(block)),
-                down: pack(vec![source.down(block)]),
-            },
+impl Engine {
+    /// A model of the weights of `source`.
+    pub(crate) fn from_source<S: Source>(
+        config: &BitNetTransformerConfig,
+        source: &S,
+        tables: TableFormat,
+    ) -> Result<Self, S::Error> {
+        Self::supports(config)?;
+        let eps = config.norm_eps;
+        let gains =
+            |norm| -> Result<Norm, S::Error> { Ok(Norm::with_gains(source.gains(norm)?, eps)) };
+        // In a block either all linears have a norm of their own, or the block has them.
+        let before = |norm| match config.norms {
+            NormPlacement::SubNorm => gains(norm),
+            NormPlacement::InLinear => Ok(Norm::rms(eps)),
+        };
+        let of_heads = |norm| if config.qk_norm { gains(norm) } else { Ok(Norm::none()) };
+        let hidden = match config.feed_forward.is_gated() {
+            true => &[LinearOf::Gate, LinearOf::Up][..],
+            false => &[LinearOf::Up],
+        };
+        let qkv = [LinearOf::Queries, LinearOf::Keys, LinearOf::Values];
+        let block = |block| -> Result<Block, S::Error> {
+            Ok(Block {
+                attention: Attention {
+                    norm: before(NormOf::Attention(block))?,
+                    qkv: source.matrix(block, &qkv)?,
+                    query_norm: of_heads(NormOf::Queries(block))?,
+                    key_norm: of_heads(NormOf::Keys(block))?,
+                    sub_norm: before(NormOf::AttentionOutput(block))?,
+                    output: source.matrix(block, &[LinearOf::Output])?,
+                    heads: config.heads,
+                    kv_heads: config.kv_heads,
+                    dim_head: config.dim_head,
+                },
+                feed_forward: FeedForward {
+                    norm: before(NormOf::FeedForward(block))?,
+                    hidden: source.matrix(block, hidden)?,
+                    kind: config.feed_forward,
+                    sub_norm: before(NormOf::Down(block))?,
+                    down: source.matrix(block, &[LinearOf::Down])?,
+                },
+            })
+        };
+        Ok(Self {
+            config: config.clone(),
+            embedding: source.embedding(tables)?,
+            blocks: (0..config.depth).map(block).collect::<Result<_, S::Error>>()?,
+            norm: gains(NormOf::Head)?,
+            head: source.head(tables)?,
+            rotary: Rotary::new(config),
         })
-        .collect();
-    Ok(Engine {
-        config: config.clone(),
-        embedding: source.embedding(tables),
-        blocks,
-        norm: gains(NormOf::Head),
-        head: source.head(tables),
-        rotary: Rotary::new(config),
-    })
+    }
 }
 
 /// The weights of a trained model.
@@ -151,27 +170,27 @@ impl<B: Backend> Trained<'_, B> {
 }
 
 impl<B: Backend> Source for Trained<'_, B> {
-    fn qkv(&self, block: usize) -> Vec<TernaryWeights> {
-        let attention = &self.model.layers[block].self_attn;
-        [&attention.q_proj, &attention.k_proj, &attention.v_proj].map(Self::linear).into()
+    type Error = EngineError;
+
+    fn matrix(&self, block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, EngineError> {
+        let layer = &self.model.layers[block];
+        let (attention, mlp) = (&layer.self_attn, &layer.mlp);
+        let linears = linears.iter().filter_map(|linear| match linear {
+            LinearOf::Queries => Some(&attention.q_proj),
+            LinearOf::Keys => Some(&attention.k_proj),
+            LinearOf::Values => Some(&attention.v_proj),
+            LinearOf::Output => Some(&attention.o_proj),
+            LinearOf::Gate => mlp.gate_proj.as_ref(),
+            LinearOf::Up => Some(&mlp.up_proj),
+            LinearOf::Down => Some(&mlp.down_proj),
+        });
+        let parts: Vec<TernaryWeights> = linears.map(Self::linear).collect();
+        Ok(TernaryMatrix::pack(&parts.iter().collect::<Vec<_>>()))
     }
 
-    fn output(&self, block: usize) -> TernaryWeights {
-        Self::linear(&self.model.layers[block].self_attn.o_proj)
-    }
-
-    fn hidden(&self, block: usize) -> Vec<TernaryWeights> {
-        let mlp = &self.model.layers[block].mlp;
-        mlp.gate_proj.iter().chain([&mlp.up_proj]).map(Self::linear).collect()
-    }
-
-    fn down(&self, block: usize) -> TernaryWeights {
-        Self::linear(&self.model.layers[block].mlp.down_proj)
-    }
-
-    fn gains(&self, norm: NormOf) -> Vec<f32> {
+    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, EngineError> {
         let layers = &self.model.layers;
-        match norm {
+        Ok(match norm {
             NormOf::Attention(block) => Self::norm(&layers[block].input_layernorm),
             NormOf::AttentionOutput(block) => Self::norm(&layers[block].self_attn.attn_sub_norm),
             NormOf::Queries(block) => Self::norm(&layers[block].self_attn.q_norm),
@@ -179,17 +198,19 @@ impl<B: Backend> Source for Trained<'_, B> {
             NormOf::FeedForward(block) => Self::norm(&layers[block].post_attention_layernorm),
             NormOf::Down(block) => Self::norm(&layers[block].mlp.ffn_sub_norm),
             NormOf::Head => Self::values(self.model.norm.weight.val()),
-        }
+        })
     }
 
-    fn embedding(&self, format: TableFormat) -> Table {
+    fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {
         let weights = Self::values(self.model.embed_tokens.weight.val());
-        Table::new(&weights, self.model.config().dim, format)
+        Ok(Table::new(&weights, self.model.config().dim, format))
     }
 
-    fn head(&self, format: TableFormat) -> Option<Table> {
-        let weights = Self::values(self.model.lm_head.as_ref()?.weight.val().transpose());
-        Some(Table::new(&weights, self.model.config().dim, format))
+    fn head(&self, format: TableFormat) -> Result<Option<Table>, EngineError> {
+        Ok(self.model.lm_head.as_ref().map(|head| {
+            let weights = Self::values(head.weight.val().transpose());
+            Table::new(&weights, self.model.config().dim, format)
+        }))
     }
 }
 
@@ -237,27 +258,27 @@ impl Random<'_> {
 }
 
 impl Source for Random<'_> {
-    fn qkv(&self, block: usize) -> Vec<TernaryWeights> {
-        let &BitNetTransformerConfig { dim, heads, kv_heads, dim_head, .. } = self.config;
-        let outputs = [heads, kv_heads, kv_heads].map(|heads| heads * dim_head);
-        (0..).zip(outputs).map(|(layer, outputs)| self.linear(block, layer, dim, outputs)).collect()
+    type Error = EngineError;
+
+    fn matrix(&self, block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, EngineError> {
+        let &BitNetTransformerConfig { dim, heads, kv_heads, dim_head, ff_dim, .. } = self.config;
+        let (query_width, key_width) = (heads * dim_head, kv_heads * dim_head);
+        let parts: Vec<TernaryWeights> = linears
+            .iter()
+            .map(|linear| match linear {
+                LinearOf::Queries => self.linear(block, 0, dim, query_width),
+                LinearOf::Keys => self.linear(block, 1, dim, key_width),
+                LinearOf::Values => self.linear(block, 2, dim, key_width),
+                LinearOf::Output => self.linear(block, 3, query_width, dim),
+                LinearOf::Gate => self.linear(block, 4, dim, ff_dim),
+                LinearOf::Up => self.linear(block, 5, dim, ff_dim),
+                LinearOf::Down => self.linear(block, 6, ff_dim, dim),
+            })
+            .collect();
+        Ok(TernaryMatrix::pack(&parts.iter().collect::<Vec<_>>()))
     }
 
-    fn output(&self, block: usize) -> TernaryWeights {
-        self.linear(block, 3, self.config.heads * self.config.dim_head, self.config.dim)
-    }
-
-    fn hidden(&self, block: usize) -> Vec<TernaryWeights> {
-        let &BitNetTransformerConfig { dim, ff_dim, feed_forward, .. } = self.config;
-        let layers = if feed_forward.is_gated() { 4..6 } else { 4..5 };
-        layers.map(|layer| self.linear(block, layer, dim, ff_dim)).collect()
-    }
-
-    fn down(&self, block: usize) -> TernaryWeights {
-        self.linear(block, 6, self.config.ff_dim, self.config.dim)
-    }
-
-    fn gains(&self, norm: NormOf) -> Vec<f32> {
+    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, EngineError> {
         let &BitNetTransformerConfig { dim, heads, dim_head, ff_dim, .. } = self.config;
         let features = match norm {
             NormOf::Attention(_) | NormOf::FeedForward(_) | NormOf::Head => dim,
@@ -265,14 +286,14 @@ impl Source for Random<'_> {
             NormOf::Queries(_) | NormOf::Keys(_) => dim_head,
             NormOf::Down(_) => ff_dim,
         };
-        vec![1.0; features]
+        Ok(vec![1.0; features])
     }
 
-    fn embedding(&self, format: TableFormat) -> Table {
-        self.table(0, format)
+    fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {
+        Ok(self.table(0, format))
     }
 
-    fn head(&self, format: TableFormat) -> Option<Table> {
-        (!self.config.tie_embeddings).then(|| self.table(1, format))
+    fn head(&self, format: TableFormat) -> Result<Option<Table>, EngineError> {
+        Ok((!self.config.tie_embeddings).then(|| self.table(1, format)))
     }
 }

@@ -28,6 +28,7 @@ mod rotary;
 use rayon::prelude::*;
 use thiserror::Error;
 
+pub(crate) use build::{LinearOf, NormOf, Source};
 pub use cache::Cache;
 
 use crate::{

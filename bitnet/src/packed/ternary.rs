@@ -77,39 +77,67 @@ impl TernaryMatrix {
             .iter()
             .flat_map(|part| (0..part.outputs).map(move |output| (*part, output)))
             .collect();
-        let outputs = rows.len();
+        let fill = |row: usize, codes: &mut [i8]| {
+            let (part, output) = rows[row];
+            for (input, code) in codes.iter_mut().enumerate() {
+                *code = part.codes[input * part.outputs + output];
+            }
+        };
+        let scale = |group, row: usize| rows[row].0.scale(group, rows[row].1);
+        let bias = parts.iter().any(|part| part.bias.is_some()).then(|| {
+            let bias = |&(part, output): &(&TernaryWeights, usize)| {
+                part.bias.as_ref().map_or(0.0, |bias| bias[output])
+            };
+            rows.iter().map(bias).collect()
+        });
+        Self::from_rows(inputs, rows.len(), groups, fill, scale, bias)
+    }
+
+    /// Packs rows (outputs) of codes that `fill` writes, each for itself, in any order; `scale`
+    /// gives that of a group and a row.
+    ///
+    /// # Panics
+    /// If `groups` does not divide `inputs`.
+    pub fn from_rows(
+        inputs: usize,
+        outputs: usize,
+        groups: usize,
+        fill: impl Fn(usize, &mut [i8]) + Sync,
+        scale: impl Fn(usize, usize) -> f32,
+        bias: Option<Vec<f32>>,
+    ) -> Self {
+        assert!(groups > 0 && inputs.is_multiple_of(groups), "{groups} groups of {inputs}");
         let padded = outputs.next_multiple_of(PANEL);
         let size = inputs / groups;
         let blocks = size.div_ceil(TERNARY_BLOCK);
 
         // The code of a weight of zero, four times.
         let mut codes = vec![Block([0b01_01_01_01; 4 * PANEL]); padded / PANEL * groups * blocks];
-        codes.par_chunks_mut(groups * blocks).zip(rows.par_chunks(PANEL)).for_each(
-            |(panel, rows)| {
-                for input in 0..inputs {
-                    let (group, place) = (input / size, input % size);
-                    let block = &mut panel[group * blocks + place / TERNARY_BLOCK].0;
-                    let (byte, shift) = position(place % TERNARY_BLOCK);
-                    for (lane, (part, output)) in rows.iter().enumerate() {
-                        let code = part.codes[input * part.outputs + output];
-                        let bits = (code + 1).cast_unsigned() << shift;
-                        let byte = &mut block[4 * lane + byte];
-                        *byte = *byte & !(3 << shift) | bits;
+        codes.par_chunks_mut((groups * blocks).max(1)).enumerate().for_each_init(
+            || vec![0; inputs],
+            |row_codes, (index, panel)| {
+                for (lane, row) in (index * PANEL..outputs).take(PANEL).enumerate() {
+                    fill(row, row_codes);
+                    let groups = row_codes.chunks(size).zip(panel.chunks_mut(blocks));
+                    for (codes, blocks) in groups {
+                        for (codes, block) in codes.chunks(TERNARY_BLOCK).zip(blocks) {
+                            for (place, code) in codes.iter().enumerate() {
+                                let (byte, shift) = position(place);
+                                let byte = &mut block.0[4 * lane + byte];
+                                *byte = *byte & !(3 << shift) | (code + 1).cast_unsigned() << shift;
+                            }
+                        }
                     }
                 }
             },
         );
         let mut scales = vec![0.0; groups * padded];
-        for (group, scales) in scales.chunks_mut(padded).enumerate() {
-            for (scale, (part, output)) in scales.iter_mut().zip(&rows) {
-                *scale = part.scale(group, *output);
+        for (group, scales) in scales.chunks_mut(padded.max(1)).enumerate() {
+            for (row, out) in scales.iter_mut().take(outputs).enumerate() {
+                *out = scale(group, row);
             }
         }
-        let bias = parts.iter().any(|part| part.bias.is_some()).then(|| {
-            let bias = |&(part, output): &(&TernaryWeights, usize)| {
-                part.bias.as_ref().map_or(0.0, |bias| bias[output])
-            };
-            let mut bias: Vec<f32> = rows.iter().map(bias).collect();
+        let bias = bias.map(|mut bias| {
             bias.resize(padded, 0.0);
             bias
         });

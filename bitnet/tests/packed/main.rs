@@ -6,4 +6,6 @@
 #[path = "../library/common.rs"]
 mod common;
 mod engine;
+mod fixtures;
 mod layers;
+mod stored;
