@@ -21,6 +21,7 @@
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it; [`progress`] of
 //!   the work on files.
+//! - [`formats`]: files of tensors, those of other programs too.
 //! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model;
 //!   [`instruments`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
@@ -39,6 +40,7 @@ pub mod ceiling;
 pub mod data;
 pub mod engine;
 pub mod evaluate;
+pub mod formats;
 pub mod fused;
 pub mod generate;
 pub mod instruments;

@@ -2,20 +2,18 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use bitnet::{
     BitNetTransformerConfig,
-    backend::{BackendKind, BackendVisitor, limit_threads},
+    backend::{BackendKind, limit_threads},
     engine::{CacheFormat, Engine},
     generate::{Sampler, Sampling},
     memory::peak_resident_bytes,
     packed::{Isa, TableFormat},
 };
-use burn::tensor::backend::Backend;
 use serde_json::json;
 
 use crate::{
-    backend::BackendArgs,
     memory,
     output::{self, thousands},
     packing::PackArgs,
@@ -27,12 +25,15 @@ const SEED: u64 = 1;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Model folder
-    #[arg(long, value_name = "DIR", required_unless_present = "shape", conflicts_with = "shape")]
+    /// Model folder or GGUF file
+    #[arg(long, value_name = "PATH", required_unless_present = "shape", conflicts_with = "shape")]
     model: Option<PathBuf>,
     /// Random weights of a shape, which need no file
     #[arg(long, value_name = "NAME")]
     shape: Option<Shape>,
+    /// Keep the random weights in this file: it is made if it is not there, else mapped
+    #[arg(long, value_name = "FILE", requires = "shape")]
+    weights: Option<PathBuf>,
     /// Threads [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -93,15 +94,27 @@ impl BenchArgs {
         if let Some(threads) = self.threads {
             limit_threads(BackendKind::Flex, threads)?;
         }
-        match self.shape {
-            Some(shape) => {
-                let start = Instant::now();
-                let engine = Engine::random(&shape.config(), SEED, self.packing.tables())?
-                    .with_cache_format(self.packing.cache());
-                self.measure(&engine, start.elapsed().as_secs_f64())
-            }
-            None => BackendArgs::default().visit(self),
+        let start = Instant::now();
+        let engine = match (self.shape, &self.model) {
+            (Some(shape), _) => self.of_shape(shape)?.with_cache_format(self.packing.cache()),
+            (None, Some(path)) => self.packing.load(path)?.engine,
+            (None, None) => bail!("no model"),
+        };
+        self.measure(&engine, start.elapsed().as_secs_f64())
+    }
+
+    /// A model of random weights.
+    fn of_shape(&self, shape: Shape) -> anyhow::Result<Engine> {
+        let config = shape.config();
+        if let Some(path) = self.weights.as_deref().filter(|path| path.exists()) {
+            return Engine::map(path, &config).with_context(|| format!("{}", path.display()));
         }
+        let engine = Engine::random(&config, SEED, self.packing.tables())?;
+        if let Some(path) = &self.weights {
+            let write = || format!("cannot write {}", path.display());
+            engine.write(path).with_context(write)?;
+        }
+        Ok(engine)
     }
 
     fn measure(&self, engine: &Engine, load_seconds: f64) -> anyhow::Result<()> {
@@ -111,12 +124,11 @@ impl BenchArgs {
             prompt + generate <= context,
             "{prompt} and {generate} tokens are more than the model's context of {context}"
         );
-        // The first round warms up, and the memory of the rounds is known before their yardstick
-        // takes some.
+        // The first round warms up.
         self.round(engine)?;
         let peak = peak_resident_bytes().map(|bytes| bytes as usize);
         let footprint = engine.footprint();
-        let yardstick = memory::Yardstick::new(footprint.token);
+        let yardstick = memory::Yardstick::new(engine);
         let mut rounds = Vec::new();
         for _ in 0..self.rounds.get() {
             let ceiling = yardstick.read();
@@ -128,11 +140,15 @@ impl BenchArgs {
             values[values.len() / 2]
         };
         let generated = median(|(round, _)| round.generated);
+        // In the middle of the generation.
+        let seen = prompt + generate / 2;
+        let cache_bytes = seen * engine.new_cache().token_bytes();
         let result = BenchResult {
             prompt: median(|(round, _)| round.prompt),
             generated,
             token_bytes: footprint.token,
-            bandwidth: generated * footprint.token as f64,
+            cache_bytes,
+            bandwidth: generated * (footprint.token + cache_bytes) as f64,
             ceiling: median(|(_, ceiling)| *ceiling),
             footprint,
             peak,
@@ -170,17 +186,6 @@ impl BenchArgs {
     }
 }
 
-impl BackendVisitor for BenchArgs {
-    type Output = anyhow::Result<()>;
-
-    fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
-        let Some(folder) = &self.model else { bail!("no model") };
-        let start = Instant::now();
-        let packed = self.packing.load_any::<B>(folder, &device)?;
-        self.measure(&packed.engine, start.elapsed().as_secs_f64())
-    }
-}
-
 /// Tokens a second.
 struct Round {
     prompt: f64,
@@ -193,7 +198,9 @@ struct BenchResult {
     generated: f64,
     /// Bytes of weights that a generated token reads.
     token_bytes: usize,
-    /// Of these, bytes a second.
+    /// Bytes that it reads of the keys and values before it, in the mean.
+    cache_bytes: usize,
+    /// Of both, bytes a second.
     bandwidth: f64,
     /// Bytes a second of a loop that does nothing but read as many.
     ceiling: f64,
@@ -223,6 +230,7 @@ impl BenchResult {
             "prompt_tokens_per_second": self.prompt,
             "generated_tokens_per_second": self.generated,
             "bytes_per_token": self.token_bytes,
+            "cache_bytes_per_token": self.cache_bytes,
             "bytes_per_second": self.bandwidth,
             "read_ceiling_bytes_per_second": self.ceiling,
             "share_of_ceiling": self.share(),
@@ -248,7 +256,7 @@ impl BenchResult {
             ["ternary weights".into(), bytes(self.footprint.ternary)],
             [format!("{} tables", self.head.name()), bytes(self.footprint.tables)],
             ["norms".into(), bytes(self.footprint.norms)],
-            ["keys and values".into(), self.cache.name().into()],
+            [format!("{} keys and values", self.cache.name()), bytes(self.cache_bytes)],
             ["peak resident".into(), self.peak.map_or("unknown".into(), bytes)],
             ["loaded in".into(), format!("{:.2} s", self.load_seconds)],
             ["threads".into(), self.threads.to_string()],

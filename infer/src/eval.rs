@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use bitnet::{
     BitNetTransformerConfig, ModelError,
     backend::BackendVisitor,
@@ -26,8 +26,8 @@ use crate::{
 /// What to evaluate, and how.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
-    /// Model folder
-    #[arg(long, value_name = "DIR")]
+    /// Model folder or GGUF file
+    #[arg(long, value_name = "PATH")]
     model: PathBuf,
     /// Files, folders, patterns and named datasets, read one after the other
     #[arg(long, value_name = "SOURCE", required = true, num_args = 1..)]
@@ -154,15 +154,15 @@ impl BackendVisitor for EvalArgs {
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
         if self.packed || Packed::is_at(&self.model) {
-            let packed = self.packing.load_any::<B>(&self.model, &device)?;
-            let Packed { engine, tokenizer } = packed;
+            let Packed { engine, tokenizer } = self.packing.load(&self.model)?;
             let tokenizer = tokenizer.as_ref();
             return self.report(engine.config(), tokenizer, |batch, tokens| {
                 batch.evaluate_packed(&engine, tokenizer, tokens)
             });
         }
         ensure!(!self.packing.is_given(), "--head and --kv need --packed");
-        let Pretrained { model, tokenizer, .. } = model::load::<B>(&self.model, &device)?;
+        let loaded = model::open(&self.model)?.load::<B>(&device);
+        let Pretrained { model, tokenizer, .. } = loaded.with_context(|| model::of(&self.model))?;
         let tokenizer = tokenizer.as_ref();
         self.report(model.config(), tokenizer, |batch, tokens| {
             batch.evaluate(&model, tokenizer, tokens, &device)

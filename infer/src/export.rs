@@ -1,56 +1,146 @@
-//! `infer export`: writes a model in another format.
+//! `infer export`: writes a model for other programs, or packed.
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-use bitnet::backend::BackendVisitor;
-use burn::tensor::backend::Backend;
+use anyhow::{Context, bail, ensure};
+use bitnet::{
+    formats::Encoding,
+    pretrained::{ExportFormat, Exported, export},
+    progress::Bar,
+};
+use clap::ValueEnum;
 
-use crate::{backend::BackendArgs, packing::PackArgs};
+use crate::{
+    model,
+    output::{self, thousands},
+    packing::PackArgs,
+};
 
-/// What to write, and how.
+/// What to write, and where.
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
-    /// Model folder
-    #[arg(long, value_name = "DIR")]
+    /// Model folder or GGUF file
+    #[arg(long, value_name = "PATH")]
     model: PathBuf,
     /// What to write
     #[arg(long, value_name = "FORMAT")]
     format: Format,
-    /// Where to write it; what is there is replaced
-    #[arg(long, value_name = "DIR")]
+    /// As what GGUF stores ternary weights [default: tq2_0]
+    #[arg(long = "type", value_name = "TYPE")]
+    linears: Option<Type>,
+    /// As what GGUF stores the embedding [default: as the model has it]
+    #[arg(long, value_name = "TYPE")]
+    embedding: Option<Type>,
+    /// Folder, or GGUF file, to be written
+    #[arg(long, value_name = "PATH")]
     out: PathBuf,
     #[command(flatten)]
     packing: PackArgs,
 }
 
-/// Formats of models on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A folder of packed weights, which the other commands load at once
+    /// Folder for transformers: latent weights in bf16
+    HfBf16,
+    /// Folder for transformers: ternary weights, four a byte
+    HfPacked,
+    /// File for llama.cpp or bitnet.cpp
+    Gguf,
+    /// Folder of packed weights, which the other commands map into memory as it is
     Packed,
 }
 
-impl ExportArgs {
-    /// Writes the model.
-    ///
-    /// # Errors
-    /// If it cannot be read, packed or written.
-    pub fn run(self) -> anyhow::Result<()> {
-        BackendArgs::default().visit(self)
+/// Types of tensors in GGUF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Type {
+    /// Ternary, 2.06 bits a weight (llama.cpp)
+    #[value(name = "tq2_0")]
+    Tq2_0,
+    /// Ternary, 1.69 bits a weight (llama.cpp)
+    #[value(name = "tq1_0")]
+    Tq1_0,
+    /// Ternary, 2 bits a weight (bitnet.cpp)
+    #[value(name = "i2_s")]
+    I2S,
+    /// Integers of 8 bits, a scale for 32
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 16 bits
+    F16,
+    /// bfloat16
+    Bf16,
+    /// 32 bits
+    F32,
+}
+
+impl Type {
+    fn encoding(self) -> Encoding {
+        match self {
+            Self::Tq2_0 => Encoding::Tq2_0,
+            Self::Tq1_0 => Encoding::Tq1_0,
+            Self::I2S => Encoding::I2S,
+            Self::Q8_0 => Encoding::Q8_0,
+            Self::F16 => Encoding::F16,
+            Self::Bf16 => Encoding::Bf16,
+            Self::F32 => Encoding::F32,
+        }
     }
 }
 
-impl BackendVisitor for ExportArgs {
-    type Output = anyhow::Result<()>;
+impl ExportArgs {
+    /// Writes the model and says what became of its weights.
+    ///
+    /// # Errors
+    /// If the model cannot be read, or not be written so.
+    pub fn run(self) -> anyhow::Result<()> {
+        let format = self.format()?;
+        // Read while it is written: the one must not be the other.
+        let is_same = |path: &PathBuf| path.canonicalize().ok();
+        ensure!(
+            is_same(&self.model) != is_same(&self.out),
+            "--out is the model itself, {}",
+            self.out.display()
+        );
+        let Some(format) = format else {
+            let packed = self.packing.load(&self.model)?;
+            return packed.save(&self.out).with_context(|| model::of(&self.model));
+        };
+        ensure!(!self.packing.is_given(), "--head and --kv are for --format packed");
+        let stored = model::open(&self.model)?;
+        let exported = export(&stored, format, &self.out, &Bar::default())
+            .with_context(|| model::of(&self.model))?;
+        output::print(&self.report(exported))
+    }
 
-    fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
-        match self.format {
-            Format::Packed => self
-                .packing
-                .load_any::<B>(&self.model, &device)?
-                .save(&self.out)
-                .with_context(|| format!("export to {}", self.out.display())),
-        }
+    /// What to export; `None` for our own packed weights.
+    fn format(&self) -> anyhow::Result<Option<ExportFormat>> {
+        let for_gguf = self.linears.or(self.embedding).is_some();
+        Ok(match self.format {
+            Format::HfBf16 | Format::HfPacked | Format::Packed if for_gguf => {
+                bail!("--type and --embedding are for --format gguf")
+            }
+            Format::Packed => None,
+            Format::HfBf16 => Some(ExportFormat::HfBf16),
+            Format::HfPacked => Some(ExportFormat::HfPacked),
+            Format::Gguf => {
+                let embedding = self.embedding.map(Type::encoding);
+                if let Some(ternary) = embedding.filter(|encoding| encoding.is_ternary()) {
+                    bail!("--embedding {} holds ternary weights alone", ternary.name());
+                }
+                let linears = self.linears.unwrap_or(Type::Tq2_0).encoding();
+                Some(ExportFormat::Gguf { linears, embedding })
+            }
+        })
+    }
+
+    fn report(&self, exported: Exported) -> String {
+        let Exported { bytes, weights, changed, scale_change } = exported;
+        output::table(&[
+            ["written".into(), self.out.display().to_string()],
+            ["weights' file".into(), format!("{} bytes", thousands(bytes))],
+            ["quantised weights".into(), thousands(weights)],
+            ["  of another code".into(), thousands(changed)],
+            ["scales changed by".into(), format!("{scale_change:.1e} at most")],
+        ])
     }
 }

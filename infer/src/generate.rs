@@ -26,8 +26,8 @@ use crate::{
 /// What to generate, and how.
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
-    /// Model folder
-    #[arg(long, value_name = "DIR")]
+    /// Model folder or GGUF file
+    #[arg(long, value_name = "PATH")]
     model: PathBuf,
     /// Text to continue; "-" reads it from standard input, less one line break at its end
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -115,15 +115,17 @@ impl BackendVisitor for GenerateArgs {
             let note = held("loaded", &packed.engine, start.elapsed().as_secs_f64());
             return write_all(&prompt, packed.stream(&prompt, &config)?, Some(note));
         }
-        let model = model::load::<B>(&self.model, &device)?;
-        if self.float || !self.backend.is_cpu() {
-            return write_all(&prompt, model.stream(&prompt, &config)?, None);
+        let stored = model::open(&self.model)?;
+        let unpacked = match Engine::supports(stored.config()) {
+            _ if self.float || !self.backend.is_cpu() => Some(None),
+            Err(error) => Some(Some(format!("not packed: {error}"))),
+            Ok(()) => None,
+        };
+        if let Some(note) = unpacked {
+            let model = stored.load::<B>(&device).with_context(|| model::of(&self.model))?;
+            return write_all(&prompt, model.stream(&prompt, &config)?, note);
         }
-        if let Err(error) = Engine::supports(model.model.config()) {
-            let note = format!("not packed: {error}");
-            return write_all(&prompt, model.stream(&prompt, &config)?, Some(note));
-        }
-        let packed = self.packing.pack(model)?;
+        let packed = self.packing.pack(stored, &self.model)?;
         let note = held("packed", &packed.engine, start.elapsed().as_secs_f64());
         write_all(&prompt, packed.stream(&prompt, &config)?, Some(note))
     }

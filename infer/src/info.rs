@@ -1,15 +1,12 @@
-//! `infer info`: what a model folder holds.
+//! `infer info`: what a model holds.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
-use bitnet::{BitNetTransformerConfig, backend::BackendVisitor, quant::WeightQuant};
-use burn::{module::Module, tensor::backend::Backend};
+use bitnet::{BitNetTransformerConfig, pretrained::StoredLayer, quant::WeightQuant};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    backend::BackendArgs,
-    layers::{self, Layer},
     model,
     output::{self, thousands},
 };
@@ -17,8 +14,8 @@ use crate::{
 /// What to describe.
 #[derive(Debug, clap::Args)]
 pub struct InfoArgs {
-    /// Model folder
-    #[arg(long, value_name = "DIR")]
+    /// Model folder or GGUF file
+    #[arg(long, value_name = "PATH")]
     model: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -31,25 +28,14 @@ impl InfoArgs {
     /// # Errors
     /// If the model cannot be read.
     pub fn run(self) -> anyhow::Result<()> {
-        BackendArgs::default().visit(self)
-    }
-}
-
-impl BackendVisitor for InfoArgs {
-    type Output = anyhow::Result<()>;
-
-    fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
-        let model = model::load::<B>(&self.model, &device)?.model;
-        let weights = self.model.join("model.safetensors");
-        let on_disk = fs::metadata(&weights)
-            .with_context(|| format!("cannot read {}", weights.display()))?
-            .len() as usize;
+        let stored = model::open(&self.model)?;
+        let layers: Result<Vec<StoredLayer>, _> = stored.layers().collect();
         let info = Info {
-            architecture: architecture(model.config())?,
-            quant: model.config().quant,
-            parameters: model.num_params(),
-            on_disk,
-            layers: layers::quantized(&model),
+            architecture: architecture(stored.config())?,
+            quant: stored.config().quant,
+            parameters: stored.config().parameter_count() as usize,
+            on_disk: stored.file_bytes(),
+            layers: layers.with_context(|| model::of(&self.model))?,
         };
         output::print(&if self.json { info.json() } else { info.text() })
     }
@@ -76,12 +62,12 @@ struct Info {
     quant: WeightQuant,
     parameters: usize,
     on_disk: usize,
-    layers: Vec<Layer>,
+    layers: Vec<StoredLayer>,
 }
 
 impl Info {
     fn quantized(&self) -> usize {
-        self.layers.iter().map(Layer::weights).sum()
+        self.layers.iter().map(StoredLayer::weights).sum()
     }
 
     fn full_precision(&self) -> usize {
@@ -89,7 +75,7 @@ impl Info {
     }
 
     fn packed(&self) -> usize {
-        self.layers.iter().map(Layer::packed_bytes).sum::<usize>() + 4 * self.full_precision()
+        self.layers.iter().map(StoredLayer::packed_bytes).sum::<usize>() + 4 * self.full_precision()
     }
 
     /// What a quantised weight is called.
@@ -118,8 +104,9 @@ impl Info {
                     "inputs": layer.inputs,
                     "outputs": layer.outputs,
                     "zero_fraction": layer.zero_fraction(),
-                    "scale": layer.scale,
-                    "scales": layer.scales,
+                    "scale": layer.mean_scale(),
+                    "scales": layer.scales.len(),
+                    "stored": layer.encoding.name(),
                 })
             })
             .collect();
@@ -169,14 +156,15 @@ impl Info {
         if self.layers.is_empty() {
             return "layers: full precision\n".into();
         }
-        let header = ["layer", "in x out", "zeros", "scale", "scales"].map(String::from);
+        let header = ["layer", "in x out", "zeros", "scale", "scales", "stored"].map(String::from);
         let rows = self.layers.iter().map(|layer| {
             [
                 layer.name.clone(),
                 format!("{} x {}", layer.inputs, layer.outputs),
                 format!("{:.1}%", 100.0 * layer.zero_fraction()),
-                format!("{:.5}", layer.scale),
-                thousands(layer.scales),
+                format!("{:.5}", layer.mean_scale()),
+                thousands(layer.scales.len()),
+                layer.encoding.name().into(),
             ]
         });
         output::table(&std::iter::once(header).chain(rows).collect::<Vec<_>>())

@@ -1,5 +1,5 @@
-//! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over
-//! a text and its speed, writes it in other formats.
+//! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over a text
+//! and its speed, writes it for other programs.
 
 mod backend;
 mod bench;
@@ -8,7 +8,6 @@ mod export;
 mod failure;
 mod generate;
 mod info;
-mod layers;
 mod memory;
 mod model;
 mod output;
@@ -39,10 +38,10 @@ enum Command {
     Info(info::InfoArgs),
     /// Measure a model's loss over a text
     Eval(eval::EvalArgs),
+    /// Write a model for other programs: transformers, llama.cpp, bitnet.cpp
+    Export(export::ExportArgs),
     /// Measure speed and memory with packed weights
     Bench(bench::BenchArgs),
-    /// Write a model in another format
-    Export(export::ExportArgs),
 }
 
 fn main() -> ExitCode {
@@ -72,7 +71,7 @@ fn run() -> anyhow::Result<()> {
         Command::Generate(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Eval(args) => args.run(),
-        Command::Bench(args) => args.run(),
         Command::Export(args) => args.run(),
+        Command::Bench(args) => args.run(),
     }
 }

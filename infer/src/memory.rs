@@ -2,6 +2,7 @@
 
 use std::{hint::black_box, time::Instant};
 
+use bitnet::engine::Engine;
 use rayon::prelude::*;
 
 /// Bytes that a thread reads in one go.
@@ -9,29 +10,31 @@ const PIECE: usize = 1 << 20;
 /// Readings of which the fastest counts.
 const READINGS: usize = 3;
 
-/// As many bytes as a generated token reads, to be read for their own sake.
-pub struct Yardstick(Vec<u64>);
+/// The weights of a model, where they are, to be read for the reading's sake.
+pub struct Yardstick<'a>(Vec<&'a [u8]>);
 
-impl Yardstick {
-    /// One of `bytes`.
-    pub fn new(bytes: usize) -> Self {
-        // Not zeros, for which a system need not have memory.
-        Self((0..bytes.div_ceil(8) as u64).into_par_iter().collect())
+impl<'a> Yardstick<'a> {
+    /// That of a model.
+    pub fn new(engine: &'a Engine) -> Self {
+        Self(engine.arrays().flat_map(|array| array.chunks(PIECE)).collect())
     }
 
-    /// Bytes a second of reading it with all threads.
+    /// Bytes a second of reading them with all threads.
     pub fn read(&self) -> f64 {
-        let bytes = size_of_val(&self.0[..]) as f64;
+        let bytes: usize = self.0.iter().map(|piece| piece.len()).sum();
         let seconds = (0..READINGS).map(|_| {
             let start = Instant::now();
-            let pieces = self.0.par_chunks(PIECE / 8);
-            black_box(
-                pieces
-                    .map(|piece| piece.iter().fold(0, |all, x| all | x))
-                    .reduce(|| 0, |a, b| a | b),
-            );
+            let pieces = self.0.par_iter();
+            black_box(pieces.map(|piece| fold(piece)).reduce(|| 0, |a, b| a | b));
             start.elapsed().as_secs_f64()
         });
-        bytes / seconds.fold(f64::INFINITY, f64::min)
+        bytes as f64 / seconds.fold(f64::INFINITY, f64::min)
     }
+}
+
+/// All bits that are set anywhere.
+fn fold(piece: &[u8]) -> u64 {
+    let (words, rest) = piece.as_chunks::<8>();
+    let words = words.iter().fold(0, |all, word| all | u64::from_ne_bytes(*word));
+    rest.iter().fold(words, |all, &byte| all | u64::from(byte))
 }

@@ -1,17 +1,21 @@
-//! The model folder that every command reads, and how it is packed.
+//! The model that every command reads, and how it is packed.
 
 use std::path::Path;
 
 use anyhow::Context;
-use bitnet::{packed::TableFormat, pretrained::Pretrained};
-use burn::tensor::backend::Backend;
+use bitnet::{packed::TableFormat, pretrained::Stored};
 
-/// Reads the model folder `path`.
+/// Opens the model `path`: a folder or a GGUF file.
 ///
 /// # Errors
 /// If it is incomplete, damaged, or its files do not fit together.
-pub fn load<B: Backend>(path: &Path, device: &B::Device) -> anyhow::Result<Pretrained<B>> {
-    Pretrained::load(path, device).with_context(|| format!("model {}", path.display()))
+pub fn open(path: &Path) -> anyhow::Result<Stored> {
+    Stored::open(path).with_context(|| of(path))
+}
+
+/// What messages begin with.
+pub fn of(path: &Path) -> String {
+    format!("model {}", path.display())
 }
 
 /// In what embedding and output head of a packed model are held.

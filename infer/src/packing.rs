@@ -6,9 +6,9 @@ use anyhow::{Context, ensure};
 use bitnet::{
     engine::CacheFormat,
     packed::TableFormat,
-    pretrained::{Packed, Pretrained},
+    pretrained::{Packed, Stored},
+    progress::Bar,
 };
-use burn::tensor::backend::Backend;
 
 use crate::model::{self, Head};
 
@@ -51,41 +51,32 @@ impl PackArgs {
         }
     }
 
-    /// Packs a model.
+    /// Packs a model that was opened at `path`.
     ///
     /// # Errors
     /// If it cannot be packed.
-    pub fn pack<B: Backend>(self, model: Pretrained<B>) -> anyhow::Result<Packed> {
-        Ok(self.with_cache(model.pack(self.tables())?))
+    pub fn pack(self, stored: Stored, path: &Path) -> anyhow::Result<Packed> {
+        let packed = stored.pack(self.tables(), &Bar::default());
+        Ok(self.with_cache(packed.with_context(|| model::of(path))?))
     }
 
-    /// Reads the folder of a packed model.
+    /// Reads any model, and packs it if it is not.
     ///
     /// # Errors
-    /// If it is damaged, or another head is asked for than it has.
+    /// If it cannot be read or packed, or is packed with another head than is asked for.
     pub fn load(self, path: &Path) -> anyhow::Result<Packed> {
-        let model = || format!("model {}", path.display());
-        let packed = Packed::load(path).with_context(model)?;
+        if !Packed::is_at(path) {
+            return self.pack(model::open(path)?, path);
+        }
+        let packed = Packed::load(path).with_context(|| model::of(path))?;
         let actual = packed.engine.table_format();
         ensure!(
             self.head.is_none() || self.tables() == actual,
             "{}: it is packed with a head of {}, which cannot be changed",
-            model(),
+            model::of(path),
             actual.name()
         );
         Ok(self.with_cache(packed))
-    }
-
-    /// Reads the folder of any model, and packs it if it is not.
-    ///
-    /// # Errors
-    /// If it cannot be read or packed.
-    pub fn load_any<B: Backend>(self, path: &Path, device: &B::Device) -> anyhow::Result<Packed> {
-        if Packed::is_at(path) {
-            return self.load(path);
-        }
-        let model = model::load::<B>(path, device)?;
-        self.pack(model).with_context(|| format!("model {}", path.display()))
     }
 
     fn with_cache(self, Packed { engine, tokenizer }: Packed) -> Packed {

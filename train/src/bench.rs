@@ -43,7 +43,8 @@ impl BenchArgs {
     /// If configuration, backend or device cannot be used.
     pub fn run(self) -> anyhow::Result<()> {
         let Self { config, set, backend, .. } = self;
-        let mut config = config::load(&config, &Overrides { set, backend, data: Vec::new() })?;
+        let mut config =
+            config::load(&config, &Overrides { set, backend, ..Overrides::default() })?;
         config.backend.fused &= !self.composed;
         let measured = bench(config, self.warmup as usize, self.steps as usize)?;
         if self.json {

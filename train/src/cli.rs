@@ -56,11 +56,14 @@ struct OverrideArgs {
     /// Compute on this backend instead
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
+    /// Begin with the weights of this model instead of random ones
+    #[arg(long, value_name = "PATH")]
+    init_from: Option<String>,
 }
 
 impl From<OverrideArgs> for Overrides {
-    fn from(OverrideArgs { set, data, backend }: OverrideArgs) -> Self {
-        Self { set, data, backend }
+    fn from(OverrideArgs { set, data, backend, init_from }: OverrideArgs) -> Self {
+        Self { set, data, backend, init_from }
     }
 }
 

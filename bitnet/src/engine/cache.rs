@@ -75,6 +75,12 @@ impl Cache {
         self.len
     }
 
+    /// Bytes of a token's keys and values, which every later token reads.
+    pub fn token_bytes(&self) -> usize {
+        // Keys take as many as values.
+        self.blocks.iter().map(|block| 2 * block.values.row_bytes()).sum()
+    }
+
     /// Whether no token is held.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -36,8 +36,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// What a file holds, in the order in which a [`Source`] is asked.
-    fn arrays(&self) -> impl Iterator<Item = &[u8]> {
+    /// The bytes of its weights, as a file holds them: in the order in which a source is asked.
+    pub fn arrays(&self) -> impl Iterator<Item = &[u8]> {
         let blocks = self
             .blocks
             .iter()

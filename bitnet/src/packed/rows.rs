@@ -24,11 +24,12 @@ enum KeyNumbers {
     },
 }
 
-/// Values, `[rows, heads, dim]`.
+/// Values. Those of 32 tokens stand together, a head after the other: `[rows / 32, heads, 32, dim]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Values {
     heads: usize,
     dim: usize,
+    rows: usize,
     numbers: ValueNumbers,
 }
 
@@ -37,8 +38,8 @@ enum ValueNumbers {
     F32(Vec<f32>),
     Int8 {
         codes: Vec<i8>,
-        /// What a code of one is worth, `[rows, heads]`.
-        steps: Vec<f32>,
+        /// What a code of one is worth, `[rows / 32, heads, 32]`.
+        steps: Vec<[f32; KEYS]>,
     },
 }
 
@@ -124,61 +125,84 @@ impl Keys {
 impl Values {
     /// No rows yet, of 32 bits.
     pub(crate) fn f32(heads: usize, dim: usize) -> Self {
-        Self { heads, dim, numbers: ValueNumbers::F32(Vec::new()) }
+        Self { heads, dim, rows: 0, numbers: ValueNumbers::F32(Vec::new()) }
     }
 
     /// No rows yet, of 8 bits with one scale a row and head.
     pub(crate) fn int8(heads: usize, dim: usize) -> Self {
         let numbers = ValueNumbers::Int8 { codes: Vec::new(), steps: Vec::new() };
-        Self { heads, dim, numbers }
+        Self { heads, dim, rows: 0, numbers }
     }
 
     /// Makes room for `rows` in all.
     pub(crate) fn reserve(&mut self, rows: usize) {
+        let heads = rows.div_ceil(KEYS) * self.heads;
         match &mut self.numbers {
-            ValueNumbers::F32(values) => reserve(values, rows * self.heads * self.dim),
+            ValueNumbers::F32(values) => reserve(values, heads * KEYS * self.dim),
             ValueNumbers::Int8 { codes, steps } => {
-                reserve(codes, rows * self.heads * self.dim);
-                reserve(steps, rows * self.heads);
+                reserve(codes, heads * KEYS * self.dim);
+                reserve(steps, heads);
             }
         }
     }
 
     /// Forgets all rows but the first `rows`.
     pub(crate) fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        let heads = self.rows.div_ceil(KEYS) * self.heads;
         match &mut self.numbers {
-            ValueNumbers::F32(values) => values.truncate(rows * self.heads * self.dim),
+            ValueNumbers::F32(values) => values.truncate(heads * KEYS * self.dim),
             ValueNumbers::Int8 { codes, steps } => {
-                codes.truncate(rows * self.heads * self.dim);
-                steps.truncate(rows * self.heads);
+                codes.truncate(heads * KEYS * self.dim);
+                steps.truncate(heads);
             }
+        }
+    }
+
+    /// Bytes a row takes.
+    pub(crate) fn row_bytes(&self) -> usize {
+        match self.numbers {
+            ValueNumbers::F32(_) => self.heads * self.dim * size_of::<f32>(),
+            ValueNumbers::Int8 { .. } => self.heads * (self.dim + size_of::<f32>()),
         }
     }
 
     /// Adds a row, `[heads, dim]`.
     pub(crate) fn push(&mut self, row: &[f32]) {
+        let Self { heads, dim, .. } = *self;
+        let (panel, lane) = (self.rows / KEYS, self.rows % KEYS);
+        self.rows += 1;
+        let first = panel * heads * KEYS * dim;
+        let end = first + heads * KEYS * dim;
+        let place = |head: usize| first + (head * KEYS + lane) * dim;
         match &mut self.numbers {
-            ValueNumbers::F32(values) => values.extend_from_slice(row),
+            ValueNumbers::F32(values) => {
+                values.resize(end, 0.0);
+                for (head, row) in row.chunks(dim).enumerate() {
+                    values[place(head)..][..dim].copy_from_slice(row);
+                }
+            }
             ValueNumbers::Int8 { codes, steps } => {
-                let first = codes.len();
-                codes.resize(first + row.len(), 0);
-                let codes = codes[first..].chunks_mut(self.dim);
-                steps.extend(row.chunks(self.dim).zip(codes).map(|(row, out)| quantize(row, out)));
+                codes.resize(end, 0);
+                steps.resize((panel + 1) * heads, [0.0; KEYS]);
+                for (head, row) in row.chunks(dim).enumerate() {
+                    let step = quantize(row, &mut codes[place(head)..][..dim]);
+                    steps[panel * heads + head][lane] = step;
+                }
             }
         }
     }
 
     /// The sum of the first values of a head, each times its weight. Weights are used up.
     fn mix(&self, weights: &mut [f32], head: usize, out: &mut [f32]) {
-        let (kernels, stride) = (Kernels::best(), self.heads * self.dim);
+        let (kernels, stride) = (Kernels::best(), self.heads * KEYS * self.dim);
+        let first = head * KEYS * self.dim;
         match &self.numbers {
-            ValueNumbers::F32(values) => {
-                kernels.mix(weights, &values[head * self.dim..], stride, out);
-            }
+            ValueNumbers::F32(values) => kernels.mix(weights, &values[first..], stride, out),
             ValueNumbers::Int8 { codes, steps } => {
-                let steps = steps[head..].iter().step_by(self.heads);
+                let steps = steps[head..].iter().step_by(self.heads).flatten();
                 weights.iter_mut().zip(steps).for_each(|(weight, step)| *weight *= step);
-                kernels.mix_int8(weights, &codes[head * self.dim..], stride, out);
+                kernels.mix_int8(weights, &codes[first..], stride, out);
             }
         }
     }

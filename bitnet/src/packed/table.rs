@@ -78,8 +78,7 @@ impl Table {
     ) -> Self {
         let storage = match format {
             TableFormat::Int8 => int8(rows, dim, fill),
-            TableFormat::Bf16 => {
-                let mut weights = vec![bf16::ZERO; rows * dim];
+            TableFormat::Bf16 => Storage::Bf16(Array::filled(rows * dim, |weights| {
                 weights.par_chunks_mut(dim).enumerate().for_each_init(
                     || vec![0.0; dim],
                     |values, (row, weights)| {
@@ -89,13 +88,10 @@ impl Table {
                         }
                     },
                 );
-                Storage::Bf16(weights.into())
-            }
-            TableFormat::F32 => {
-                let mut weights = vec![0.0; rows * dim];
+            })),
+            TableFormat::F32 => Storage::F32(Array::filled(rows * dim, |weights| {
                 weights.par_chunks_mut(dim).enumerate().for_each(|(row, out)| fill(row, out));
-                Storage::F32(weights.into())
-            }
+            })),
         };
         Self { rows, dim, storage }
     }
@@ -208,25 +204,26 @@ impl Table {
 fn int8(rows: usize, dim: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Storage {
     let kernels = Kernels::best();
     let blocks = dim.div_ceil(INT8_BLOCK);
-    let zero = Block([OFFSET as u8; 4 * PANEL]);
-    let mut weights = vec![zero; rows.div_ceil(PANEL) * blocks];
     let mut steps = vec![0.0; rows.next_multiple_of(PANEL)];
-    let panels = weights.par_chunks_mut(blocks).zip(steps.par_chunks_mut(PANEL)).enumerate();
-    panels.for_each(|(index, (panel, steps))| {
-        let (mut values, mut codes) = (vec![0.0; dim], vec![0; dim]);
-        for (lane, row) in (index * PANEL..rows).take(PANEL).enumerate() {
-            fill(row, &mut values);
-            let scale = scale_of(kernels.max_abs(&values), 127.0);
-            kernels.quantize(&values, scale, &mut codes);
-            steps[lane] = scale.recip();
-            for (codes, block) in codes.chunks(INT8_BLOCK).zip(panel.iter_mut()) {
-                for (code, weight) in codes.iter().zip(&mut block.0[4 * lane..]) {
-                    *weight = (i32::from(*code) + OFFSET) as u8;
+    let weights = Array::filled(rows.div_ceil(PANEL) * blocks, |weights: &mut [Block]| {
+        let panels = weights.par_chunks_mut(blocks).zip(steps.par_chunks_mut(PANEL)).enumerate();
+        panels.for_each(|(index, (panel, steps))| {
+            panel.fill(Block([OFFSET as u8; 4 * PANEL]));
+            let (mut values, mut codes) = (vec![0.0; dim], vec![0; dim]);
+            for (lane, row) in (index * PANEL..rows).take(PANEL).enumerate() {
+                fill(row, &mut values);
+                let scale = scale_of(kernels.max_abs(&values), 127.0);
+                kernels.quantize(&values, scale, &mut codes);
+                steps[lane] = scale.recip();
+                for (codes, block) in codes.chunks(INT8_BLOCK).zip(panel.iter_mut()) {
+                    for (code, weight) in codes.iter().zip(&mut block.0[4 * lane..]) {
+                        *weight = (i32::from(*code) + OFFSET) as u8;
+                    }
                 }
             }
-        }
+        });
     });
-    Storage::Int8 { weights: weights.into(), steps: steps.into() }
+    Storage::Int8 { weights, steps: steps.into() }
 }
 
 /// Inputs in two signed bytes each, `value = (256 · high + low) · step`.

@@ -131,23 +131,26 @@ impl TernaryMatrix {
         assert!(groups > 0 && inputs.is_multiple_of(groups), "{groups} groups of {inputs}");
         let shape = MatrixShape { inputs, outputs, groups };
         let (size, blocks) = (inputs / groups, shape.blocks());
-        // The code of a weight of zero, four times.
-        let mut codes = vec![Block([0b01_01_01_01; 4 * PANEL]); shape.all_blocks()];
-        codes.par_chunks_mut((groups * blocks).max(1)).enumerate().for_each_init(
-            || vec![0; inputs],
-            |row_codes, (index, panel)| {
-                for (lane, row) in (index * PANEL..outputs).take(PANEL).enumerate() {
-                    fill(row, row_codes);
-                    let groups = row_codes.chunks(size).zip(panel.chunks_mut(blocks));
-                    for (codes, blocks) in groups {
-                        for (codes, block) in codes.chunks(TERNARY_BLOCK).zip(blocks) {
-                            let row = &mut block.0.as_chunks_mut::<4>().0[lane];
-                            *row = pack_row(codes);
+        let fill_panels = |codes: &mut [Block]| {
+            codes.par_chunks_mut((groups * blocks).max(1)).enumerate().for_each_init(
+                || vec![0; inputs],
+                |row_codes, (index, panel)| {
+                    // The code of a weight of zero, four times.
+                    panel.fill(Block([0b01_01_01_01; 4 * PANEL]));
+                    for (lane, row) in (index * PANEL..outputs).take(PANEL).enumerate() {
+                        fill(row, row_codes);
+                        let groups = row_codes.chunks(size).zip(panel.chunks_mut(blocks));
+                        for (codes, blocks) in groups {
+                            for (codes, block) in codes.chunks(TERNARY_BLOCK).zip(blocks) {
+                                let row = &mut block.0.as_chunks_mut::<4>().0[lane];
+                                *row = pack_row(codes);
+                            }
                         }
                     }
-                }
-            },
-        );
+                },
+            );
+        };
+        let codes = Array::filled(shape.all_blocks(), fill_panels);
         let mut scales = vec![0.0; groups * shape.panels() * PANEL];
         for (group, scales) in scales.chunks_mut((shape.panels() * PANEL).max(1)).enumerate() {
             for (row, out) in scales.iter_mut().take(outputs).enumerate() {
@@ -158,7 +161,7 @@ impl TernaryMatrix {
             bias.resize(shape.panels() * PANEL, 0.0);
             bias.into()
         });
-        Self { shape, codes: codes.into(), scales: scales.into(), bias }
+        Self { shape, codes, scales: scales.into(), bias }
     }
 
     /// Takes a matrix from a file, which [`arrays`](Self::arrays) were written into.

@@ -2,20 +2,15 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{engine::EngineError, model::ModelError, packed::FileError, tokenizer::TokenizerError};
+use crate::{
+    engine::EngineError, formats::FormatError, model::ModelError, packed::FileError,
+    tokenizer::TokenizerError,
+};
 
 /// A model folder that cannot be read or written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PretrainedError {
-    /// A file of the folder cannot be read.
-    #[error("cannot read {path}: {error}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
     /// The folder cannot be written.
     #[error("cannot write {path}: {error}")]
     Write {
@@ -30,8 +25,8 @@ pub enum PretrainedError {
     /// `model.packed` cannot be used.
     #[error("model.packed {0}")]
     File(#[from] FileError),
-    /// The model of `config.json` cannot be one with packed weights.
-    #[error("config.json: {0}")]
+    /// The model cannot be packed.
+    #[error(transparent)]
     Engine(EngineError),
     /// `config.json` is not valid JSON or lacks a field.
     #[error("config.json: {0}")]
@@ -45,14 +40,23 @@ pub enum PretrainedError {
     /// `tokenizer.json` cannot be used.
     #[error("tokenizer.json: {0}")]
     Tokenizer(#[from] TokenizerError),
-    /// `model.safetensors` is damaged or cut short.
-    #[error("model.safetensors is damaged: {0}")]
-    Safetensors(#[from] safetensors::SafeTensorError),
+    /// A file of tensors, or a tensor, is damaged.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// A GGUF file holds no model that this library can build.
+    #[error("the GGUF file cannot be used: {0}")]
+    Gguf(String),
+    /// The model cannot be written in a format.
+    #[error("this format cannot hold {0}")]
+    NotExportable(String),
+    /// A checkpoint's weights would mean something else in the model that is to begin with them.
+    #[error("the checkpoint is of another model: {0}")]
+    OtherModel(String),
     /// A tensor of the model is not in the file.
-    #[error("model.safetensors has no tensor \"{0}\", which config.json asks for")]
+    #[error("the weights have no tensor \"{0}\", which config.json asks for")]
     MissingTensor(String),
     /// A tensor in the file is not of the model.
-    #[error("model.safetensors has a tensor \"{0}\" that config.json has no place for")]
+    #[error("the weights have a tensor \"{0}\" that config.json has no place for")]
     UnexpectedTensor(String),
     /// A tensor has another shape than the model.
     #[error("tensor \"{name}\" is {actual:?}, config.json asks for {expected:?}")]
@@ -64,17 +68,6 @@ pub enum PretrainedError {
         /// Its shape in the model.
         expected: Vec<usize>,
     },
-    /// A tensor is stored as something else than f32, bf16 or f16.
-    #[error("tensor \"{name}\" is stored as {dtype}, only F32, BF16 and F16 can be read")]
-    UnsupportedDtype {
-        /// The tensor.
-        name: String,
-        /// Its type in the file.
-        dtype: String,
-    },
-    /// A weight is infinite or not a number.
-    #[error("tensor \"{0}\" holds values that are not finite")]
-    NonFinite(String),
     /// Tokenizer and model disagree.
     #[error("the tokenizer has {tokenizer} tokens, the model's vocabulary {model}")]
     VocabularyMismatch {

@@ -1,5 +1,6 @@
 //! A model on disk: a folder with `config.json`, `model.safetensors` and `tokenizer.json` in the
-//! layout of the Hugging Face BitNet checkpoints.
+//! layout of the Hugging Face BitNet checkpoints, or a GGUF file. [`Stored`] opens it, as it is or
+//! packed; [`export`] writes it for other programs.
 //!
 //! ```no_run
 //! use bitnet::{generate::GenerationConfig, pretrained::Pretrained};
@@ -12,16 +13,26 @@
 
 mod config;
 mod error;
+mod export;
+mod gguf;
+mod initial;
+mod layout;
 mod names;
+mod pack;
 mod packed;
+mod stored;
+mod ternary_rows;
 mod weights;
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use burn::tensor::backend::Backend;
 
 pub use error::PretrainedError;
+pub use export::{ExportFormat, Exported, export};
+pub use initial::initialize;
 pub use packed::Packed;
+pub use stored::{Stored, StoredLayer};
 pub use weights::WeightDtype;
 
 use crate::{
@@ -30,11 +41,17 @@ use crate::{
     model::{BitNetTransformer, BitNetTransformerConfig},
     packed::TableFormat,
     storage,
-    tokenizer::{self, Tokenizer},
+    tokenizer::Tokenizer,
 };
+use config::Form;
 
 const CONFIG: &str = "config.json";
+/// Largest `config.json`.
+const MAX_CONFIG: u64 = 1 << 20;
 const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const GENERATION: &str = "generation_config.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const TOKENIZER: &str = "tokenizer.json";
 
 /// A model and its tokenizer.
@@ -47,7 +64,7 @@ pub struct Pretrained<B: Backend> {
 }
 
 impl<B: Backend> Pretrained<B> {
-    /// Reads the model folder `path`.
+    /// Reads the model `path`, of any form that [`Stored`] opens.
     ///
     /// # Errors
     /// [`PretrainedError`] if a file is missing, damaged, or does not fit the others, and
@@ -56,15 +73,7 @@ impl<B: Backend> Pretrained<B> {
         if Packed::is_at(path) {
             return Err(PretrainedError::Packed);
         }
-        let read = |name| {
-            let path = path.join(name);
-            fs::read(&path).map_err(|error| PretrainedError::Read { path, error })
-        };
-        let config = config::from_json(&read(CONFIG)?)?;
-        let weights = read(WEIGHTS)?;
-        let tokenizer = load_tokenizer(path, &config)?;
-        let model = weights::load(&weights, &config, device)?;
-        Ok(Self { model, tokenizer, device: device.clone() })
+        Stored::open(path)?.load(device)
     }
 
     /// Continues `prompt`; gives the new text alone.
@@ -105,18 +114,14 @@ impl<B: Backend> Pretrained<B> {
     }
 }
 
-/// Reads the tokenizer of a folder whose model has this configuration.
-fn load_tokenizer(
-    path: &Path,
+/// Whether a tokenizer is that of a model, as far as numbers tell.
+fn check_vocabulary(
+    tokenizer: &dyn Tokenizer,
     config: &BitNetTransformerConfig,
-) -> Result<Box<dyn Tokenizer>, PretrainedError> {
-    let tokenizer = tokenizer::load(&path.join(TOKENIZER))?;
-    match tokenizer.vocab_size() == config.num_tokens {
-        true => Ok(tokenizer),
-        false => Err(PretrainedError::VocabularyMismatch {
-            tokenizer: tokenizer.vocab_size(),
-            model: config.num_tokens,
-        }),
+) -> Result<(), PretrainedError> {
+    match (tokenizer.vocab_size(), config.num_tokens) {
+        (tokenizer, model) if tokenizer == model => Ok(()),
+        (tokenizer, model) => Err(PretrainedError::VocabularyMismatch { tokenizer, model }),
     }
 }
 
@@ -135,12 +140,14 @@ pub fn save<B: Backend>(
     if model.is_packed() {
         return Err(PretrainedError::Packed);
     }
-    let weights = weights::to_safetensors(model, dtype)?;
-    let config = config::to_json(model.config(), dtype);
+    let write = |error| PretrainedError::Write { path: path.into(), error };
+    let weights =
+        weights::to_safetensors(model, dtype).map_err(|error| write(io::Error::other(error)))?;
+    let config = config::to_json(model.config(), dtype, Form::Latent);
     storage::write_folder(path, |folder| {
         fs::write(folder.join(CONFIG), config)?;
         fs::write(folder.join(WEIGHTS), weights)?;
         fs::write(folder.join(TOKENIZER), tokenizer.to_json())
     })
-    .map_err(|error| PretrainedError::Write { path: path.into(), error })
+    .map_err(write)
 }

@@ -26,10 +26,17 @@ impl Names {
     /// Whether the parameter is stored transposed: linear weights are `[d_output, d_input]` in
     /// files and `[d_input, d_output]` in Burn.
     pub(super) fn is_transposed(&self) -> bool {
-        let in_linear = matches!(
-            self.containers.last().map(String::as_str),
-            Some("Struct:BitLinear" | "Struct:Linear")
-        );
-        in_linear && self.path.last().is_some_and(|name| name == "weight")
+        self.is_weight_of(&["Struct:BitLinear", "Struct:Linear"])
+    }
+
+    /// Whether the parameter is the weight of a linear of a block.
+    pub(super) fn is_linear(&self) -> bool {
+        self.is_weight_of(&["Struct:BitLinear"])
+    }
+
+    fn is_weight_of(&self, modules: &[&str]) -> bool {
+        let is_there =
+            self.containers.last().is_some_and(|container| modules.contains(&container.as_str()));
+        is_there && self.path.last().is_some_and(|name| name == "weight")
     }
 }

@@ -1,11 +1,15 @@
 use std::{fs, path::Path};
 
-use super::{CONFIG, PretrainedError, TOKENIZER, WeightDtype, config, load_tokenizer};
+use super::{
+    CONFIG, MAX_CONFIG, PretrainedError, TOKENIZER, WeightDtype, check_vocabulary,
+    config::{self, Form},
+};
 use crate::{
     engine::Engine,
+    formats::read_text,
     generate::{GenerateError, Generation, GenerationConfig},
     storage,
-    tokenizer::Tokenizer,
+    tokenizer::{self, Tokenizer},
 };
 
 /// The weights in a packed model's folder.
@@ -30,10 +34,10 @@ impl Packed {
     /// # Errors
     /// [`PretrainedError`] if a file is missing, damaged, or does not fit the others.
     pub fn load(path: &Path) -> Result<Self, PretrainedError> {
-        let file = path.join(CONFIG);
-        let json = fs::read(&file).map_err(|error| PretrainedError::Read { path: file, error })?;
-        let config = config::from_json(&json)?;
-        let tokenizer = load_tokenizer(path, &config)?;
+        let json = read_text(&path.join(CONFIG), MAX_CONFIG)?;
+        let (config, _) = config::from_json(&json, &["bitnet"])?;
+        let tokenizer = tokenizer::load(&path.join(TOKENIZER))?;
+        check_vocabulary(tokenizer.as_ref(), &config)?;
         Ok(Self { engine: Engine::map(&path.join(WEIGHTS), &config)?, tokenizer })
     }
 
@@ -43,7 +47,7 @@ impl Packed {
     /// # Errors
     /// [`PretrainedError::Write`]; `path` is then as it was before.
     pub fn save(&self, path: &Path) -> Result<(), PretrainedError> {
-        let config = config::to_json(self.engine.config(), WeightDtype::F32);
+        let config = config::to_json(self.engine.config(), WeightDtype::F32, Form::Latent);
         storage::write_folder(path, |folder| {
             fs::write(folder.join(CONFIG), config)?;
             self.engine.write(&folder.join(WEIGHTS))?;

@@ -4,12 +4,12 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Tensor, TensorData, backend::Backend},
 };
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use half::bf16;
+use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::{PretrainedError, names::Names};
-use crate::model::{BitNetTransformer, BitNetTransformerConfig};
+use super::{PretrainedError, names::Names, stored::Stored};
+use crate::model::BitNetTransformer;
 
 /// The type in which latent weights are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ impl WeightDtype {
 pub(super) fn to_safetensors<B: Backend>(
     model: &BitNetTransformer<B>,
     dtype: WeightDtype,
-) -> Result<Vec<u8>, PretrainedError> {
+) -> Result<Vec<u8>, SafeTensorError> {
     let mut writer = Writer { names: Names::default(), dtype, tensors: BTreeMap::new() };
     model.visit(&mut writer);
     let stored = match dtype {
@@ -62,9 +62,9 @@ pub(super) fn to_safetensors<B: Backend>(
         .tensors
         .iter()
         .map(|(name, (shape, bytes))| Ok((name, TensorView::new(stored, shape.clone(), bytes)?)))
-        .collect::<Result<_, safetensors::SafeTensorError>>()?;
+        .collect::<Result<_, SafeTensorError>>()?;
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    Ok(safetensors::serialize(views, Some(metadata))?)
+    safetensors::serialize(views, Some(metadata))
 }
 
 struct Writer {
@@ -96,33 +96,24 @@ impl<B: Backend> ModuleVisitor<B> for Writer {
     }
 }
 
-/// Builds the model of `config` with the weights of a safetensors file. The file must hold
-/// exactly the model's tensors, in their shapes.
+/// Builds a model with the weights of files, which are known to hold exactly its tensors, in their
+/// shapes.
 pub(super) fn load<B: Backend>(
-    file: &[u8],
-    config: &BitNetTransformerConfig,
+    stored: &Stored,
     device: &B::Device,
 ) -> Result<BitNetTransformer<B>, PretrainedError> {
-    let tensors = SafeTensors::deserialize(file)?;
-    let model = config.init::<B>(device)?;
-    let mut reader = Reader {
-        names: Names::default(),
-        left: tensors.iter().map(|(name, view)| (name.to_owned(), view)).collect(),
-        device,
-        error: None,
-    };
+    let model = stored.config.init::<B>(device)?;
+    let mut reader = Reader { names: Names::default(), stored, device, error: None };
     let model = model.map(&mut reader);
-    match (reader.error, reader.left.into_keys().next()) {
-        (Some(error), _) => Err(error),
-        (None, Some(name)) => Err(PretrainedError::UnexpectedTensor(name)),
-        (None, None) => Ok(model),
+    match reader.error {
+        Some(error) => Err(error),
+        None => Ok(model),
     }
 }
 
 struct Reader<'a, B: Backend> {
     names: Names,
-    /// Tensors of the file that no parameter has taken yet.
-    left: BTreeMap<String, TensorView<'a>>,
+    stored: &'a Stored,
     device: &'a B::Device,
     error: Option<PretrainedError>,
 }
@@ -133,20 +124,20 @@ impl<B: Backend> Reader<'_, B> {
         param: &Param<Tensor<B, D>>,
     ) -> Result<Tensor<B, D>, PretrainedError> {
         let name = self.names.current();
-        let Some(view) = self.left.remove(&name) else {
-            return Err(PretrainedError::MissingTensor(name));
+        if self.stored.is_inserted(&name) {
+            return Ok(Tensor::ones(param.lazy_shape(), self.device));
+        }
+        let tensor = self.stored.tensor(&name)?;
+        let values = match self.names.is_linear() && self.stored.is_ternary(&name)? {
+            true => match self.stored.ternary(&name)? {
+                Some(rows) => rows.to_latent()?,
+                None => return Err(PretrainedError::MissingTensor(name)),
+            },
+            false => tensor.floats()?,
         };
-        // The shape is known without the random values, which then are never made.
-        let mut expected = param.lazy_shape().dims::<D>().to_vec();
-        if self.names.is_transposed() {
-            expected.reverse();
-        }
-        if view.shape() != expected {
-            let actual = view.shape().to_vec();
-            return Err(PretrainedError::ShapeMismatch { name, actual, expected });
-        }
-        let values = to_f32(&name, &view)?;
-        let value = Tensor::<B, D>::from_data(TensorData::new(values, expected), self.device);
+        tensor.release();
+        let data = TensorData::new(values, tensor.shape().to_vec());
+        let value = Tensor::<B, D>::from_data(data, self.device);
         Ok(if self.names.is_transposed() { contiguous(value.transpose()) } else { value })
     }
 }
@@ -155,25 +146,6 @@ impl<B: Backend> Reader<'_, B> {
 fn contiguous<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> {
     let device = tensor.device();
     Tensor::from_data(tensor.into_data(), &device)
-}
-
-fn to_f32(name: &str, view: &TensorView) -> Result<Vec<f32>, PretrainedError> {
-    let bytes = view.data();
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-        Dtype::BF16 => {
-            bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect()
-        }
-        Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-        other => {
-            let dtype = format!("{other:?}");
-            return Err(PretrainedError::UnsupportedDtype { name: name.into(), dtype });
-        }
-    };
-    match values.iter().all(|value| value.is_finite()) {
-        true => Ok(values),
-        false => Err(PretrainedError::NonFinite(name.into())),
-    }
 }
 
 impl<B: Backend> ModuleMapper<B> for Reader<'_, B> {

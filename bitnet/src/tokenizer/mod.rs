@@ -6,7 +6,11 @@ mod subword;
 mod train;
 mod utf8;
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use thiserror::Error;
 
@@ -14,6 +18,9 @@ pub use byte::ByteTokenizer;
 pub use subword::SubwordTokenizer;
 pub use train::{END_OF_TEXT, train_bpe};
 pub use utf8::Utf8Decoder;
+
+/// Largest `tokenizer.json`: those of vocabularies of 256 thousand tokens are below 40 MB.
+const MAX_BYTES: u64 = 1 << 27;
 
 /// A mapping between bytes and token ids `0 .. vocab_size`.
 pub trait Tokenizer: Send + Sync {
@@ -40,10 +47,22 @@ pub trait Tokenizer: Send + Sync {
 /// [`TokenizerError`] if the file cannot be read, is no JSON, or holds a tokenizer that is neither
 /// [`ByteTokenizer`] nor of the kinds of [`SubwordTokenizer`].
 pub fn load(path: &Path) -> Result<Box<dyn Tokenizer>, TokenizerError> {
-    let json = fs::read_to_string(path)?;
-    match ByteTokenizer::from_json(&json) {
+    let mut json = String::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut json)?;
+    if json.len() as u64 > MAX_BYTES {
+        return Err(TokenizerError::Unsupported(format!("it has more than {MAX_BYTES} bytes")));
+    }
+    from_json(&json)
+}
+
+/// Reads the content of a `tokenizer.json`.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_json(json: &str) -> Result<Box<dyn Tokenizer>, TokenizerError> {
+    match ByteTokenizer::from_json(json) {
         Ok(bytes) => Ok(Box::new(bytes)),
-        Err(TokenizerError::Unsupported(_)) => Ok(Box::new(SubwordTokenizer::from_json(&json)?)),
+        Err(TokenizerError::Unsupported(_)) => Ok(Box::new(SubwordTokenizer::from_json(json)?)),
         Err(error) => Err(error),
     }
 }

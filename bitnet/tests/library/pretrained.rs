@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use crate::common::{bits, for_each_backend, tokens, values};
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig, ModelError,
+    formats::FormatError,
     model::{FeedForwardKind, NormPlacement},
     pretrained::{Pretrained, PretrainedError, WeightDtype, save},
     quant::WeightQuant,
@@ -184,14 +185,17 @@ fn missing_files_are_errors<B: Backend>() {
         let (_root, path) = folder::<B>();
         fs::remove_file(path.join(name)).unwrap();
         let error = error::<B>(&path);
-        assert!(matches!(&error, PretrainedError::Read { path, .. } if path.ends_with(name)));
+        let PretrainedError::Format(FormatError::Read { path, .. }) = error else {
+            panic!("{error}")
+        };
+        assert!(path.ends_with(name));
     }
     let (_root, path) = folder::<B>();
     fs::remove_file(path.join("tokenizer.json")).unwrap();
     let error_ = error::<B>(&path);
     assert!(matches!(error_, PretrainedError::Tokenizer(TokenizerError::Io(_))));
     let error = error::<B>(&path.join("nowhere"));
-    assert!(matches!(error, PretrainedError::Read { .. }));
+    assert!(matches!(error, PretrainedError::Format(FormatError::Read { .. })));
 }
 
 /// A tensor as it is in a file.
@@ -229,7 +233,9 @@ fn damaged_weights_are_errors<B: Backend>() {
     let file = fs::read(path.join("model.safetensors")).unwrap();
     for len in [0, 4, 8, 100, file.len() / 2, file.len() - 1] {
         fs::write(path.join("model.safetensors"), &file[..len]).unwrap();
-        assert!(matches!(error::<B>(&path), PretrainedError::Safetensors(_)), "{len} bytes");
+        let error = error::<B>(&path);
+        let is_said = matches!(error, PretrainedError::Format(FormatError::Damaged { .. }));
+        assert!(is_said, "{len} bytes: {error}");
     }
 
     let error = with_weights::<B>(|all| drop(all.remove(NAME)));
@@ -249,14 +255,19 @@ fn damaged_weights_are_errors<B: Backend>() {
     assert_eq!((name.as_str(), actual, expected), (NAME, vec![8, 10], vec![10, 8]));
 
     let error = with_weights::<B>(|all| all.get_mut(NAME).unwrap().dtype = Dtype::I32);
-    let PretrainedError::UnsupportedDtype { name, dtype } = error else { panic!("{error}") };
+    let PretrainedError::Format(FormatError::Dtype { name, dtype, .. }) = error else {
+        panic!("{error}")
+    };
     assert_eq!((name.as_str(), dtype.as_str()), (NAME, "I32"));
 
     for value in [f32::NAN, f32::INFINITY] {
         let error = with_weights::<B>(|all| {
             all.get_mut(NAME).unwrap().bytes[12..16].copy_from_slice(&value.to_le_bytes());
         });
-        assert!(matches!(&error, PretrainedError::NonFinite(name) if name == NAME), "{error}");
+        let PretrainedError::Format(FormatError::Tensor { name, reason }) = error else {
+            panic!("{error}")
+        };
+        assert_eq!((name.as_str(), reason.as_str()), (NAME, "holds values that are not finite"));
     }
 }
 

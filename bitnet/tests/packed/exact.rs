@@ -85,6 +85,8 @@ fn the_same_text_as_the_training_forward() {
         seconds[0], seconds[1]
     );
     println!("bytes before the first difference of the others: {first_differences:?}");
-    // Rounding can move an input across the boundary between two codes, and that a close choice.
-    assert!(equal * 100 >= count * 90, "{equal} of {count}");
+    // Rounding can move an input across the boundary between two codes, and that a close choice:
+    // often where weights are random, hardly ever where they are trained.
+    let required = if env::var_os("MODEL").is_some() { 95 } else { 50 };
+    assert!(equal * 100 >= count * required, "{equal} of {count}");
 }

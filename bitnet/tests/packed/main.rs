@@ -8,4 +8,6 @@ mod common;
 mod engine;
 mod exact;
 mod file;
+mod fixtures;
 mod layers;
+mod stored;

@@ -16,7 +16,10 @@ fn a_model_is_measured() {
         // The table is the output head, too: a token reads all there is.
         let held = ["ternary_bytes", "table_bytes", "norm_bytes"].map(number).iter().sum::<f64>();
         assert_eq!(number("bytes_per_token"), held);
-        let achieved = number("generated_tokens_per_second") * held;
+        // Ten tokens of 32 keys and 32 values in 32 bits.
+        let cached = number("cache_bytes_per_token");
+        assert_eq!(cached, 10.0 * 64.0 * 4.0);
+        let achieved = number("generated_tokens_per_second") * (held + cached);
         assert!((number("bytes_per_second") / achieved - 1.0).abs() < 1e-9);
         assert!(number("prompt_tokens_per_second") > 0.0);
         assert!(number("read_ceiling_bytes_per_second") > 0.0);
@@ -32,6 +35,19 @@ fn a_shape_needs_no_files() {
     for line in ["prompt  ", "generation  ", "share of it  ", "int8 tables  ", "peak resident  "] {
         assert!(text.contains(line), "{text}");
     }
+}
+
+#[test]
+fn random_weights_can_be_kept() {
+    let folder = Folder::new();
+    let file = folder.arg("weights");
+    let args = [&["bench", "--shape", "tiny", "--weights", &file], &SMALL[..]].concat();
+    run(&args, b"").stdout();
+    let whole = std::fs::read(&file).unwrap();
+    run(&args, b"").stdout();
+    assert_eq!(std::fs::read(&file).unwrap(), whole);
+    std::fs::write(&file, &whole[1..]).unwrap();
+    run(&args, b"").assert_fails(&["is no file of packed weights"]);
 }
 
 #[test]

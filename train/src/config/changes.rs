@@ -7,7 +7,7 @@ use super::{
 
 /// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
 /// Where text, tokenizer and teacher lie is among them: whether they are the same is checked apart.
-const SAFE: [&str; 20] = [
+const SAFE: [&str; 22] = [
     "backend.",
     "checkpoint.",
     "data.cache",
@@ -22,6 +22,9 @@ const SAFE: [&str; 20] = [
     "eval.",
     "log.",
     "sample.",
+    // A resumed run has weights of its own.
+    "train.init_from",
+    "train.insert_sub_norms",
     "train.steps",
     "train.minutes",
     "train.max_rise",

@@ -14,6 +14,8 @@ pub struct Overrides {
     pub data: Vec<String>,
     /// Replaces `backend.kind`.
     pub backend: Option<String>,
+    /// Replaces `train.init_from`.
+    pub init_from: Option<String>,
 }
 
 /// Reads a file and applies the overrides.
@@ -137,6 +139,7 @@ fn complete_example() -> anyhow::Result<Table> {
     example.train.tokens = Some(1);
     example.train.epochs = Some(1.0);
     example.train.tokens_per_parameter = Some(1.0);
+    example.train.init_from = Some(String::new());
     example.distill.teacher = Some(String::new());
     let rate = Some(1.0);
     example.twin = TwinSection { full_precision_lr: rate, binary_lr: rate, double_lr: rate };
@@ -171,6 +174,10 @@ impl Overrides {
         }
         if let Some(kind) = &self.backend {
             insert(table, "backend.kind", Value::String(kind.clone())).context("--backend")?;
+        }
+        if let Some(model) = &self.init_from {
+            insert(table, "train.init_from", Value::String(model.clone()))
+                .context("--init-from")?;
         }
         Ok(())
     }

@@ -17,6 +17,11 @@ pub struct TrainSection {
     pub tokens_per_parameter: Option<f64>,
     /// Minutes of training after which the run ends although steps are left; 0: no limit.
     pub minutes: f64,
+    /// Model whose weights the run begins with, of any form that `infer` reads, or a folder of a
+    /// full-precision LLaMA or Qwen3. Default: none.
+    pub init_from: Option<String>,
+    /// Begin with gains of one where that model has no norm before output and down projections.
+    pub insert_sub_norms: bool,
     /// Windows of a micro-batch.
     pub batch: usize,
     /// Micro-batches of a step; their gradients are averaged.
@@ -73,6 +78,8 @@ impl Default for TrainSection {
             epochs: None,
             tokens_per_parameter: None,
             minutes: 0.0,
+            init_from: None,
+            insert_sub_norms: false,
             batch: 16,
             accumulation: 1,
             workers: 1,

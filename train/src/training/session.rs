@@ -1,12 +1,13 @@
 use std::{
     io::{self, IsTerminal},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use bitnet::{
     optim::{AdamWConfig, MuonAdamW, MuonConfig, linear_weights},
-    pretrained::PretrainedError,
+    pretrained::{PretrainedError, initialize},
     quant::WeightQuant,
 };
 use burn::{
@@ -191,10 +192,16 @@ fn prepare<B: AutodiffBackend>(
     resumed: Option<Checkpoint>,
     device: &B::Device,
 ) -> anyhow::Result<Prepared<B>> {
-    let transformer = config
-        .model
-        .transformer(text.tokenizer.vocab_size())
-        .init_seeded::<B>(config.seed, device)?;
+    let transformer = config.model.transformer(text.tokenizer.vocab_size());
+    let transformer = match &config.train.init_from {
+        Some(path) if resumed.is_none() => {
+            let tokenizer = text.tokenizer.as_ref();
+            let insert = config.train.insert_sub_norms;
+            initialize::<B>(Path::new(path), &transformer, tokenizer, insert, device)
+                .with_context(|| format!("train.init_from {path}"))?
+        }
+        _ => transformer.init_seeded::<B>(config.seed, device)?,
+    };
     let model = LanguageModel::new(transformer.with_precision(config.backend.precision));
     let optimizer = optimizer(config, &model);
     let average = |model: &LanguageModel<B>| (config.train.ema > 0.0).then(|| model.valid());

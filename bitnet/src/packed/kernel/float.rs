@@ -105,26 +105,23 @@ pub(super) fn scores<T: Number>(
     out: &mut [f32],
 ) {
     for (keys, out) in keys.chunks(stride).zip(out.chunks_mut(LANES)) {
-        let sums = weighted(query.iter().copied(), keys.iter().copied());
+        let sums = weighted(query, |feature| keys[feature]);
         out.copy_from_slice(&sums[..out.len()]);
     }
 }
 
 /// `Σ weight · row`, in four sums that need not wait for each other.
 #[inline(always)]
-fn weighted<T: Number>(
-    weights: impl Iterator<Item = f32>,
-    rows: impl Iterator<Item = [T; LANES]>,
-) -> [f32; LANES] {
+fn weighted<T: Number>(weights: &[f32], row: impl Fn(usize) -> [T; LANES]) -> [f32; LANES] {
     let mut sums = [[0.0f32; LANES]; 4];
-    let mut pairs = weights.zip(rows);
-    while let Some((weight, row)) = pairs.next() {
-        add_to(&mut sums[0], weight, row);
-        for sum in &mut sums[1..] {
-            if let Some((weight, row)) = pairs.next() {
-                add_to(sum, weight, row);
-            }
+    let (fours, rest) = weights.as_chunks::<4>();
+    for (index, weights) in fours.iter().enumerate() {
+        for s in 0..4 {
+            add_to(&mut sums[s], weights[s], row(4 * index + s));
         }
+    }
+    for (index, weight) in rest.iter().enumerate() {
+        add_to(&mut sums[index], *weight, row(4 * fours.len() + index));
     }
     std::array::from_fn(|i| (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]))
 }
@@ -155,23 +152,28 @@ pub(super) fn softmax(x: &mut [f32]) -> f32 {
     total(lanes)
 }
 
-/// `Σ weight · value`; values begin `stride` apart.
+/// `Σ weight · value`. 32 values stand together, one after the other; the next begin `stride` numbers
+/// on.
 #[inline(always)]
 pub(super) fn mix<T: Number>(weights: &[f32], values: &[T], stride: usize, out: &mut [f32]) {
-    for (index, out) in out.chunks_mut(LANES).enumerate() {
-        let values = values.chunks(stride).map(|value| &value[index * LANES..]);
-        let weights = weights.iter().copied();
-        if out.len() == LANES {
-            let rows = values.map(|value| *value.first_chunk().unwrap_or(&[T::ZERO; LANES]));
-            out.copy_from_slice(&weighted(weights, rows));
-        } else {
-            let rows = values.map(|value| {
-                let mut row = [T::ZERO; LANES];
-                row[..out.len()].copy_from_slice(&value[..out.len()]);
-                row
-            });
-            let sums = weighted(weights, rows);
-            out.copy_from_slice(&sums[..out.len()]);
+    let dim = out.len();
+    out.fill(0.0);
+    for (weights, values) in weights.chunks(LANES).zip(values.chunks(stride)) {
+        for (index, out) in out.chunks_mut(LANES).enumerate() {
+            let value = |row: usize| &values[row * dim + index * LANES..];
+            let sums = match out.len() {
+                LANES => {
+                    weighted(weights, |row| *value(row).first_chunk().unwrap_or(&[T::ZERO; LANES]))
+                }
+                width => weighted(weights, |row| {
+                    let mut filled = [T::ZERO; LANES];
+                    filled[..width].copy_from_slice(&value(row)[..width]);
+                    filled
+                }),
+            };
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out += sum;
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) const PANEL: usize = 32;
 pub(super) const TERNARY_BLOCK: usize = 16;
 /// Inputs of a block of 8-bit weights.
 pub(super) const INT8_BLOCK: usize = 4;
-/// Keys of attention that are multiplied together.
+/// Keys of attention that are multiplied together, and values that stand together.
 pub(super) const KEYS: usize = float::LANES;
 /// Most tokens that a kernel computes together.
 pub(super) const TILE: usize = 8;
@@ -188,7 +188,9 @@ impl Kernels {
         unsafe { (self.float.softmax)(x) }
     }
 
-    /// `Σ weight · value`, the values `stride` apart.
+    /// `Σ weight · value`.
+    ///
+    /// - `values`: the first [`KEYS`], one after the other, and `stride` numbers on the next
     pub(super) fn mix(&self, weights: &[f32], values: &[f32], stride: usize, out: &mut [f32]) {
         // SAFETY: as above.
         unsafe { (self.float.mix)(weights, values, stride, out) }

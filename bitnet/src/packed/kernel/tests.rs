@@ -109,14 +109,15 @@ proptest! {
         let panels = &panels[..panels.len() / (dim + gap) * (dim + gap)];
         let (query, count) = (&vec![0.25; dim][..], panels.len() / (dim + gap) * KEYS);
         let count = count.saturating_sub(gap);
-        let values = &y[..y.len() / (dim + gap) * (dim + gap)];
+        let stride = KEYS * dim + gap;
+        let values = &y[..y.len() / stride * stride];
         let results = |kernels: &Kernels| {
             let mut scores = vec![0.0; count];
             kernels.scores(query, panels, dim + gap, &mut scores);
-            let mut weights: Vec<f32> = x.iter().take(20).map(|x| x / 1e3).collect();
+            let mut weights: Vec<f32> = x.iter().take(50).map(|x| x / 1e3).collect();
             let sum = kernels.softmax(&mut weights);
             let mut mixed = vec![1.0; dim];
-            kernels.mix(&weights, values, dim + gap, &mut mixed);
+            kernels.mix(&weights, values, stride, &mut mixed);
             // Bytes are floats: the loops over those are the reference.
             let byte = |x: f32| (x / 8.0) as i8;
             let mut int8 = vec![0.0; count];
@@ -128,10 +129,10 @@ proptest! {
             assert_eq!(int8, expected);
             let mut int8 = vec![1.0; dim];
             let bytes: Vec<i8> = values.iter().map(|&y| byte(1e3 * y)).collect();
-            kernels.mix_int8(&weights, &bytes, dim + gap, &mut int8);
+            kernels.mix_int8(&weights, &bytes, stride, &mut int8);
             let floats: Vec<f32> = bytes.iter().copied().map(f32::from).collect();
             let mut expected = vec![1.0; dim];
-            kernels.mix(&weights, &floats, dim + gap, &mut expected);
+            kernels.mix(&weights, &floats, stride, &mut expected);
             assert_eq!(int8, expected);
             let mut codes = vec![0; x.len()];
             let total = kernels.quantize(&x, scale, &mut codes);
@@ -153,14 +154,15 @@ proptest! {
             let exact: f64 = key.iter().map(|lanes| f64::from(lanes[at % KEYS])).sum();
             prop_assert!(near(*score, exact / 4.0, 0.05));
         }
-        let highest = x.iter().take(20).copied().fold(f32::NEG_INFINITY, f32::max);
+        let highest = x.iter().take(50).copied().fold(f32::NEG_INFINITY, f32::max);
         for (weight, x) in weights.iter().zip(&x) {
             let exact = (f64::from(x / 1e3) - f64::from(highest / 1e3)).exp();
             prop_assert!(near(*weight, exact, 3e-7), "{} {}", weight, exact);
         }
         prop_assert!(near(sum, weights.iter().map(|&w| f64::from(w)).sum(), 1e-4));
         for (i, mixed) in mixed.iter().enumerate() {
-            let rows = values.chunks(dim + gap).zip(&weights);
+            let rows = values.chunks(stride).flat_map(|values| values[..KEYS * dim].chunks(dim));
+            let rows = rows.zip(&weights);
             let exact = rows.map(|(value, weight)| f64::from(weight * value[i])).sum();
             prop_assert!(near(*mixed, exact, 1e-4));
         }

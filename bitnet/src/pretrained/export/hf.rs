@@ -1,0 +1,166 @@
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use serde_json::{Value, json};
+
+use super::{ExportError, rows};
+use crate::{
+    formats::{Encoding, TensorHeader, holds, write_floats, write_safetensors, write_strided},
+    model::BitNetTransformerConfig,
+    pretrained::{
+        CONFIG, GENERATION, PretrainedError, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, WeightDtype,
+        config::{self, Form},
+        layout::{self, Role, Spec},
+        stored::{Stored, scale_name},
+    },
+    progress::Progress,
+    quant::WeightQuant,
+    storage,
+    tokenizer::Tokenizer,
+};
+
+/// A tensor of the file: where it comes from.
+struct Part {
+    spec: Spec,
+    is_scale: bool,
+}
+
+/// Writes a folder that `transformers` opens.
+pub(super) fn write(
+    stored: &Stored,
+    path: &Path,
+    progress: &dyn Progress,
+    form: Form,
+) -> Result<(), ExportError> {
+    let config = exportable(&stored.config, form)?;
+    let floats = match form {
+        Form::Latent => Encoding::Bf16,
+        Form::Packed => floats_of(stored)?,
+    };
+    let dtype = if floats == Encoding::Bf16 { WeightDtype::Bf16 } else { WeightDtype::F32 };
+    let mut parts = Vec::new();
+    let mut headers = Vec::new();
+    for spec in layout::tensors(&config) {
+        let packed = form == Form::Packed && spec.role == Role::Linear;
+        if packed && !spec.shape[0].is_multiple_of(4) {
+            let reason = format!("a linear of {} outputs, which four do not divide", spec.shape[0]);
+            return Err(PretrainedError::NotExportable(reason).into());
+        }
+        let encoding = if packed { Encoding::Strided } else { floats };
+        headers.push(TensorHeader::new(&spec.name, encoding, spec.shape.clone()));
+        parts.push(Part { spec: spec.clone(), is_scale: false });
+        if packed {
+            headers.push(TensorHeader::new(&scale_name(&spec.name), Encoding::F32, vec![1]));
+            parts.push(Part { spec, is_scale: true });
+        }
+    }
+    let tokenizer = stored.tokenizer();
+    storage::write_folder(path, |folder| {
+        fs::write(folder.join(CONFIG), config::to_json(&config, dtype, form))?;
+        fs::write(folder.join(TOKENIZER), tokenizer.to_json())?;
+        fs::write(folder.join(TOKENIZER_CONFIG), tokenizer_config(tokenizer, &config))?;
+        fs::write(folder.join(GENERATION), generation_config(tokenizer))?;
+        let mut out = BufWriter::with_capacity(1 << 20, File::create(folder.join(WEIGHTS))?);
+        write_safetensors(&mut out, &headers, |index, out| {
+            write_part(stored, &parts[index], form, floats, progress, out)
+        })?;
+        Ok(out.flush()?)
+    })
+}
+
+/// The configuration that is written.
+fn exportable(
+    config: &BitNetTransformerConfig,
+    form: Form,
+) -> Result<BitNetTransformerConfig, PretrainedError> {
+    let mut config = config.clone();
+    // Codes are codes, whatever has made them.
+    if form == Form::Packed && config.quant == WeightQuant::Binary {
+        config.quant = WeightQuant::Ternary;
+    }
+    match config::unlike_hf(&config) {
+        Some(what) => Err(PretrainedError::NotExportable(what.into())),
+        None => Ok(config),
+    }
+}
+
+/// What holds all floats of the model without loss.
+fn floats_of(stored: &Stored) -> Result<Encoding, PretrainedError> {
+    for Spec { name, role, .. } in layout::tensors(&stored.config) {
+        if role != Role::Linear && stored.tensor(&name)?.encoding() != Encoding::Bf16 {
+            return Ok(Encoding::F32);
+        }
+    }
+    Ok(Encoding::Bf16)
+}
+
+fn write_part(
+    stored: &Stored,
+    Part { spec: Spec { name, role, .. }, is_scale }: &Part,
+    form: Form,
+    floats: Encoding,
+    progress: &dyn Progress,
+    out: &mut dyn Write,
+) -> Result<(), ExportError> {
+    let tensor = stored.tensor(name)?;
+    match (role, form) {
+        (Role::Linear, Form::Packed) => {
+            let linear = stored.ternary(name)?;
+            let linear = linear.ok_or_else(|| PretrainedError::MissingTensor(name.clone()))?;
+            if *is_scale {
+                let scale = linear.one_scale().unwrap_or_default();
+                return Ok(out.write_all(&scale.to_le_bytes())?);
+            }
+            let quarter = linear.outputs() / 4;
+            rows::write(out, quarter, |row, bytes| {
+                let four = [0, 1, 2, 3].map(|plane| rows::codes(&linear, row + plane * quarter));
+                write_strided(four.each_ref().map(Vec::as_slice), bytes);
+            })?;
+        }
+        (Role::Linear, Form::Latent) if stored.is_ternary(name)? => {
+            let linear = stored.ternary(name)?;
+            let linear = linear.ok_or_else(|| PretrainedError::MissingTensor(name.clone()))?;
+            let (latent, columns) = (linear.to_latent()?, linear.inputs());
+            rows::write(out, linear.outputs(), |row, bytes| {
+                write_floats(floats, &latent[row * columns..][..columns], bytes);
+            })?;
+        }
+        _ => {
+            tensor.check_floats(|value| holds(floats, value))?;
+            rows::write_tensor(out, tensor, floats)?;
+        }
+    }
+    tensor.release();
+    progress.advance(tensor.bytes().len() as u64);
+    Ok(())
+}
+
+/// The ids that end a generation.
+fn generation_config(tokenizer: &dyn Tokenizer) -> String {
+    let value = match tokenizer.end_of_text() {
+        Some(id) => json!({"eos_token_id": id, "pad_token_id": id}),
+        None => json!({}),
+    };
+    format!("{value:#}\n")
+}
+
+/// What `AutoTokenizer` needs beside `tokenizer.json`.
+fn tokenizer_config(tokenizer: &dyn Tokenizer, config: &BitNetTransformerConfig) -> String {
+    let mut value = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.max_seq_len,
+        "clean_up_tokenization_spaces": false,
+    });
+    let json: Value = serde_json::from_str(&tokenizer.to_json()).unwrap_or_default();
+    let added = json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
+    let end = added.iter().find(|token| {
+        tokenizer.end_of_text().is_some_and(|end| token["id"].as_u64() == Some(end.into()))
+    });
+    if let Some(end) = end {
+        value["eos_token"] = end["content"].clone();
+    }
+    format!("{value:#}\n")
+}

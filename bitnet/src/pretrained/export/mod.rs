@@ -1,0 +1,118 @@
+//! Models for other programs.
+
+mod gguf;
+mod hf;
+mod rows;
+
+use std::{io, path::Path};
+
+use super::{PretrainedError, config::Form, layout, stored::Stored};
+use crate::{formats::Encoding, progress::Progress};
+
+/// What a model is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// A folder for `transformers`: latent weights in bf16, to be trained on.
+    HfBf16,
+    /// A folder for `transformers`: ternary weights, four a byte.
+    HfPacked,
+    /// A file for llama.cpp or bitnet.cpp.
+    Gguf {
+        /// As what ternary weights are stored: any but those of Hugging Face.
+        linears: Encoding,
+        /// As what the embedding is stored: a type of floats. `None`: as it is.
+        embedding: Option<Encoding>,
+    },
+}
+
+/// What came of an export, read back from the disk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Exported {
+    /// Bytes of the weights' file.
+    pub bytes: usize,
+    /// Quantised weights.
+    pub weights: usize,
+    /// Of these, such as have another code than before: none, but with latent weights of bf16.
+    pub changed: usize,
+    /// Largest relative change of a scale.
+    pub scale_change: f32,
+}
+
+/// Writes a model for other programs, all or nothing, and reads it back.
+///
+/// # Errors
+/// [`PretrainedError::NotExportable`] if those programs do not compute what the model does,
+/// [`PretrainedError::Write`] if it cannot be written, others if the model is damaged. What was at
+/// `path` is then as it was, unless reading back fails.
+pub fn export(
+    stored: &Stored,
+    format: ExportFormat,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<Exported, PretrainedError> {
+    progress.start("writing", stored.store.bytes() as u64);
+    let written = match format {
+        ExportFormat::HfBf16 => hf::write(stored, path, progress, Form::Latent),
+        ExportFormat::HfPacked => hf::write(stored, path, progress, Form::Packed),
+        ExportFormat::Gguf { linears, embedding } => {
+            gguf::write(stored, path, progress, linears, embedding)
+        }
+    };
+    progress.finish();
+    written.map_err(|error| error.at(path))?;
+    compare(stored, &Stored::open(path)?, progress)
+}
+
+/// How far a model is from what it was exported from.
+fn compare(
+    stored: &Stored,
+    exported: &Stored,
+    progress: &dyn Progress,
+) -> Result<Exported, PretrainedError> {
+    progress.start("reading back", exported.store.bytes() as u64);
+    let mut result =
+        Exported { bytes: exported.file_bytes(), weights: 0, changed: 0, scale_change: 0.0 };
+    for name in layout::linear_weights(&stored.config) {
+        let (Some(before), Some(after)) = (stored.ternary(&name)?, exported.ternary(&name)?) else {
+            continue;
+        };
+        result.weights += before.inputs() * before.outputs();
+        result.changed += rows::differing(&before, &after);
+        for (before, after) in before.scales().iter().zip(after.scales()) {
+            result.scale_change = result.scale_change.max(((after - before) / before).abs());
+        }
+        before.tensor().release();
+        after.tensor().release();
+        progress.advance(after.tensor().bytes().len() as u64);
+    }
+    progress.finish();
+    Ok(result)
+}
+
+/// Why an export stops: the disk, or the model.
+#[derive(Debug)]
+enum ExportError {
+    Io(io::Error),
+    Model(PretrainedError),
+}
+
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl<E: Into<PretrainedError>> From<E> for ExportError {
+    fn from(error: E) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+impl ExportError {
+    fn at(self, path: &Path) -> PretrainedError {
+        match self {
+            Self::Io(error) => PretrainedError::Write { path: path.into(), error },
+            Self::Model(error) => error,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+use super::{
+    PretrainedError,
+    layout::{self, EMBEDDING, HEAD},
+    stored::Stored,
+    ternary_rows,
+};
+use crate::{
+    engine::{EngineError, LinearOf, NormOf, Source},
+    formats::TensorView,
+    packed::{Table, TableFormat, TernaryMatrix},
+    progress::Progress,
+};
+
+/// The weights of a model in files, for the engine.
+pub(super) struct StoredSource<'a> {
+    pub(super) stored: &'a Stored,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl StoredSource<'_> {
+    /// A tensor has been read.
+    fn done(&self, tensor: TensorView<'_>) {
+        tensor.release();
+        self.progress.advance(tensor.bytes().len() as u64);
+    }
+
+    fn table(&self, name: &str, format: TableFormat) -> Result<Table, PretrainedError> {
+        let tensor = self.stored.tensor(name)?;
+        tensor.check_floats(f32::is_finite)?;
+        let fill = |row, out: &mut [f32]| tensor.row(row, out);
+        let table = Table::from_rows(tensor.rows(), tensor.columns(), format, fill);
+        self.done(tensor);
+        Ok(table)
+    }
+}
+
+impl Source for StoredSource<'_> {
+    type Error = PretrainedError;
+
+    fn matrix(&self, block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, Self::Error> {
+        let names: Vec<String> =
+            linears.iter().map(|&linear| layout::linear(block, linear)).collect();
+        let mut parts = Vec::with_capacity(names.len());
+        let mut bias = Vec::new();
+        for name in &names {
+            let part = self.stored.ternary(&format!("{name}.weight"))?;
+            parts.push(part.ok_or(EngineError::Unsupported("quantised weights only"))?);
+            if self.stored.config.bias {
+                bias.extend(self.stored.floats(&format!("{name}.bias"))?);
+            }
+        }
+        let matrix = ternary_rows::pack(&parts, self.stored.config.bias.then_some(bias));
+        parts.iter().for_each(|part| self.done(part.tensor()));
+        Ok(matrix)
+    }
+
+    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, Self::Error> {
+        self.stored.floats(&layout::gains(norm))
+    }
+
+    fn embedding(&self, format: TableFormat) -> Result<Table, Self::Error> {
+        self.table(EMBEDDING, format)
+    }
+
+    fn head(&self, format: TableFormat) -> Result<Option<Table>, Self::Error> {
+        match self.stored.config.tie_embeddings {
+            true => Ok(None),
+            false => self.table(HEAD, format).map(Some),
+        }
+    }
+}

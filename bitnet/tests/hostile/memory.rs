@@ -1,0 +1,58 @@
+//! How much memory is taken.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+#[global_allocator]
+static COUNTED: Counted = Counted;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// Tests measure one at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The system's allocator, watched.
+struct Counted;
+
+fn taken(bytes: usize) {
+    PEAK.fetch_max(NOW.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+}
+
+#[expect(unsafe_code, reason = "allocators are")]
+// SAFETY: the system's allocator does all the work.
+unsafe impl GlobalAlloc for Counted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        taken(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        taken(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        taken(size);
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Does `work`; gives the most memory that was taken meanwhile.
+pub(crate) fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = NOW.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let value = work();
+    (value, PEAK.load(Relaxed).saturating_sub(before))
+}

@@ -1,0 +1,374 @@
+//! Models written for other programs, and read again: codes to the bit, scales, logits.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use crate::common::{bits, for_each_backend};
+use bitnet::{
+    BitNetTransformer, BitNetTransformerConfig,
+    engine::Engine,
+    formats::{Encoding, FormatError},
+    model::{FeedForwardKind, NormPlacement},
+    packed::{TableFormat, TernaryWeights},
+    pretrained::{ExportFormat, PretrainedError, Stored, WeightDtype, export, save},
+    progress::Silent,
+    quant::WeightQuant,
+    tokenizer::{ByteTokenizer, train_bpe},
+};
+use burn::tensor::backend::Backend;
+use safetensors::{SafeTensors, tensor::TensorView};
+use serde_json::{Value, json};
+
+for_each_backend!(
+    packing_from_files_is_packing_the_model,
+    every_format_keeps_codes_and_scales,
+    a_chain_of_formats_keeps_codes_and_scales,
+    bf16_masters_are_rounded,
+    both_meanings_of_a_scale_are_read,
+    unpacked_codes_are_read,
+    shards_are_one_model,
+    what_other_programs_do_not_compute_is_refused,
+);
+
+/// Sizes that all formats can hold, with grouped queries and a tied head.
+fn config() -> BitNetTransformerConfig {
+    BitNetTransformerConfig {
+        max_seq_len: 24,
+        ff_dim: 512,
+        ..BitNetTransformerConfig::new(256, 256, 2).with_heads(4).with_kv_heads(2)
+    }
+}
+
+fn model<B: Backend>(config: &BitNetTransformerConfig) -> BitNetTransformer<B> {
+    config.init_seeded(5, &Default::default()).unwrap()
+}
+
+/// A folder with a model in it, under "model".
+fn folder<B: Backend>(config: &BitNetTransformerConfig) -> (tempfile::TempDir, Stored) {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("model");
+    save(&path, &model::<B>(config), &ByteTokenizer, WeightDtype::F32).unwrap();
+    let stored = Stored::open(&path).unwrap();
+    (root, stored)
+}
+
+fn weights<B: Backend>(model: &BitNetTransformer<B>) -> BTreeMap<String, TernaryWeights> {
+    model.linears().map(|(name, linear)| (name, linear.ternary_weights().unwrap())).collect()
+}
+
+/// The logits of a model that is packed from its files.
+fn logits(path: &Path) -> Vec<f32> {
+    let packed = Stored::open(path).unwrap().pack(TableFormat::F32, &Silent).unwrap();
+    let mut cache = packed.engine.new_cache();
+    packed.engine.forward(&mut [(&mut cache, b"BitNet".map(u32::from).as_slice())]).unwrap()
+}
+
+#[track_caller]
+fn assert_near(actual: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(actual.len(), expected.len());
+    for (actual, expected) in actual.iter().zip(expected) {
+        assert!((actual - expected).abs() <= tolerance, "{actual} {expected}");
+    }
+}
+
+fn packing_from_files_is_packing_the_model<B: Backend>() {
+    let small = BitNetTransformerConfig {
+        max_seq_len: 24,
+        ff_dim: 72,
+        init_std: 0.3,
+        ..BitNetTransformerConfig::new(256, 36, 2).with_heads(6).with_kv_heads(2).with_dim_head(6)
+    };
+    let vary = |change: fn(&mut BitNetTransformerConfig)| {
+        let mut config = small.clone();
+        change(&mut config);
+        config
+    };
+    for config in [
+        small.clone(),
+        vary(|c| c.quant = WeightQuant::Binary),
+        vary(|c| c.norms = NormPlacement::InLinear),
+        vary(|c| c.feed_forward = FeedForwardKind::Gelu),
+        vary(|c| (c.qk_norm, c.bias) = (true, true)),
+        vary(|c| c.tie_embeddings = false),
+        vary(|c| c.group_size = Some(9)),
+        vary(|c| (c.group_size, c.quant) = (Some(9), WeightQuant::Binary)),
+    ] {
+        let (root, _) = folder::<B>(&config);
+        let engine = Engine::new(&model::<B>(&config), TableFormat::F32).unwrap();
+        let mut cache = engine.new_cache();
+        let tokens = b"BitNet".map(u32::from);
+        let expected = engine.forward(&mut [(&mut cache, tokens.as_slice())]).unwrap();
+        // Means are made in 64 bits there, so that scales may differ in their last bit.
+        assert_near(&logits(&root.path().join("model")), &expected, 2e-4);
+    }
+}
+
+fn formats() -> Vec<ExportFormat> {
+    let gguf = |linears| ExportFormat::Gguf { linears, embedding: None };
+    [
+        Encoding::Tq1_0,
+        Encoding::Tq2_0,
+        Encoding::I2S,
+        Encoding::F16,
+        Encoding::Bf16,
+        Encoding::F32,
+        Encoding::Q8_0,
+    ]
+    .map(gguf)
+    .into_iter()
+    .chain([ExportFormat::HfPacked])
+    .collect()
+}
+
+fn every_format_keeps_codes_and_scales<B: Backend>() {
+    let swiglu = BitNetTransformerConfig { feed_forward: FeedForwardKind::Swiglu, ..config() };
+    for config in [config(), swiglu, config().with_quant(WeightQuant::Binary)] {
+        let (root, stored) = folder::<B>(&config);
+        let expected = logits(&root.path().join("model"));
+        let original = weights(&model::<B>(&config));
+        for format in formats() {
+            let path = root.path().join("out");
+            let exported = export(&stored, format, &path, &Silent).unwrap();
+            assert_eq!((exported.changed, exported.scale_change), (0, 0.0), "{format:?}");
+            assert_eq!(exported.weights, original.values().map(|w| w.codes.len()).sum::<usize>());
+            let again = Stored::open(&path).unwrap();
+            let ternary = BitNetTransformerConfig { quant: WeightQuant::Ternary, ..config.clone() };
+            let expected_config =
+                BitNetTransformerConfig { init_std: again.config().init_std, ..ternary };
+            assert_eq!(again.config(), &expected_config, "{format:?}");
+            // The same integers and the same scales: not a bit is lost.
+            assert_eq!(bits(&logits(&path)), bits(&expected), "{format:?}");
+
+            let latent = again.load::<B>(&Default::default()).unwrap().model;
+            for (name, weights) in weights(&latent) {
+                let original = &original[&name];
+                assert_eq!(weights.codes, original.codes, "{format:?} {name}");
+                let change = (weights.scales[0] - original.scales[0]) / original.scales[0];
+                assert!(change.abs() < 1e-5, "{format:?} {name} {change}");
+            }
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.unwrap();
+        }
+    }
+}
+
+fn a_chain_of_formats_keeps_codes_and_scales<B: Backend>() {
+    let (root, mut stored) = folder::<B>(&config());
+    let expected = logits(&root.path().join("model"));
+    for (step, format) in formats().into_iter().enumerate() {
+        let path = root.path().join(step.to_string());
+        export(&stored, format, &path, &Silent).unwrap();
+        assert_eq!(bits(&logits(&path)), bits(&expected), "{format:?}");
+        stored = Stored::open(&path).unwrap();
+    }
+}
+
+fn bf16_masters_are_rounded<B: Backend>() {
+    let (root, stored) = folder::<B>(&config());
+    let path = root.path().join("bf16");
+    let exported = export(&stored, ExportFormat::HfBf16, &path, &Silent).unwrap();
+    // Few weights are that near to a boundary; none would mean that nothing was rounded.
+    let share = exported.changed as f64 / exported.weights as f64;
+    assert!(share > 0.0 && share < 0.01, "{share}");
+    assert!(exported.scale_change > 0.0 && exported.scale_change < 1e-3, "{exported:?}");
+
+    // Codes survive as a bf16 master; scales are rounded.
+    let packed = root.path().join("packed");
+    export(&stored, ExportFormat::HfPacked, &packed, &Silent).unwrap();
+    let packed = Stored::open(&packed).unwrap();
+    let exported = export(&packed, ExportFormat::HfBf16, &path, &Silent).unwrap();
+    assert_eq!(exported.changed, 0);
+    assert!(exported.scale_change < 1.0 / 256.0, "{exported:?}");
+}
+
+/// The tensors of a file, changed by `change`.
+fn change_tensors(
+    path: &Path,
+    change: impl Fn(&str, TensorView<'_>) -> (safetensors::Dtype, Vec<usize>, Vec<u8>),
+) {
+    let file = fs::read(path).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let all: Vec<_> =
+        tensors.iter().map(|(name, view)| (name.to_owned(), change(name, view))).collect();
+    let views = all.iter().map(|(name, (dtype, shape, bytes))| {
+        (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    });
+    let bytes = safetensors::serialize(views, None).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn f32s(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+fn packed_folder<B: Backend>() -> (tempfile::TempDir, Vec<f32>) {
+    let (root, stored) = folder::<B>(&config());
+    let path = root.path().join("packed");
+    export(&stored, ExportFormat::HfPacked, &path, &Silent).unwrap();
+    let logits = logits(&path);
+    (root, logits)
+}
+
+fn both_meanings_of_a_scale_are_read<B: Backend>() {
+    let (root, expected) = packed_folder::<B>();
+    let path = root.path().join("packed");
+    change_tensors(&path.join("model.safetensors"), |name, view| {
+        let bytes = match name.ends_with("_scale") {
+            true => f32s(view.data())[0].recip().to_le_bytes().to_vec(),
+            false => view.data().to_vec(),
+        };
+        (view.dtype(), view.shape().to_vec(), bytes)
+    });
+    let file = path.join("config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(config["quantization_config"]["linear_class"], "autobitlinear");
+    assert_eq!(config["quantization_config"]["quantization_mode"], "offline");
+    config["quantization_config"]["linear_class"] = json!("bitlinear");
+    fs::write(&file, config.to_string()).unwrap();
+    // 1/(1/x) may differ from x in its last bit.
+    assert_near(&logits(&path), &expected, 1e-4);
+    config["quantization_config"]["linear_class"] = json!("linear");
+    fs::write(&file, config.to_string()).unwrap();
+    let error = Stored::open(&path).err().unwrap();
+    assert!(matches!(&error, PretrainedError::Unsupported(why) if why.contains("linear_class")));
+}
+
+/// As `transformers` saves a packed model that it has unpacked: codes as floats.
+fn unpacked_codes_are_read<B: Backend>() {
+    let (root, expected) = packed_folder::<B>();
+    let path = root.path().join("packed");
+    change_tensors(&path.join("model.safetensors"), |_, view| match view.dtype() {
+        safetensors::Dtype::U8 => {
+            let (rows, columns) = (view.shape()[0], view.shape()[1]);
+            let code = |row: usize, column: usize| {
+                let byte = view.data()[row % rows * columns + column];
+                f32::from(byte >> (2 * (row / rows)) & 3) - 1.0
+            };
+            let all = (0..4 * rows).flat_map(|row| (0..columns).map(move |c| (row, c)));
+            let bytes = all.flat_map(|(row, column)| code(row, column).to_le_bytes()).collect();
+            (safetensors::Dtype::F32, vec![4 * rows, columns], bytes)
+        }
+        other => (other, view.shape().to_vec(), view.data().to_vec()),
+    });
+    assert_eq!(bits(&logits(&path)), bits(&expected));
+}
+
+fn shards_are_one_model<B: Backend>() {
+    let (root, _) = folder::<B>(&config());
+    let path = root.path().join("model");
+    let expected = logits(&path);
+    let file = fs::read(path.join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let mut map = serde_json::Map::new();
+    for shard in 0..2 {
+        let name = format!("model-{shard}.safetensors");
+        let part = tensors.iter().enumerate().filter(|(index, _)| index % 2 == shard);
+        let part: Vec<_> = part.map(|(_, tensor)| tensor).collect();
+        part.iter().for_each(|(tensor, _)| drop(map.insert((*tensor).into(), json!(name))));
+        fs::write(path.join(name), safetensors::serialize(part, None).unwrap()).unwrap();
+    }
+    fs::remove_file(path.join("model.safetensors")).unwrap();
+    let index = path.join("model.safetensors.index.json");
+    let write = |map: &serde_json::Map<String, Value>| {
+        fs::write(&index, json!({"metadata": {}, "weight_map": map}).to_string()).unwrap();
+    };
+    write(&map);
+    assert_eq!(bits(&logits(&path)), bits(&expected));
+
+    let damaged = |change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+        let mut map = map.clone();
+        change(&mut map);
+        write(&map);
+        Stored::open(&path).err().unwrap().to_string()
+    };
+    let norm = "model.norm.weight";
+    let is_first = map[norm] == "model-0.safetensors";
+    let wrong = json!(format!("model-{}.safetensors", u8::from(is_first)));
+    assert!(damaged(&|map| drop(map.remove(norm))).contains("has no tensor"));
+    assert!(damaged(&|map| drop(map.insert(norm.into(), wrong.clone()))).contains("has no tensor"));
+    let elsewhere = damaged(&|map| drop(map.insert(norm.into(), json!("../model-0.safetensors"))));
+    assert!(elsewhere.contains("is not the name of a file"), "{elsewhere}");
+    let missing = damaged(&|map| drop(map.insert("x".into(), map[norm].clone())));
+    assert!(missing.contains("\"x\" is not in"), "{missing}");
+}
+
+fn what_other_programs_do_not_compute_is_refused<B: Backend>() {
+    let refused = |config: BitNetTransformerConfig, format| {
+        let (root, stored) = folder::<B>(&config);
+        let path = root.path().join("out");
+        let error = export(&stored, format, &path, &Silent).unwrap_err();
+        assert!(!path.exists());
+        let PretrainedError::NotExportable(what) = error else { panic!("{error}") };
+        what
+    };
+    let with = |change: fn(&mut BitNetTransformerConfig)| {
+        let mut config = config();
+        change(&mut config);
+        config
+    };
+    let gguf = |linears| ExportFormat::Gguf { linears, embedding: None };
+    for format in [ExportFormat::HfBf16, ExportFormat::HfPacked, gguf(Encoding::Tq2_0)] {
+        let refused = |change| refused(with(change), format);
+        assert!(refused(|c| c.norms = NormPlacement::InLinear).contains("sub-norm"));
+        assert!(refused(|c| c.feed_forward = FeedForwardKind::Gelu).contains("gate"));
+        assert!(refused(|c| c.quant = WeightQuant::None).contains("ternary"));
+        assert!(refused(|c| c.qk_norm = true).contains("norms of queries"));
+        assert!(refused(|c| c.bias = true).contains("biases"));
+        assert!(refused(|c| c.group_size = Some(64)).contains("groups"));
+        let paper = |c: &mut BitNetTransformerConfig| {
+            (c.norms, c.quant) = (NormPlacement::InLinear, WeightQuant::BinaryPaper);
+        };
+        assert!(!refused(paper).is_empty());
+    }
+    let untied = with(|c| c.tie_embeddings = false);
+    assert!(refused(untied, gguf(Encoding::Tq2_0)).contains("head"));
+    assert!(refused(with(|c| c.dim_head = 32), gguf(Encoding::I2S)).contains("heads"));
+    assert!(refused(with(|c| c.ff_dim = 384), gguf(Encoding::Tq2_0)).contains("rows of 384"));
+    assert!(refused(with(|c| c.ff_dim = 320), gguf(Encoding::I2S)).contains("rows of 320"));
+    assert!(refused(with(|c| c.ff_dim = 511), ExportFormat::HfPacked).contains("outputs"));
+}
+
+/// A tokenizer of words goes through GGUF and comes back.
+#[test]
+fn trained_tokenizers_come_back() {
+    type B = burn_flex::Flex;
+    let texts = (0..200).map(|n| format!("In the beginning, {n} — señor, they're  here.\n\n"));
+    let tokenizer = train_bpe(300, texts, false).unwrap();
+    let config = BitNetTransformerConfig { num_tokens: 300, ..config() };
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("model");
+    save(&path, &model::<B>(&config), &tokenizer, WeightDtype::F32).unwrap();
+    let stored = Stored::open(&path).unwrap();
+    let out = root.path().join("model.gguf");
+    let format = ExportFormat::Gguf { linears: Encoding::I2S, embedding: Some(Encoding::Q8_0) };
+    export(&stored, format, &out, &Silent).unwrap();
+    let again = Stored::open(&out).unwrap();
+    let (before, after) = (stored.tokenizer(), again.tokenizer());
+    for text in ["In the beginning they're  12345\n\n\tseñor — 語\u{0}", "<|endoftext|>", " "] {
+        let tokens = before.encode(text.as_bytes());
+        assert_eq!(after.encode(text.as_bytes()), tokens, "{text}");
+        assert_eq!(after.decode(&tokens), text.as_bytes());
+    }
+    assert_eq!(after.end_of_text(), before.end_of_text());
+    assert_eq!(after.vocab_size(), before.vocab_size());
+}
+
+#[test]
+fn damaged_codes_are_errors() {
+    type B = burn_flex::Flex;
+    let (root, _) = packed_folder::<B>();
+    let path = root.path().join("packed");
+    let name = "model.layers.1.mlp.up_proj.weight";
+    change_tensors(&path.join("model.safetensors"), |tensor, view| {
+        let mut bytes = view.data().to_vec();
+        if tensor == name {
+            bytes[77] |= 0b11;
+        }
+        (view.dtype(), view.shape().to_vec(), bytes)
+    });
+    let error = Stored::open(&path).unwrap().pack(TableFormat::Int8, &Silent).err().unwrap();
+    let PretrainedError::Format(FormatError::Tensor { name: found, .. }) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(found, name);
+    let loaded = Stored::open(&path).unwrap().load::<B>(&Default::default());
+    assert!(loaded.is_err());
+}
