@@ -28,7 +28,7 @@ pub enum PretrainedError {
     #[error("a packed model has no latent weights")]
     Packed,
     /// `model.packed` cannot be used.
-    #[error("model.packed {0}")]
+    #[error("model.packed: {0}")]
     File(#[from] FileError),
     /// The model of `config.json` cannot be one with packed weights.
     #[error("config.json: {0}")]
