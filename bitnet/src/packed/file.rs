@@ -48,22 +48,22 @@ pub enum FileError {
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
     /// It is something else.
-    #[error("is no file of packed weights")]
+    #[error("no file of packed weights")]
     Foreign,
     /// Numbers stand in it the other way round than in this processor's memory.
-    #[error("can be used on little-endian processors only")]
+    #[error("for little-endian processors only")]
     Endian,
     /// It is of a version that this library does not know.
-    #[error("has version {0} of the format, only version {VERSION} can be read")]
+    #[error("version {0} of the format, only version {VERSION} can be read")]
     Version(u32),
     /// It ends early, or goes on.
-    #[error("is cut short or too long")]
+    #[error("cut short or too long")]
     Length,
     /// Its bytes are not those that were written.
-    #[error("is damaged")]
+    #[error("damaged")]
     Checksum,
     /// It is not of the model that the configuration describes.
-    #[error("does not fit config.json: {0}")]
+    #[error("not of the model in config.json: {0}")]
     Mismatch(String),
     /// It holds what no weight can be.
     #[error("holds {0}")]

@@ -23,7 +23,7 @@ pub enum PretrainedError {
     #[error("a packed model has no latent weights")]
     Packed,
     /// `model.packed` cannot be used.
-    #[error("model.packed {0}")]
+    #[error("model.packed: {0}")]
     File(#[from] FileError),
     /// The model cannot be packed.
     #[error(transparent)]

@@ -93,19 +93,16 @@ fn damaged_folders_are_errors() {
     };
     for len in [0, 8, 31, 32, 100, whole.len() / 2, whole.len() - 1] {
         let error = error(&whole[..len]);
-        assert!(error.starts_with("model.packed "), "{len}: {error}");
+        assert!(error.starts_with("model.packed: "), "{len}: {error}");
     }
     for at in (0..whole.len()).step_by(whole.len() / 50) {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
         let error = error(&bytes);
-        assert!(error.starts_with("model.packed "), "{at}: {error}");
+        assert!(error.starts_with("model.packed: "), "{at}: {error}");
     }
     let newer = [&whole[..8], &[2, 0, 0, 0], &whole[12..]].concat();
-    assert_eq!(
-        error(&newer),
-        "model.packed has version 2 of the format, only version 1 can be read"
-    );
+    assert_eq!(error(&newer), "model.packed: version 2 of the format, only version 1 can be read");
     fs::write(&weights, &whole).unwrap();
     assert!(Packed::load(&path).is_ok());
     fs::remove_file(path.join("tokenizer.json")).unwrap();

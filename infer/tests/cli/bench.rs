@@ -47,7 +47,7 @@ fn random_weights_can_be_kept() {
     run(&args, b"").stdout();
     assert_eq!(std::fs::read(&file).unwrap(), whole);
     std::fs::write(&file, &whole[1..]).unwrap();
-    run(&args, b"").assert_fails(&["is no file of packed weights"]);
+    run(&args, b"").assert_fails(&["no file of packed weights"]);
 }
 
 #[test]

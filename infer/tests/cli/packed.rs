@@ -67,11 +67,11 @@ fn what_a_packed_folder_cannot_do_is_said() {
     let weights = folder.path("packed").join("model.packed");
     let whole = fs::read(&weights).unwrap();
     fs::write(&weights, &whole[..whole.len() - 1]).unwrap();
-    fails(&["generate", "--prompt", "a"], &["model.packed is cut short or too long"]);
+    fails(&["generate", "--prompt", "a"], &["model.packed: cut short or too long"]);
     let mut bytes = whole;
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&weights, bytes).unwrap();
-    fails(&["bench"], &["model.packed is damaged"]);
+    fails(&["bench"], &["model.packed: damaged"]);
     let args = ["--format", "packed", "--out", "/proc/nowhere/model"];
     folder.run("export", &args).assert_fails(&["/proc/nowhere"]);
 }
