@@ -30,7 +30,8 @@ pub fn write_file_with<T, E: From<io::Error>>(
     fill: impl FnOnce(&mut File) -> Result<T, E>,
 ) -> Result<T, E> {
     let folder = parent(path);
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
+    let mut builder = tempfile::Builder::new();
+    let mut file = readable(builder.prefix(TEMPORARY)).tempfile_in(folder)?;
     let value = fill(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
@@ -167,6 +168,23 @@ fn parent(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Temporary files are private to their owner; these become files that are not, as far as the
+/// process's mask of permissions allows.
+#[cfg(unix)]
+fn readable<'a, 'b, 'c>(
+    builder: &'a mut tempfile::Builder<'b, 'c>,
+) -> &'a mut tempfile::Builder<'b, 'c> {
+    use std::os::unix::fs::PermissionsExt;
+    builder.permissions(fs::Permissions::from_mode(0o666))
+}
+
+#[cfg(not(unix))]
+fn readable<'a, 'b, 'c>(
+    builder: &'a mut tempfile::Builder<'b, 'c>,
+) -> &'a mut tempfile::Builder<'b, 'c> {
+    builder
 }
 
 /// Temporary folders are private to their owner; finished ones need not be.

@@ -29,6 +29,7 @@ impl InfoArgs {
     /// If the model cannot be read.
     pub fn run(self) -> anyhow::Result<()> {
         let stored = model::open(&self.model)?;
+        stored.check_floats().with_context(|| model::of(&self.model))?;
         let layers: Result<Vec<StoredLayer>, _> = stored.layers().collect();
         let info = Info {
             architecture: architecture(stored.config())?,

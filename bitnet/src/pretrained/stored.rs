@@ -18,6 +18,7 @@ use crate::{
     model::BitNetTransformerConfig,
     packed::TableFormat,
     progress::Progress,
+    quant::WeightQuant,
     tokenizer::{self, Tokenizer},
 };
 
@@ -162,6 +163,22 @@ impl Stored {
         let engine = Engine::from_source(&self.config, &source, tables);
         progress.finish();
         Ok(Packed { engine: engine?, tokenizer: self.tokenizer })
+    }
+
+    /// Sees that all numbers are finite which [`layers`](Self::layers) does not look at.
+    ///
+    /// # Errors
+    /// [`PretrainedError::Format`] naming the first tensor that is damaged.
+    pub fn check_floats(&self) -> Result<(), PretrainedError> {
+        for Spec { name, role, .. } in layout::tensors(&self.config) {
+            let is_quantized = self.config.quant != WeightQuant::None || self.is_ternary(&name)?;
+            if role != Role::Linear || !is_quantized {
+                let tensor = self.tensor(&name)?;
+                tensor.check_floats(f32::is_finite)?;
+                tensor.release();
+            }
+        }
+        Ok(())
     }
 
     /// The quantised linears with their names, in the order of the forward pass; none in full

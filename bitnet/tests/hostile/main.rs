@@ -105,9 +105,11 @@ impl Damage {
     }
 }
 
+/// So many cases, times `HOSTILE` where that is set.
 fn cases(cases: u32) -> ProptestConfig {
+    let times = std::env::var("HOSTILE").map_or(1, |times| times.parse().unwrap());
     // The generators have no state worth keeping in a file.
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: times * cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// Damages `name` of a model again and again.

@@ -3,6 +3,7 @@
 mod bench;
 mod common;
 mod eval;
+mod export;
 mod failures;
 mod generate;
 mod info;
