@@ -112,6 +112,7 @@ fn write_part(
             let linear = linear.ok_or_else(|| PretrainedError::MissingTensor(name.clone()))?;
             if *is_scale {
                 let scale = linear.one_scale().unwrap_or_default();
+                tensor.release();
                 return Ok(out.write_all(&scale.to_le_bytes())?);
             }
             let quarter = linear.outputs() / 4;
