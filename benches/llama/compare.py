@@ -1,7 +1,7 @@
 """Runs llama.cpp and `infer bench` in turns on random weights of the same shapes: prompt and
 generation, tokens/s, medians, and the ratio of the two.
 
-    cargo build --release -p infer
+    cargo build --release --bin infer
     pip install -r benches/llama/requirements.txt
     python3 benches/llama/compare.py --folder target/llama
 

@@ -70,9 +70,6 @@ impl<B: Backend> Pretrained<B> {
     /// [`PretrainedError`] if a file is missing, damaged, or does not fit the others, and
     /// [`PretrainedError::Packed`] for the folder of a [`Packed`] model.
     pub fn load(path: &Path, device: &B::Device) -> Result<Self, PretrainedError> {
-        if Packed::is_at(path) {
-            return Err(PretrainedError::Packed);
-        }
         Stored::open(path)?.load(device)
     }
 

@@ -41,7 +41,8 @@ impl Stored {
     /// Opens the model `path`.
     ///
     /// # Errors
-    /// [`PretrainedError`] if a file is missing, damaged, or does not fit the others.
+    /// [`PretrainedError`] if a file is missing, damaged, or does not fit the others, and
+    /// [`PretrainedError::Packed`] for the folder of a [`Packed`] model.
     pub fn open(path: &Path) -> Result<Self, PretrainedError> {
         let stored = Self::open_any(path, &["bitnet"])?;
         check_vocabulary(stored.tokenizer(), &stored.config)?;
@@ -59,6 +60,9 @@ impl Stored {
     }
 
     fn open_folder(path: &Path, model_types: &[&str]) -> Result<Self, PretrainedError> {
+        if Packed::is_at(path) {
+            return Err(PretrainedError::Packed);
+        }
         let text = read_text(&path.join(CONFIG), MAX_CONFIG)?;
         let (config, scales) = config::from_json(&text, model_types)?;
         let mut store = match path.join(INDEX) {

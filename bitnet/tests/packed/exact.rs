@@ -5,7 +5,7 @@
 //!
 //! ```sh
 //! PROMPTS=1000 MODEL=runs/quickstart/model TEXT=tinyshakespeare.txt \
-//!     cargo test --release -p bitnet --test packed same_text -- --nocapture
+//!     cargo test --release --test packed same_text -- --nocapture
 //! ```
 
 use std::{env, fs, path::Path, time::Instant};

@@ -9,7 +9,7 @@ use bitnet::{
     formats::{Encoding, FormatError},
     model::{FeedForwardKind, NormPlacement},
     packed::{TableFormat, TernaryWeights},
-    pretrained::{ExportFormat, PretrainedError, Stored, WeightDtype, export, save},
+    pretrained::{ExportFormat, PretrainedError, Stored, WeightDtype, export, initialize, save},
     progress::Silent,
     quant::WeightQuant,
     tokenizer::{ByteTokenizer, train_bpe},
@@ -27,6 +27,7 @@ for_each_backend!(
     unpacked_codes_are_read,
     shards_are_one_model,
     what_other_programs_do_not_compute_is_refused,
+    llamas_become_latent_weights,
 );
 
 /// Sizes that all formats can hold, with grouped queries and a tied head.
@@ -324,6 +325,39 @@ fn what_other_programs_do_not_compute_is_refused<B: Backend>() {
     assert!(refused(with(|c| c.ff_dim = 384), gguf(Encoding::Tq2_0)).contains("rows of 384"));
     assert!(refused(with(|c| c.ff_dim = 320), gguf(Encoding::I2S)).contains("rows of 320"));
     assert!(refused(with(|c| c.ff_dim = 511), ExportFormat::HfPacked).contains("outputs"));
+}
+
+/// A full-precision LLaMA: no norms before the output and down projections.
+fn llamas_become_latent_weights<B: Backend>() {
+    let config = BitNetTransformerConfig { feed_forward: FeedForwardKind::Swiglu, ..config() };
+    let (root, _) = folder::<B>(&config);
+    let path = root.path().join("model");
+    let file = path.join("model.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let kept = tensors.iter().filter(|(name, _)| !name.contains("sub_norm"));
+    let llama = safetensors::serialize(kept, None).unwrap();
+    fs::write(&file, llama).unwrap();
+    let json = path.join("config.json");
+    let mut value: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    value["model_type"] = json!("llama");
+    value
+        .as_object_mut()
+        .unwrap()
+        .retain(|key, _| !["bitnet", "quantization_config"].contains(&&key[..]));
+    fs::write(&json, value.to_string()).unwrap();
+
+    let device = Default::default();
+    let begin = |config: &BitNetTransformerConfig, insert| {
+        initialize::<B>(&path, config, &ByteTokenizer, insert, &device)
+    };
+    let model = begin(&config, true).unwrap();
+    assert_eq!(weights(&model), weights(&self::model::<B>(&config)));
+    let error = begin(&config, false).err().unwrap();
+    assert!(matches!(&error, PretrainedError::MissingTensor(name) if name.contains("sub_norm")));
+    let other = BitNetTransformerConfig { rope_theta: 5e5, ..config.clone() };
+    let error = begin(&other, true).err().unwrap();
+    assert!(matches!(&error, PretrainedError::OtherModel(why) if why.contains("rope_theta")));
 }
 
 /// A tokenizer of words goes through GGUF and comes back.

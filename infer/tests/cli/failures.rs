@@ -196,7 +196,7 @@ fn unusable_command_lines() {
     folder.run("generate", &device).assert_fails(&["has no device cuda:1 (found: cpu)"]);
     folder.run("generate", &[]).assert_fails(&["--prompt <TEXT>", "; see --help"]);
     folder.run("info", &["--jsn"]).assert_fails(&["'--jsn'", "similar argument exists: '--json'"]);
-    run(&["info"], b"").assert_fails(&["--model <DIR>"]);
-    run(&[], b"").assert_fails(&["requires a subcommand", "generate, info, eval, bench"]);
+    run(&["info"], b"").assert_fails(&["--model <PATH>"]);
+    run(&[], b"").assert_fails(&["requires a subcommand", "generate, info, eval, export, bench"]);
     run(&["train"], b"").assert_fails(&["'train'"]);
 }
