@@ -56,7 +56,7 @@ impl Packed {
         .map_err(|error| PretrainedError::Write { path: path.into(), error })
     }
 
-    /// As [`Pretrained::generate`].
+    /// As [`Pretrained::generate`](super::Pretrained::generate).
     ///
     /// # Errors
     /// As there.
@@ -68,7 +68,7 @@ impl Packed {
         self.stream(prompt, config)?.collect()
     }
 
-    /// As [`Pretrained::stream`].
+    /// As [`Pretrained::stream`](super::Pretrained::stream).
     ///
     /// # Errors
     /// As there.
