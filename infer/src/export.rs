@@ -95,12 +95,8 @@ impl ExportArgs {
     pub fn run(self) -> anyhow::Result<()> {
         let format = self.format()?;
         // Read while it is written: the one must not be the other.
-        let is_same = |path: &PathBuf| path.canonicalize().ok();
-        ensure!(
-            is_same(&self.model) != is_same(&self.out),
-            "--out is the model itself, {}",
-            self.out.display()
-        );
+        let [from, to] = [&self.model, &self.out].map(|path| path.canonicalize().ok());
+        ensure!(from.is_none() || from != to, "--out is the model itself, {}", self.out.display());
         let Some(format) = format else {
             let packed = self.packing.load(&self.model)?;
             return packed.save(&self.out).with_context(|| model::of(&self.model));

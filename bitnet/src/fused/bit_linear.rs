@@ -3,7 +3,8 @@ use burn_flex::{Flex, FlexTensor};
 use multiversion::multiversion;
 
 use super::{
-    bf16_gemm::{self, Left, Right, words_of_row},
+    bf16_gemm,
+    bf16_operands::{Left, Right, words_of_row},
     int8_gemm::{self, Codes, Panels},
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
     rows::{for_pieces, sum},

@@ -16,6 +16,8 @@ mod attention;
 #[cfg(feature = "flex")]
 mod bf16_gemm;
 #[cfg(feature = "flex")]
+mod bf16_operands;
+#[cfg(feature = "flex")]
 mod bit_linear;
 #[cfg(feature = "flex")]
 mod cross_entropy;

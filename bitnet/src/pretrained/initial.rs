@@ -1,34 +1,31 @@
 use std::path::Path;
 
-use burn::tensor::backend::Backend;
 use serde_json::Value;
 
-use super::{PretrainedError, stored::Stored, weights};
-use crate::{
-    model::{BitNetTransformer, BitNetTransformerConfig},
-    tokenizer::Tokenizer,
-};
+use super::{PretrainedError, stored::Stored};
+use crate::{model::BitNetTransformerConfig, tokenizer::Tokenizer};
 
 /// The kinds of checkpoints whose tensors mean what they do here: decoders with RMS norms, gated
 /// feed-forward networks and half-split rotary embeddings.
 const MODEL_TYPES: [&str; 3] = ["bitnet", "llama", "qwen3"];
 
-/// A model of `config` that begins with the weights of a checkpoint: a BitNet of any form that
-/// [`Stored`] opens, or a folder of a full-precision LLaMA or Qwen3, whose linears become latent
-/// weights as they are. With `insert_sub_norms`, norms before the output and down projections that
-/// the checkpoint lacks begin with gains of one, as in BitDistill (arXiv 2510.13998).
+/// A checkpoint as the beginning of a model of `config`, to be [loaded](Stored::load): a BitNet of
+/// any form that [`Stored`] opens, or a folder of a full-precision LLaMA or Qwen3, whose linears
+/// become latent weights as they are. With `insert_sub_norms`, norms before the output and down
+/// projections that the checkpoint lacks begin with gains of one, as in BitDistill (arXiv
+/// 2510.13998).
 ///
-/// Its context, and how `config` quantises, may be others; what the weights mean may not.
+/// Its context, and how `config` quantises, may be others; what the weights mean may not. Every
+/// number is looked at.
 ///
 /// # Errors
 /// [`PretrainedError`] if the checkpoint is damaged, or of another shape or tokenizer.
-pub fn initialize<B: Backend>(
+pub fn initial(
     path: &Path,
     config: &BitNetTransformerConfig,
     tokenizer: &dyn Tokenizer,
     insert_sub_norms: bool,
-    device: &B::Device,
-) -> Result<BitNetTransformer<B>, PretrainedError> {
+) -> Result<Stored, PretrainedError> {
     config.validate()?;
     let mut stored = Stored::open_any(path, &MODEL_TYPES)?;
     if let Some(difference) = difference(&stored.config, config) {
@@ -40,7 +37,9 @@ pub fn initialize<B: Backend>(
     stored.config = config.clone();
     stored.insert_sub_norms = insert_sub_norms;
     stored.check()?;
-    weights::load(&stored, device)
+    stored.check_floats()?;
+    stored.layers().try_for_each(|layer| layer.map(|_| ()))?;
+    Ok(stored)
 }
 
 /// What weights of one configuration would not mean in the other; shapes are compared with the

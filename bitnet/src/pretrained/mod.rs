@@ -30,7 +30,7 @@ use burn::tensor::backend::Backend;
 
 pub use error::PretrainedError;
 pub use export::{ExportFormat, Exported, export};
-pub use initial::initialize;
+pub use initial::initial;
 pub use packed::Packed;
 pub use stored::{Stored, StoredLayer};
 pub use weights::WeightDtype;

@@ -175,6 +175,9 @@ impl Stored {
     /// [`PretrainedError::Format`] naming the first tensor that is damaged.
     pub fn check_floats(&self) -> Result<(), PretrainedError> {
         for Spec { name, role, .. } in layout::tensors(&self.config) {
+            if self.is_inserted(&name) {
+                continue;
+            }
             let is_quantized = self.config.quant != WeightQuant::None || self.is_ternary(&name)?;
             if role != Role::Linear || !is_quantized {
                 let tensor = self.tensor(&name)?;

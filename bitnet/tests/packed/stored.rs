@@ -9,7 +9,7 @@ use bitnet::{
     formats::{Encoding, FormatError},
     model::{FeedForwardKind, NormPlacement},
     packed::{TableFormat, TernaryWeights},
-    pretrained::{ExportFormat, PretrainedError, Stored, WeightDtype, export, initialize, save},
+    pretrained::{ExportFormat, PretrainedError, Stored, WeightDtype, export, initial, save},
     progress::Silent,
     quant::WeightQuant,
     tokenizer::{ByteTokenizer, train_bpe},
@@ -348,8 +348,9 @@ fn llamas_become_latent_weights<B: Backend>() {
     fs::write(&json, value.to_string()).unwrap();
 
     let device = Default::default();
-    let begin = |config: &BitNetTransformerConfig, insert| {
-        initialize::<B>(&path, config, &ByteTokenizer, insert, &device)
+    let begin = |config: &BitNetTransformerConfig, insert| -> Result<_, PretrainedError> {
+        let checkpoint = initial(&path, config, &ByteTokenizer, insert)?;
+        Ok(checkpoint.load::<B>(&device)?.model)
     };
     let model = begin(&config, true).unwrap();
     assert_eq!(weights(&model), weights(&self::model::<B>(&config)));

@@ -69,6 +69,10 @@ fn what_cannot_be_exported_is_one_line() {
     fails(&["--format", "hf-packed", "--type", "i2_s"], &["--type and --embedding are for"]);
     fails(&["--format", "gguf", "--embedding", "tq2_0"], &["holds ternary weights alone"]);
     fails(&["--format", "onnx"], &["onnx", "hf-bf16"]);
+    for format in ["packed", "gguf"] {
+        run(&["export", "--model", "nowhere", "--format", format, "--out", &out], b"")
+            .assert_fails(&["model nowhere: cannot read"]);
+    }
     let model = folder.arg("model");
     folder
         .run("export", &["--format", "hf-packed", "--out", &model])

@@ -33,7 +33,11 @@ use burn::tensor::backend::Backend;
 pub use bench::{Measured, bench};
 pub use outcome::Outcome;
 
-use self::{checkpoint::Checkpoint, session::Session, text::Text};
+use self::{
+    checkpoint::Checkpoint,
+    session::{Session, open_initial},
+    text::Text,
+};
 use crate::{
     config::{Changes, Config},
     output::{Lengths, Records},
@@ -58,8 +62,9 @@ pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<Opt
     preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
     let teacher = teacher::check(&config, text.tokenizer.as_ref())?;
+    let initial = open_initial(&config, &text)?;
     let folder = RunFolder::create(out, &config)?;
-    visit(Session { config, text, teacher, folder, resumed: None, options })
+    visit(Session { config, text, teacher, folder, initial, resumed: None, options })
 }
 
 /// Continues the run in `folder` from its newest checkpoint that is whole; gives the same.
@@ -116,6 +121,10 @@ pub fn resume(
         }
         None => bail!("no checkpoint of {path} is whole: there is nothing to go on from"),
     }
+    let initial = match found.checkpoint {
+        Some(_) => None,
+        None => open_initial(&config, &text)?,
+    };
     found.set_damaged_aside()?;
     folder.remove_result()?;
     folder.save_config(&config)?;
@@ -128,7 +137,7 @@ pub fn resume(
         note!("warning: rows of {} are lost", path.display());
     }
     let folder = folder.clone();
-    visit(Session { config, text, teacher, folder, resumed: found.checkpoint, options })
+    visit(Session { config, text, teacher, folder, initial, resumed: found.checkpoint, options })
 }
 
 fn visit(session: Session) -> anyhow::Result<Option<Outcome>> {

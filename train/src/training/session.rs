@@ -7,7 +7,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use bitnet::{
     optim::{AdamWConfig, MuonAdamW, MuonConfig, linear_weights},
-    pretrained::{PretrainedError, initialize},
+    pretrained::{PretrainedError, Stored, initial},
     quant::WeightQuant,
 };
 use burn::{
@@ -57,6 +57,8 @@ pub struct Session {
     /// SHA-256 of the teacher.
     pub teacher: Option<String>,
     pub folder: RunFolder,
+    /// The weights that a new run begins with, if not random ones.
+    pub initial: Option<Stored>,
     pub resumed: Option<Checkpoint>,
     pub options: Options,
 }
@@ -67,11 +69,11 @@ impl Session {
     /// # Errors
     /// If something cannot be written, or the training diverges.
     pub fn run<B: Backend>(self, device: &B::Device) -> anyhow::Result<Option<Outcome>> {
-        let Self { config, text, teacher, folder, resumed, options } = self;
+        let Self { config, text, teacher, folder, initial, resumed, options } = self;
         let text = Arc::new(text);
         let codes = resumed.as_ref().map(Checkpoint::codes).transpose()?;
         let Prepared { model, optimizer, average, state } =
-            prepare::<Autodiff<B>>(&config, &text, resumed, device)?;
+            prepare::<Autodiff<B>>(&config, &text, initial, resumed, device)?;
         let vocabulary = text.tokenizer.vocab_size();
         let state = State { text: text.fingerprint.clone(), vocabulary, teacher, ..state };
         let teacher = Teacher::load(&config, text.tokenizer.as_ref(), device)?;
@@ -185,22 +187,33 @@ struct Prepared<B: AutodiffBackend> {
     state: State,
 }
 
+/// Opens what the runs of a configuration begin with, if it names something.
+///
+/// # Errors
+/// If it is damaged, or of another model or tokenizer.
+pub fn open_initial(config: &Config, text: &Text) -> anyhow::Result<Option<Stored>> {
+    let Some(path) = &config.train.init_from else { return Ok(None) };
+    let tokenizer = text.tokenizer.as_ref();
+    let model = config.model.transformer(tokenizer.vocab_size());
+    initial(Path::new(path), &model, tokenizer, config.train.insert_sub_norms)
+        .map(Some)
+        .with_context(|| format!("train.init_from {path}"))
+}
+
 /// A model, an optimiser and a moving average, new or from a checkpoint.
 fn prepare<B: AutodiffBackend>(
     config: &Config,
     text: &Text,
+    initial: Option<Stored>,
     resumed: Option<Checkpoint>,
     device: &B::Device,
 ) -> anyhow::Result<Prepared<B>> {
-    let transformer = config.model.transformer(text.tokenizer.vocab_size());
-    let transformer = match &config.train.init_from {
-        Some(path) if resumed.is_none() => {
-            let tokenizer = text.tokenizer.as_ref();
-            let insert = config.train.insert_sub_norms;
-            initialize::<B>(Path::new(path), &transformer, tokenizer, insert, device)
-                .with_context(|| format!("train.init_from {path}"))?
+    let transformer = match initial {
+        Some(stored) => stored.load::<B>(device)?.model,
+        None => {
+            let transformer = config.model.transformer(text.tokenizer.vocab_size());
+            transformer.init_seeded::<B>(config.seed, device)?
         }
-        _ => transformer.init_seeded::<B>(config.seed, device)?,
     };
     let model = LanguageModel::new(transformer.with_precision(config.backend.precision));
     let optimizer = optimizer(config, &model);

@@ -118,3 +118,33 @@ fn a_diverging_run_stops_and_keeps_its_checkpoint() {
     assert_eq!(read(playground.path("run").join(MODEL)), model);
     assert_eq!(read(playground.path("run/checkpoints/step-00000012/model.mpk")), checkpoint);
 }
+
+#[test]
+fn a_run_begins_with_the_weights_of_another() {
+    let playground = Playground::new();
+    let loss_of = |out: &str, more: &[&str]| -> f64 {
+        let steps = ["--config", "tiny.toml", "--out", out, "--set", "train.log_every=1"];
+        succeeded(playground.train(&[&steps[..], more].concat()));
+        let rows = crate::common::metrics(&playground.path(out));
+        let column = rows[0].iter().position(|name| name == "train_loss").unwrap();
+        rows[1][column].parse().unwrap()
+    };
+    let new = loss_of("first", &["--set", "train.steps=60"]);
+    let begun = loss_of("second", &["--init-from", "first/model"]);
+    assert!(begun < new - 1.0, "begins at {begun}, a new one at {new}");
+
+    // What cannot be begun with leaves no folder.
+    let start = ["--config", "tiny.toml", "--out", "run", "--init-from"];
+    for (path, more, words) in [
+        ("nowhere", None, "train.init_from nowhere: cannot read nowhere/config.json"),
+        ("text.txt", None, "train.init_from text.txt: cannot read"),
+        ("first/model", Some("model.heads=1"), "its heads is 2, that of the model 1"),
+        ("first/model", Some("model.depth=2"), "which config.json asks for"),
+    ] {
+        let set = more.into_iter().flat_map(|pair| ["--set", pair]);
+        let args: Vec<&str> = start.into_iter().chain([path]).chain(set).collect();
+        let error = failed(playground.train(&args));
+        assert!(error.contains(words), "{error:?} does not say {words:?}");
+        assert!(!playground.path("run").exists(), "a failed start left a folder");
+    }
+}
