@@ -11,7 +11,7 @@ use bitnet::{
 use clap::ValueEnum;
 
 use crate::{
-    model,
+    model::{self, Head},
     output::{self, thousands},
     packing::PackArgs,
 };
@@ -34,8 +34,9 @@ pub struct ExportArgs {
     /// Folder, or GGUF file, to be written
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    #[command(flatten)]
-    packing: PackArgs,
+    /// In what packed weights hold embedding and output head [default: int8]
+    #[arg(long, value_name = "FORMAT")]
+    head: Option<Head>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,10 +99,10 @@ impl ExportArgs {
         let [from, to] = [&self.model, &self.out].map(|path| path.canonicalize().ok());
         ensure!(from.is_none() || from != to, "--out is the model itself, {}", self.out.display());
         let Some(format) = format else {
-            let packed = self.packing.load(&self.model)?;
+            let packed = PackArgs::of_head(self.head).load(&self.model)?;
             return packed.save(&self.out).with_context(|| model::of(&self.model));
         };
-        ensure!(!self.packing.is_given(), "--head and --kv are for --format packed");
+        ensure!(self.head.is_none(), "--head is for --format packed");
         let stored = model::open(&self.model)?;
         let exported = export(&stored, format, &self.out, &Bar::default())
             .with_context(|| model::of(&self.model))?;

@@ -33,6 +33,11 @@ enum Kv {
 }
 
 impl PackArgs {
+    /// The defaults, but for the head.
+    pub fn of_head(head: Option<Head>) -> Self {
+        Self { head, kv: Kv::F32 }
+    }
+
     /// Whether anything but the defaults is asked for.
     pub fn is_given(self) -> bool {
         self.head.is_some() || self.kv != Kv::F32

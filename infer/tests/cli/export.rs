@@ -68,6 +68,8 @@ fn what_cannot_be_exported_is_one_line() {
     };
     fails(&["--format", "hf-packed", "--type", "i2_s"], &["--type and --embedding are for"]);
     fails(&["--format", "gguf", "--embedding", "tq2_0"], &["holds ternary weights alone"]);
+    fails(&["--format", "hf-packed", "--head", "bf16"], &["--head is for --format packed"]);
+    fails(&["--format", "packed", "--kv", "int8"], &["--kv"]);
     fails(&["--format", "onnx"], &["onnx", "hf-bf16"]);
     for format in ["packed", "gguf"] {
         run(&["export", "--model", "nowhere", "--format", format, "--out", &out], b"")
