@@ -1,20 +1,28 @@
-use std::sync::{Mutex, PoisonError};
+use std::{
+    env, fs,
+    sync::{Mutex, PoisonError},
+};
 
 use super::{BackendError, BackendKind};
 
 /// The number of threads of rayon's pool, once it was set.
 static LIMIT: Mutex<Option<usize>> = Mutex::new(None);
 
+/// Where matrixmultiply, which computes the products of burn-ndarray, reads the number of its
+/// threads at the first of them.
+const PRODUCTS: &str = "MATMUL_NUM_THREADS";
+
 /// Bounds the threads of one operation on the CPU. To be called before anything is computed;
 /// afterwards the same number is no trouble, another one is an error.
 ///
 /// flex and ndarray share out what they do in parallel over rayon's pool; ndarray's matrix
-/// products have threads of their own, whose number is in the environment variable
-/// `MATMUL_NUM_THREADS`. LibTorch has its own pool.
+/// products have threads of their own, four at most, whose number is in the environment variable
+/// `MATMUL_NUM_THREADS`: it is set here as long as the process has no other thread. LibTorch has
+/// its own pool.
 ///
 /// # Errors
-/// [`BackendError::Threads`] for zero, after something was computed, or on a backend that computes
-/// elsewhere.
+/// [`BackendError::Threads`] for zero, after something was computed, on a backend that computes
+/// elsewhere, and for ndarray where `MATMUL_NUM_THREADS` is another number and cannot be set.
 pub fn limit_threads(kind: BackendKind, threads: usize) -> Result<(), BackendError> {
     let error = |reason: String| BackendError::Threads { threads, reason };
     if !(1..=1024).contains(&threads) {
@@ -22,6 +30,9 @@ pub fn limit_threads(kind: BackendKind, threads: usize) -> Result<(), BackendErr
     }
     match kind {
         BackendKind::Flex | BackendKind::NdArray => {
+            if kind == BackendKind::NdArray {
+                limit_products(threads).map_err(error)?;
+            }
             let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
             if *limit != Some(threads) {
                 rayon::ThreadPoolBuilder::new()
@@ -38,5 +49,43 @@ pub fn limit_threads(kind: BackendKind, threads: usize) -> Result<(), BackendErr
             Ok(())
         }
         _ => Err(error(format!("backend \"{kind}\" does not compute on the CPU's threads"))),
+    }
+}
+
+/// Bounds the threads of ndarray's matrix products.
+fn limit_products(threads: usize) -> Result<(), String> {
+    let number = threads.to_string();
+    if env::var(PRODUCTS).is_ok_and(|set| set == number) {
+        return Ok(());
+    }
+    if !is_only_thread() {
+        return Err(format!("set {PRODUCTS}={number} for ndarray's products before the start"));
+    }
+    // SAFETY: no other thread reads the environment meanwhile, as there is none.
+    #[expect(unsafe_code, reason = "there is no other way to tell matrixmultiply")]
+    unsafe {
+        env::set_var(PRODUCTS, number);
+    }
+    Ok(())
+}
+
+/// Whether the process has one thread; where that is not known, it has not.
+fn is_only_thread() -> bool {
+    fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The environment is not changed under the feet of others, the thread of this test and the
+    /// one that started it.
+    #[test]
+    fn beside_other_threads_the_environment_stays() {
+        let threads = if env::var(PRODUCTS).is_ok_and(|set| set == "2") { 3 } else { 2 };
+        let before = env::var(PRODUCTS);
+        let reason = limit_products(threads).unwrap_err();
+        assert!(reason.contains(&format!("{PRODUCTS}={threads}")), "{reason}");
+        assert_eq!(env::var(PRODUCTS), before);
     }
 }
