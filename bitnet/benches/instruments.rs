@@ -1,9 +1,11 @@
 //! What a reading of the instruments costs, part by part, with the model of the quickstart:
-//! `cargo bench --bench instruments`.
+//! `cargo bench --bench instruments`. Where inputs are not quantised there are no instruments of
+//! theirs.
 
 use bitnet::{
     BitNetTransformerConfig,
     instruments::{Snapshot, measure},
+    quant::ActivationQuant,
 };
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::Flex;
@@ -17,10 +19,18 @@ fn reading(criterion: &mut Criterion) {
     let window: Vec<i32> = (0..128).map(|at| at * 37 % 256).collect();
     let window = Tensor::<Flex, 2, Int>::from_data(TensorData::new(window, [1, 128]), &device);
     let before = Snapshot::of(&model);
+    config.activation = ActivationQuant::None;
+    let unquantized = config.init::<Flex>(&device).expect("a valid configuration");
 
     let mut group = criterion.benchmark_group("instruments");
     group.bench_function("codes", |b| b.iter(|| Snapshot::of(&model)));
     group.bench_function("forward pass", |b| b.iter(|| model.forward(window.clone())));
+    group.bench_function("forward pass, inputs as they are", |b| {
+        b.iter(|| unquantized.forward(window.clone()))
+    });
+    group.bench_function("all, inputs as they are", |b| {
+        b.iter(|| measure(&unquantized, window.clone(), Some(&before)))
+    });
     group.bench_function("all", |b| b.iter(|| measure(&model, window.clone(), Some(&before))));
     group.finish();
 }

@@ -183,6 +183,15 @@ pub fn total(layers: &[(String, Instruments)]) -> Option<Instruments> {
     })
 }
 
+/// The instruments of each block's linears together, in the order of the blocks; `layers` are those
+/// that [`measure`] gives, in its order.
+pub fn by_block(layers: &[(String, Instruments)]) -> Vec<Instruments> {
+    // "layers.3.mlp.up_proj" is a linear of block "layers.3".
+    let block = |name: &str| name.match_indices('.').nth(1).map_or(name.len(), |(at, _)| at);
+    let is_same = |(a, _): &(String, _), (b, _): &(String, _)| a[..block(a)] == b[..block(b)];
+    layers.chunk_by(is_same).filter_map(total).collect()
+}
+
 /// Codes, mean scale `[1]` and share near a threshold `[1]`.
 fn measure_weight<B: Backend>(
     linear: &BitLinear<B>,

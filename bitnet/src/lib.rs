@@ -40,6 +40,7 @@ pub mod ceiling;
 pub mod data;
 pub mod engine;
 pub mod evaluate;
+mod float;
 pub mod formats;
 pub mod fused;
 pub mod generate;

@@ -1,10 +1,7 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 
 use super::{Workspace, add_to, norm::Norm};
-use crate::{
-    model::FeedForwardKind,
-    packed::{TernaryMatrix, exp},
-};
+use crate::{float::exp, model::FeedForwardKind, packed::TernaryMatrix};
 
 /// The feed-forward network, as [`FeedForward`](crate::model::FeedForward).
 #[derive(Debug, Clone)]
@@ -62,7 +59,7 @@ impl FeedForward {
                 *out = gate * gate * up;
             }),
             FeedForwardKind::Swiglu => gated.for_each(|(out, (gate, up))| {
-                *out = gate / (1.0 + exp(-gate)) * up;
+                *out = gate * (1.0 / (1.0 + exp(-gate))) * up;
             }),
             FeedForwardKind::Gelu => out.iter_mut().zip(up).for_each(|(out, up)| {
                 *out = up * ((libm::erff(up * FRAC_1_SQRT_2) + 1.0) * 0.5);

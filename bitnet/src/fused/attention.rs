@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::{
     kernel::{Kernel, compute, primitive, tensor, values},
-    rows::{exp, maximum, sum},
     small_gemm::{LANES, Product, ROWS},
 };
+use crate::float::{exp, maximum, sum};
 
 /// Multiplications that are worth a second thread.
 const WORTH_SHARING: usize = 1 << 18;

@@ -7,9 +7,12 @@ use super::{
     bf16_operands::{Left, Right, words_of_row},
     int8_gemm::{self, Codes, Panels},
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
-    rows::{for_pieces, sum},
+    rows::for_pieces,
 };
-use crate::quant::{SCALE_EPS, inverse_absmean};
+use crate::{
+    float::sum,
+    quant::{SCALE_EPS, inverse_absmean},
+};
 
 /// The weight quantisers that are fused.
 #[derive(Debug, Clone, Copy)]

@@ -4,8 +4,9 @@ use multiversion::multiversion;
 
 use super::{
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
-    rows::{exp, for_pieces, maximum, sum},
+    rows::for_pieces,
 };
+use crate::float::{exp, maximum, sum};
 
 /// `−log p(target)` of each row.
 ///

@@ -4,8 +4,9 @@ use multiversion::multiversion;
 
 use super::{
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
-    rows::{exp, for_pieces},
+    rows::for_pieces,
 };
+use crate::float::exp;
 
 /// What a gate does to its first input.
 #[derive(Debug, Clone, Copy)]

@@ -192,7 +192,7 @@ mod vnni {
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 let raised = _mm512_set1_epi32(x.sums[row + r]);
-                let scale = _mm512_set1_ps(weight_scale / x.scales[row + r]);
+                let scale = _mm512_set1_ps(weight_scale * x.scales[row + r].recip());
                 for (p, sum) in sums.into_iter().enumerate() {
                     let column = (panel + p) * LANES;
                     let lanes = LANES.min(d_output - column);

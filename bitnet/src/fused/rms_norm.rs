@@ -4,8 +4,9 @@ use multiversion::multiversion;
 
 use super::{
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
-    rows::{add_up, for_pieces, sum},
+    rows::{add_up, for_pieces},
 };
+use crate::float::sum;
 
 /// RMSNorm with gains, over the last dimension.
 ///

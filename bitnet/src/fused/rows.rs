@@ -43,35 +43,6 @@ pub(super) fn for_pieces<const N: usize, R: Send>(
     }
 }
 
-/// Lanes of a sum: additions in a fixed order that vector units can carry out.
-const LANES: usize = 16;
-
-/// `Σ f(i)` for `i` in `0 .. len`.
-#[inline(always)]
-pub(super) fn sum(len: usize, f: impl Fn(usize) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let whole = len / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum += f(start + lane);
-        }
-    }
-    let rest: f32 = (whole..len).map(&f).sum();
-    lanes.iter().sum::<f32>() + rest
-}
-
-/// The largest value that is a number; −∞ if there is none.
-#[inline(always)]
-pub(super) fn maximum(values: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in values.chunks(LANES) {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane = if value > *lane { value } else { *lane };
-        }
-    }
-    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
-}
-
 /// Adds rows of partial sums.
 pub(super) fn add_up(partial: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
     let mut total = vec![0.0; width];
@@ -83,42 +54,9 @@ pub(super) fn add_up(partial: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
     total
 }
 
-/// `e^x` within 2 ulp for `x ≤ 88`, and 0 below −87: without calls, so that loops of it vectorise.
-///
-/// `x = n·ln 2 + r` with `|r| ≤ ln 2 / 2`; the series of `e^r` to the seventh power.
-#[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
-    const LN2_HI: f32 = 0.693_359_4;
-    const LN2_LO: f32 = -2.121_944_4e-4;
-    let within = x.clamp(-88.0, 88.0);
-    let n = (within * std::f32::consts::LOG2_E).round_ties_even();
-    let r = (within - n * LN2_HI) - n * LN2_LO;
-    let mut p = 1.0 / 5040.0;
-    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        p = p * r + c;
-    }
-    let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
-    let value = if x < -87.0 { 0.0 } else { p * power };
-    if x.is_nan() { x } else { value }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exp_is_that_of_the_standard_library_within_two_ulp() {
-        for i in -870_000..=880_000 {
-            let x = i as f32 * 1e-4;
-            let (ours, theirs) = (exp(x), f64::from(x).exp() as f32);
-            let ulps = i64::from(ours.to_bits()) - i64::from(theirs.to_bits());
-            assert!(ulps.abs() <= 2, "exp({x}) = {ours:e}, not {theirs:e}");
-        }
-        assert_eq!(exp(0.0), 1.0);
-        assert_eq!(exp(-88.0), 0.0);
-        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
-        assert!(exp(f32::NAN).is_nan());
-    }
 
     #[test]
     fn pieces_cover_every_row_once_in_order() {

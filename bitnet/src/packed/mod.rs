@@ -39,7 +39,7 @@ mod tests;
 pub use activations::Activations;
 pub use file::FileError;
 pub(crate) use file::{ArrayFile, write as write_arrays};
-pub(crate) use float::{exp, sum_squares};
+pub(crate) use float::sum_squares;
 pub use isa::Isa;
 pub(crate) use rows::{Keys, Values, attend};
 pub use table::{Table, TableFormat};

@@ -2,7 +2,7 @@
 
 use bitnet::{
     BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
-    instruments::{InputInstruments, Instruments, Snapshot, measure, total},
+    instruments::{InputInstruments, Instruments, Snapshot, by_block, measure, total},
     model::FeedForwardKind,
     quant::{ActivationQuant, PackedCodes, WeightQuant},
 };
@@ -132,6 +132,11 @@ fn weights_are_measured_by_hand<B: Backend>() {
     assert_eq!((sum.weights, sum.zeros, sum.flips), (128, 4.0 / 128.0, Some(3.0 / 128.0)));
     assert_eq!(sum.near_threshold, 4.0 / 128.0);
     assert_eq!(sum.input.unwrap().features, 5 * 4 + 8);
+    assert_eq!(by_block(&layers), [sum]);
+    let second = layers.iter().skip(4).map(|(name, of)| (name.replace("rs.0", "rs.1"), *of));
+    let blocks = by_block(&layers[..4].iter().cloned().chain(second).collect::<Vec<_>>());
+    assert_eq!(blocks.iter().map(|block| block.weights).collect::<Vec<_>>(), [64, 64]);
+    assert_eq!((blocks[0].zeros, blocks[1].zeros), (4.0 / 64.0, 0.0));
     assert_eq!(after, Snapshot::of(&model));
     let (layers, _) = measure(&model, inputs, None).unwrap();
     assert!(layers[0].1.flips.is_none() && total(&layers).unwrap().flips.is_none());

@@ -40,11 +40,11 @@ impl MetricsRow {
             tokens_per_second: Some(report.tokens_per_second),
             model_flops_utilization: measured(report.utilization),
             resident_bytes: measured(report.resident_bytes),
-            zeros: measured(report.zeros),
-            flip_rate: measured(report.flip_rate),
-            scale: measured(report.scale),
-            near_threshold: measured(report.near_threshold),
-            saturated: measured(report.saturated),
+            zeros: measured(report.quantization.zeros),
+            flip_rate: measured(report.quantization.flip_rate),
+            scale: measured(report.quantization.scale),
+            near_threshold: measured(report.quantization.near_threshold),
+            saturated: measured(report.quantization.saturated),
             ..Self::at(report)
         }
     }
@@ -91,7 +91,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::output::table::Table;
+    use crate::output::{Quantization, table::Table};
 
     fn report(step: u64) -> Report {
         Report {
@@ -104,7 +104,7 @@ mod tests {
             weight_decay: 0.1,
             gradient_norm: 1.0,
             tokens_per_second: 100.0,
-            zeros: 0.25,
+            quantization: Quantization { zeros: 0.25, ..Quantization::EMPTY },
             ..Report::EMPTY
         }
     }

@@ -4,6 +4,7 @@ mod event_file;
 mod instruments_csv;
 mod metrics_csv;
 mod plain;
+mod quantization;
 mod records;
 mod report;
 mod table;
@@ -11,6 +12,7 @@ mod text_table;
 
 pub use metrics_csv::MetricsRow;
 pub use plain::{PlainPrinter, PlainRenderer};
+pub use quantization::Quantization;
 pub use records::{Lengths, Records};
 pub use report::{Field, Report, ReportMetric};
 pub use text_table::{markdown, table};

@@ -87,11 +87,11 @@ impl Records {
             ("speed/tokens_per_second", report.tokens_per_second),
             ("speed/model_flops_utilization", report.utilization),
             ("speed/resident_bytes", report.resident_bytes),
-            ("quantization/zeros", report.zeros),
-            ("quantization/flip_rate", report.flip_rate),
-            ("quantization/scale", report.scale),
-            ("quantization/near_threshold", report.near_threshold),
-            ("quantization/saturated", report.saturated),
+            ("quantization/zeros", report.quantization.zeros),
+            ("quantization/flip_rate", report.quantization.flip_rate),
+            ("quantization/scale", report.quantization.scale),
+            ("quantization/near_threshold", report.quantization.near_threshold),
+            ("quantization/saturated", report.quantization.saturated),
         ];
         let there = all.into_iter().filter(|&(_, value)| measured(value).is_some());
         self.events.scalars(report.step, &there.collect::<Vec<_>>())

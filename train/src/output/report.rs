@@ -8,8 +8,10 @@ use burn_train::{
     },
 };
 
+use super::Quantization;
+
 /// What is known after a log interval or a validation.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// Optimiser steps done.
     pub step: u64,
@@ -37,16 +39,10 @@ pub struct Report {
     pub tokens_left: f64,
     /// Seconds that the steps left take at the speed of the interval.
     pub seconds_left: f64,
-    /// Share of the quantised weights that are 0.
-    pub zeros: f64,
-    /// Share of them whose code changed in the interval, for each of its steps.
-    pub flip_rate: f64,
-    /// Mean scale γ.
-    pub scale: f64,
-    /// Share of the latent weights near a rounding threshold.
-    pub near_threshold: f64,
-    /// Share of the activations' codes at ±127.
-    pub saturated: f64,
+    /// The instruments, of all quantised linears together.
+    pub quantization: Quantization,
+    /// The same of each block.
+    pub blocks: Vec<Quantization>,
 }
 
 impl Report {
@@ -65,11 +61,8 @@ impl Report {
         resident_bytes: f64::NAN,
         tokens_left: f64::NAN,
         seconds_left: f64::NAN,
-        zeros: f64::NAN,
-        flip_rate: f64::NAN,
-        scale: f64::NAN,
-        near_threshold: f64::NAN,
-        saturated: f64::NAN,
+        quantization: Quantization::EMPTY,
+        blocks: Vec::new(),
     };
 }
 
@@ -88,7 +81,7 @@ impl ItemLazy for Report {
 
 impl Adaptor<Self> for Report {
     fn adapt(&self) -> Self {
-        *self
+        self.clone()
     }
 }
 
@@ -117,30 +110,32 @@ pub enum Field {
     TokensLeft,
     /// [`Report::seconds_left`]
     TimeLeft,
-    /// [`Report::zeros`]
+    /// [`Quantization::zeros`]
     Zeros,
-    /// [`Report::flip_rate`]
+    /// [`Quantization::flip_rate`]
     FlipRate,
-    /// [`Report::scale`]
+    /// [`Quantization::scale`]
     Scale,
-    /// [`Report::near_threshold`]
+    /// [`Quantization::near_threshold`]
     NearThreshold,
-    /// [`Report::saturated`]
+    /// [`Quantization::saturated`]
     Saturated,
 }
 
 impl Field {
     /// Those of a loss, of training and validation.
     pub const LOSS: [Self; 3] = [Self::Loss, Self::BitsPerByte, Self::Perplexity];
-    /// Those of every training run.
-    pub const TRAINING: [Self; 7] = [
+    /// Those of every run that are looked at most.
+    pub const FIRST: [Self; 4] =
+        [Self::Loss, Self::BitsPerByte, Self::TokensPerSecond, Self::TimeLeft];
+    /// The others of every run.
+    pub const REST: [Self; 6] = [
+        Self::Perplexity,
         Self::LearningRate,
         Self::WeightDecay,
         Self::GradientNorm,
-        Self::TokensPerSecond,
         Self::Memory,
         Self::TokensLeft,
-        Self::TimeLeft,
     ];
     /// Those of quantised weights.
     pub const QUANTIZATION: [Self; 5] =
@@ -148,7 +143,7 @@ impl Field {
 
     /// The field of this name.
     pub fn named(name: &str) -> Option<Self> {
-        let all = [&Self::LOSS[..], &Self::TRAINING, &[Self::Utilization], &Self::QUANTIZATION];
+        let all = [&Self::FIRST[..], &Self::QUANTIZATION, &Self::REST, &[Self::Utilization]];
         all.concat().into_iter().find(|field| field.name() == name)
     }
 
@@ -187,12 +182,29 @@ impl Field {
             Self::Memory => report.resident_bytes / f64::from(1 << 20),
             Self::TokensLeft => report.tokens_left,
             Self::TimeLeft => report.seconds_left / 60.0,
-            Self::Zeros => report.zeros,
-            Self::FlipRate => report.flip_rate,
-            Self::Scale => report.scale,
-            Self::NearThreshold => report.near_threshold,
-            Self::Saturated => report.saturated,
+            _ => self.of_quantization(&report.quantization).unwrap_or(f64::NAN),
         }
+    }
+
+    /// The value of an instrument, if it is one.
+    fn of_quantization(self, quantization: &Quantization) -> Option<f64> {
+        match self {
+            Self::Zeros => Some(quantization.zeros),
+            Self::FlipRate => Some(quantization.flip_rate),
+            Self::Scale => Some(quantization.scale),
+            Self::NearThreshold => Some(quantization.near_threshold),
+            Self::Saturated => Some(quantization.saturated),
+            _ => None,
+        }
+    }
+
+    /// The value of a report as the dashboard shows it: where it is an instrument, that of all
+    /// linears together, then that of each block.
+    fn show(self, report: &Report) -> String {
+        let blocks = report.blocks.iter().filter_map(|block| self.of_quantization(block));
+        let blocks = blocks.map(|value| format!(" {}", self.format(value))).collect::<String>();
+        let total = self.format(self.of(report));
+        if blocks.is_empty() { total } else { format!("{total}, by block:{blocks}") }
     }
 
     /// The value as it is shown.
@@ -239,7 +251,7 @@ impl Metric for ReportMetric {
 
     fn update(&mut self, report: &Report, _metadata: &MetricMetadata) -> SerializedEntry {
         self.value = self.field.of(report);
-        SerializedEntry::new(self.field.format(self.value), self.value.to_string())
+        SerializedEntry::new(self.field.show(report), self.value.to_string())
     }
 
     fn clear(&mut self) {}
@@ -252,5 +264,21 @@ impl Numeric for ReportMetric {
 
     fn running_value(&self) -> NumericEntry {
         NumericEntry::Value(self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instruments_are_shown_of_all_and_by_block() {
+        let block = |zeros: f64| Quantization { zeros, ..Quantization::EMPTY };
+        let mut report = Report { quantization: block(0.25), ..Report::EMPTY };
+        assert_eq!(Field::Zeros.show(&report), "0.250");
+        report.blocks = vec![block(0.2), block(0.3)];
+        assert_eq!(Field::Zeros.show(&report), "0.250, by block: 0.200 0.300");
+        report.loss = 1.5;
+        assert_eq!(Field::Loss.show(&report), "1.5000");
     }
 }

@@ -106,13 +106,11 @@ impl Session {
         .with_interrupter(interrupter()?)
         .with_application_logger(None)
         .with_metric_logger(InMemoryMetricLogger::new());
-        for field in Field::LOSS {
-            learning = learning
-                .metric_train_numeric(ReportMetric::new(field))
-                .metric_valid_numeric(ReportMetric::new(field));
-        }
         for field in shown(&config) {
             learning = learning.metric_train_numeric(ReportMetric::new(field));
+            if Field::LOSS.contains(&field) {
+                learning = learning.metric_valid_numeric(ReportMetric::new(field));
+            }
         }
 
         let on_dashboard = !options.plain && io::stdout().is_terminal();
@@ -167,14 +165,16 @@ impl Session {
     }
 }
 
-/// What is shown of a run beside its losses.
+/// What is shown of a run. The dashboard's list ends where the terminal does, and of the rest there
+/// are the curves alone: first comes what is looked at most.
 fn shown(config: &Config) -> Vec<Field> {
-    let mut fields = Field::TRAINING.to_vec();
-    if config.log.ceiling {
-        fields.push(Field::Utilization);
-    }
+    let mut fields = Field::FIRST.to_vec();
     if config.log.instruments && config.model.quant != WeightQuant::None {
         fields.extend(Field::QUANTIZATION);
+    }
+    fields.extend(Field::REST);
+    if config.log.ceiling {
+        fields.push(Field::Utilization);
     }
     fields
 }

@@ -2,7 +2,11 @@
 
 use std::time::Instant;
 
-use bitnet::{evaluate::Evaluation, instruments::total, memory::resident_bytes};
+use bitnet::{
+    evaluate::Evaluation,
+    instruments::{Instruments, by_block, total},
+    memory::resident_bytes,
+};
 use burn::{
     data::dataloader::Progress,
     module::AutodiffModule,
@@ -13,7 +17,7 @@ use burn_train::{EventProcessorTraining, LearnerEvent, TrainingItem};
 use super::{item::Item, state::State, strategy::Run};
 use crate::{
     config::Config,
-    output::{Records, Report},
+    output::{Quantization, Records, Report},
 };
 
 impl<B: AutodiffBackend> Run<'_, B> {
@@ -52,7 +56,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
     }
 
     /// Reads the instruments and writes them down. Gives what they come to for all linears
-    /// together.
+    /// together and for each block.
     fn read_instruments(&mut self, metrics: &mut Records) -> anyhow::Result<Report> {
         let Some(panel) = &mut self.panel else { return Ok(Report::EMPTY) };
         let started = Instant::now();
@@ -60,15 +64,10 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let steps = self.state.interval.steps;
         metrics.instruments(self.state.step, steps, &layers)?;
         self.state.instrument_seconds += started.elapsed().as_secs_f64();
-        let Some(total) = total(&layers) else { return Ok(Report::EMPTY) };
-        Ok(Report {
-            zeros: total.zeros,
-            flip_rate: total.flips.map_or(f64::NAN, |flips| flips / steps as f64),
-            scale: total.scale,
-            near_threshold: total.near_threshold,
-            saturated: total.input.map_or(f64::NAN, |input| input.saturated),
-            ..Report::EMPTY
-        })
+        let quantization = |instruments: &Instruments| Quantization::new(instruments, steps);
+        let blocks = by_block(&layers).iter().map(quantization).collect();
+        let total = total(&layers).as_ref().map_or(Quantization::EMPTY, quantization);
+        Ok(Report { quantization: total, blocks, ..Report::EMPTY })
     }
 
     /// Where the run stands, in validation intervals: what burn-train calls epochs.
@@ -82,12 +81,13 @@ impl<B: AutodiffBackend> Run<'_, B> {
     pub(super) fn show_training(&mut self, report: Report, progress: Progress) {
         let value = Tensor::empty([1], &self.strategy.device);
         let epochs = self.epochs();
+        let (step, learning_rate) = (report.step as usize, report.learning_rate);
         self.processor.process_train(LearnerEvent::ProcessedItem(TrainingItem::new(
             Item { value, report: Some(report) },
             progress,
             epochs,
-            Some(report.step as usize),
-            Some(report.learning_rate),
+            Some(step),
+            Some(learning_rate),
         )));
     }
 
@@ -113,11 +113,12 @@ impl<B: AutodiffBackend> Run<'_, B> {
             printer.print(&format!("step {} | of the average {loss:.4} nats/token", report.step));
         }
         let epochs = self.epochs();
+        let step = report.step as usize;
         self.processor.process_valid(LearnerEvent::ProcessedItem(TrainingItem::new(
             Item { value: evaluation, report: Some(report) },
             Progress::new(1, 1),
             epochs.clone(),
-            Some(report.step as usize),
+            Some(step),
             None,
         )));
         self.processor.process_train(LearnerEvent::EndEpoch(epochs.items_processed));

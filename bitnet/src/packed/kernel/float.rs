@@ -1,27 +1,24 @@
 //! The loops over floats between the products.
 //!
 //! Each is written once, in lanes that a compiler makes vectors of, and compiled for each kind of
-//! processor. The order of the additions is the same on all, and nothing is contracted, so that the
-//! same model gives the same text everywhere.
+//! processor. The order of the additions and what is rounded between them are the same on all, so
+//! that the same model gives the same text everywhere; and the same as in the
+//! [`fused`](crate::fused) operations of training, as their AVX-512 code has it. A processor without
+//! fused multiplication and addition computes those of attention by a function, slowly.
 
 use half::bf16;
 
-/// Adding and subtracting it rounds what is below 2²² to an integer, half to even.
-const ROUND: f32 = 12_582_912.0;
+use crate::float::{ROUND, exp, maximum, sum};
 
-/// Partial sums of a reduction, and keys that stand together.
+/// Partial sums of a dot product, and keys that stand together.
 pub(super) const LANES: usize = 32;
 
 /// A number that the loops read as one of 32 bits.
 pub(super) trait Number: Copy {
-    const ZERO: Self;
-
     fn float(self) -> f32;
 }
 
 impl Number for f32 {
-    const ZERO: Self = 0.0;
-
     #[inline(always)]
     fn float(self) -> f32 {
         self
@@ -29,8 +26,6 @@ impl Number for f32 {
 }
 
 impl Number for bf16 {
-    const ZERO: Self = bf16::ZERO;
-
     #[inline(always)]
     fn float(self) -> f32 {
         // Not `to_f32`, which minds the kinds of what is no number.
@@ -39,8 +34,6 @@ impl Number for bf16 {
 }
 
 impl Number for i8 {
-    const ZERO: Self = 0;
-
     #[inline(always)]
     fn float(self) -> f32 {
         f32::from(self)
@@ -96,7 +89,8 @@ pub(super) fn dot<T: Number>(a: &[f32], b: &[T]) -> f32 {
 }
 
 /// `query · key` of each key. Of 32 keys one feature stands after the other, so that nothing is
-/// added up across lanes; the next 32 begin `stride` features on.
+/// added up across lanes; the next 32 begin `stride` features on. Two panels at a time, as a sum has
+/// to wait for the one before.
 #[inline(always)]
 pub(super) fn scores<T: Number>(
     query: &[f32],
@@ -104,96 +98,79 @@ pub(super) fn scores<T: Number>(
     stride: usize,
     out: &mut [f32],
 ) {
-    for (keys, out) in keys.chunks(stride).zip(out.chunks_mut(LANES)) {
-        let sums = weighted(query, |feature| keys[feature]);
-        out.copy_from_slice(&sums[..out.len()]);
-    }
-}
-
-/// `Σ weight · row`, in four sums that need not wait for each other.
-#[inline(always)]
-fn weighted<T: Number>(weights: &[f32], row: impl Fn(usize) -> [T; LANES]) -> [f32; LANES] {
-    let mut sums = [[0.0f32; LANES]; 4];
-    let (fours, rest) = weights.as_chunks::<4>();
-    for (index, weights) in fours.iter().enumerate() {
-        for s in 0..4 {
-            add_to(&mut sums[s], weights[s], row(4 * index + s));
+    let mut panels = keys.chunks(stride).zip(out.chunks_mut(LANES));
+    while let Some((keys, out)) = panels.next() {
+        let mut sums = [[0.0; LANES]; 2];
+        match panels.next() {
+            Some((next_keys, next_out)) => {
+                for (query, (keys, next)) in query.iter().zip(keys.iter().zip(next_keys)) {
+                    add_to(&mut sums[0], *query, keys);
+                    add_to(&mut sums[1], *query, next);
+                }
+                next_out.copy_from_slice(&sums[1][..next_out.len()]);
+            }
+            None => {
+                for (query, keys) in query.iter().zip(keys) {
+                    add_to(&mut sums[0], *query, keys);
+                }
+            }
         }
+        out.copy_from_slice(&sums[0][..out.len()]);
     }
-    for (index, weight) in rest.iter().enumerate() {
-        add_to(&mut sums[index], *weight, row(4 * fours.len() + index));
-    }
-    std::array::from_fn(|i| (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]))
 }
 
+/// Adds a row times its weight, rounding once.
 #[inline(always)]
-fn add_to<T: Number>(sum: &mut [f32; LANES], weight: f32, row: [T; LANES]) {
-    for i in 0..LANES {
-        sum[i] += weight * row[i].float();
+fn add_to<T: Number, const N: usize>(sums: &mut [f32; N], weight: f32, row: &[T; N]) {
+    for i in 0..N {
+        sums[i] = weight.mul_add(row[i].float(), sums[i]);
     }
 }
 
 /// `exp(x − max x)` of each, in place; gives their sum.
 #[inline(always)]
 pub(super) fn softmax(x: &mut [f32]) -> f32 {
-    let highest = x.iter().fold(f32::NEG_INFINITY, |highest, &x| highest.max(x));
-    let mut lanes = [0.0; LANES];
-    let (chunks, rest) = x.as_chunks_mut::<LANES>();
-    for x in chunks {
-        for i in 0..LANES {
-            x[i] = exp(x[i] - highest);
-            lanes[i] += x[i];
-        }
-    }
-    for (i, x) in rest.iter_mut().enumerate() {
+    let highest = maximum(x);
+    for x in &mut *x {
         *x = exp(*x - highest);
-        lanes[i] += *x;
     }
-    total(lanes)
+    sum(x.len(), |i| x[i])
 }
 
 /// `Σ weight · value`. 32 values stand together, one after the other; the next begin `stride` numbers
 /// on.
 #[inline(always)]
 pub(super) fn mix<T: Number>(weights: &[f32], values: &[T], stride: usize, out: &mut [f32]) {
-    let dim = out.len();
-    out.fill(0.0);
-    for (weights, values) in weights.chunks(LANES).zip(values.chunks(stride)) {
-        for (index, out) in out.chunks_mut(LANES).enumerate() {
-            let value = |row: usize| &values[row * dim + index * LANES..];
-            let sums = match out.len() {
-                LANES => {
-                    weighted(weights, |row| *value(row).first_chunk().unwrap_or(&[T::ZERO; LANES]))
-                }
-                width => weighted(weights, |row| {
-                    let mut filled = [T::ZERO; LANES];
-                    filled[..width].copy_from_slice(&value(row)[..width]);
-                    filled
-                }),
-            };
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out += sum;
-            }
-        }
+    let steps = [stride, out.len()];
+    let mut first = 0;
+    // As many sums at a time as there are registers for, as each has to wait for the one before.
+    while first < out.len() {
+        let (values, out) = (&values[first..], &mut out[first..]);
+        first += match out.len() {
+            64.. => mix_columns::<T, 64>(weights, values, steps, out),
+            16.. => mix_columns::<T, 16>(weights, values, steps, out),
+            _ => mix_columns::<T, 1>(weights, values, steps, out),
+        };
     }
 }
 
-/// `eˣ` to two units in the last place, without a branch: `2ⁿ · eʳ` with `|r| ≤ ln 2 / 2`, the
-/// latter by its Taylor polynomial.
+/// The first `N` columns of [`mix`]; gives `N`. From one panel to the next, and from one value to the
+/// next, there are as many numbers as the steps say.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Beyond these the result leaves the normal numbers. What is no number stays none.
-    let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
-    let r = x - n * LN2_HIGH - n * LN2_LOW;
-    let mut power = 1.0 / 5040.0;
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        power = power * r + coefficient;
+fn mix_columns<T: Number, const N: usize>(
+    weights: &[f32],
+    values: &[T],
+    [stride, dim]: [usize; 2],
+    out: &mut [f32],
+) -> usize {
+    let mut sums = [0.0; N];
+    for (weights, values) in weights.chunks(LANES).zip(values.chunks(stride)) {
+        for (weight, value) in weights.iter().zip(values.chunks(dim)) {
+            add_to(&mut sums, *weight, value.first_chunk().expect("a whole value"));
+        }
     }
-    // n is −126 to 127: an exponent of a normal number.
-    power * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    out[..N].copy_from_slice(&sums);
+    N
 }
 
 /// `max|x|`; 0 of nothing, and not a number if any `x` is none.
@@ -215,7 +192,7 @@ pub(super) fn max_abs(x: &[f32]) -> f32 {
 /// `Σ x²`.
 #[inline(always)]
 pub(super) fn sum_squares(x: &[f32]) -> f32 {
-    dot(x, x)
+    sum(x.len(), |i| x[i] * x[i])
 }
 
 /// `clamp(round(x · scale), −128, 127)`, half to even; gives the sum of the codes.

@@ -220,8 +220,3 @@ impl Kernels {
         unsafe { (self.float.quantize)(x, scale, codes) }
     }
 }
-
-/// `eˣ` to two units in the last place, the same everywhere.
-pub(super) fn exp(x: f32) -> f32 {
-    float::exp(x)
-}

@@ -18,7 +18,7 @@ pub(super) fn kernels(isa: Isa) -> Option<&'static Kernels> {
 
 /// The kernels of `isa` without and with prefetches.
 pub(super) fn tables(isa: Isa) -> Option<&'static [Kernels; 2]> {
-    let avx2 = has!("avx2");
+    let avx2 = has!("avx2") && has!("fma");
     let avx512 = avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vnni");
     match isa {
         Isa::Avx2 if avx2 => Some(&AVX2),
@@ -109,6 +109,6 @@ macro_rules! kernels {
     };
 }
 
-static AVX2: [Kernels; 2] = kernels!(Avx2, avx2::plain, "avx2");
-static AVX_VNNI: [Kernels; 2] = kernels!(AvxVnni, avx2::vnni, "avx2");
-static AVX512_VNNI: [Kernels; 2] = kernels!(Avx512Vnni, avx512, "avx512f,avx512bw");
+static AVX2: [Kernels; 2] = kernels!(Avx2, avx2::plain, "avx2,fma");
+static AVX_VNNI: [Kernels; 2] = kernels!(AvxVnni, avx2::vnni, "avx2,fma");
+static AVX512_VNNI: [Kernels; 2] = kernels!(Avx512Vnni, avx512, "avx512f,avx512bw,fma");
