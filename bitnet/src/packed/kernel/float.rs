@@ -145,7 +145,7 @@ pub(super) fn mix<T: Number>(weights: &[f32], values: &[T], stride: usize, out: 
     let mut first = 0;
     // As many sums at a time as there are registers for, as each has to wait for the one before.
     while first < out.len() {
-        let (values, out) = (&values[first..], &mut out[first..]);
+        let (values, out) = (values.get(first..).unwrap_or_default(), &mut out[first..]);
         first += match out.len() {
             64.. => mix_columns::<T, 64>(weights, values, steps, out),
             16.. => mix_columns::<T, 16>(weights, values, steps, out),
