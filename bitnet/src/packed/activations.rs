@@ -2,12 +2,9 @@ use rayon::prelude::*;
 
 use super::{
     Isa,
-    kernel::{Kernels, TERNARY_BLOCK},
+    kernel::{Kernels, TERNARY_BLOCK, TILE},
 };
 use crate::quant::SCALE_EPS;
-
-/// Tokens that are quantised by one thread, at least.
-const TASK_TOKENS: usize = 8;
 
 /// Inputs of ternary products, as 8-bit codes with one scale a token:
 /// [`absmax_int8`](crate::quant::absmax_int8), to the bit.
@@ -19,8 +16,9 @@ pub struct Activations {
     tokens: usize,
     /// Codes of a group, in whole blocks.
     group_stride: usize,
-    /// `[tokens, groups, group_stride]`.
-    codes: Vec<i8>,
+    /// As products read them. [`TILE`] tokens stand together, in the last tile those that are left:
+    /// `[tiles, groups, blocks, tokens of the tile, TERNARY_BLOCK]`.
+    codes: Vec<[i8; TERNARY_BLOCK]>,
     /// Sums of the codes, `[tokens, groups]`.
     sums: Vec<i32>,
     /// What a code of one is worth, `1 / scale`; `[tokens]`.
@@ -74,29 +72,31 @@ impl Activations {
     /// Quantises tokens whose inputs `make` writes, each into a buffer of `inputs` values.
     pub(crate) fn quantize_with(&mut self, tokens: usize, make: impl Fn(usize, &mut [f32]) + Sync) {
         let Self { kernels, inputs, groups, group_stride, .. } = *self;
-        let size = inputs / groups;
+        let (size, blocks) = (inputs / groups, group_stride / TERNARY_BLOCK);
         self.tokens = tokens;
-        // New rows are zeros, and what fills up a group stays zero.
-        self.codes.resize(tokens * groups * group_stride, 0);
+        self.codes.resize(tokens * groups * blocks, [0; TERNARY_BLOCK]);
         self.sums.resize(tokens * groups, 0);
         self.steps.resize(tokens, 0.0);
-        let rows = self.codes.par_chunks_mut(groups * group_stride);
-        rows.zip(self.sums.par_chunks_mut(groups))
-            .zip(&mut self.steps)
-            .enumerate()
-            .with_min_len(TASK_TOKENS)
-            .for_each_init(
-                || vec![0.0; inputs],
-                |x, (token, ((codes, sums), step))| {
-                    make(token, x);
+        let tiles = self.codes.par_chunks_mut((TILE * groups * blocks).max(1));
+        let tiles = tiles.zip(self.sums.par_chunks_mut(TILE * groups));
+        tiles.zip(self.steps.par_chunks_mut(TILE)).enumerate().for_each_init(
+            // What fills up a group stays zero.
+            || (vec![0.0; inputs], vec![0; group_stride]),
+            |(x, row), (tile, ((codes, sums), steps))| {
+                let count = steps.len();
+                for (token, step) in steps.iter_mut().enumerate() {
+                    make(tile * TILE + token, x);
                     let scale = scale_of(kernels.max_abs(x), 127.0);
-                    let groups = x.chunks(size).zip(codes.chunks_mut(group_stride));
-                    for ((x, codes), sum) in groups.zip(sums) {
-                        *sum = kernels.quantize(x, scale, &mut codes[..size]);
-                    }
                     *step = scale.recip();
-                },
-            );
+                    let parts = codes.chunks_mut((blocks * count).max(1)).zip(x.chunks(size));
+                    for ((codes, x), sum) in parts.zip(&mut sums[token * groups..]) {
+                        *sum = kernels.quantize(x, scale, &mut row[..size]);
+                        let to = codes.iter_mut().skip(token).step_by(count);
+                        to.zip(row.as_chunks().0).for_each(|(to, codes)| *to = *codes);
+                    }
+                }
+            },
+        );
     }
 
     /// Number of inputs.
@@ -122,18 +122,16 @@ impl Activations {
         self.groups
     }
 
-    /// The codes of a token in a group.
-    pub(super) fn codes(&self, token: usize, group: usize) -> &[i8] {
-        &self.codes[(token * self.groups + group) * self.group_stride..][..self.group_stride]
+    /// The codes in a group of a tile's tokens: `[blocks, tokens, TERNARY_BLOCK]`.
+    pub(super) fn tile(&self, tile: usize, group: usize) -> &[i8] {
+        let first = tile * TILE;
+        let count = TILE.min(self.tokens - first);
+        let blocks = self.group_stride / TERNARY_BLOCK;
+        let start = (first * self.groups + group * count) * blocks;
+        self.codes[start..][..count * blocks].as_flattened()
     }
 
-    /// The codes in a group of a token and those after it, and how far these are apart.
-    pub(super) fn codes_from(&self, token: usize, group: usize) -> (&[i8], usize) {
-        let codes = &self.codes[(token * self.groups + group) * self.group_stride..];
-        (codes, self.groups * self.group_stride)
-    }
-
-    /// The sum of these codes.
+    /// The sum of a token's codes in a group.
     pub(super) fn sum(&self, token: usize, group: usize) -> i32 {
         self.sums[token * self.groups + group]
     }

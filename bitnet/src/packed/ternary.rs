@@ -6,8 +6,8 @@ use super::{
     kernel::{Block, PANEL, TERNARY_BLOCK, TILE},
 };
 
-/// Tokens that a panel is multiplied by before the next panel is read.
-const TOKENS: usize = 64;
+/// Tokens that a panel is multiplied by before the next panel is read: whole tiles.
+const TOKENS: usize = 8 * TILE;
 /// Bytes of codes that are worth a task of their own.
 const TASK_BYTES: usize = 1 << 16;
 
@@ -280,7 +280,7 @@ impl TernaryMatrix {
             let mut sums = [0.0; PANEL];
             let mut products = [0; PANEL];
             for (group, codes) in self.panel(panel).enumerate() {
-                x.kernels().ternary_gemv(codes, x.codes(0, group), &mut products);
+                x.kernels().ternary_gemv(codes, x.tile(0, group), &mut products);
                 self.scale(panel, group, x, 0, &products, &mut sums);
             }
             self.add_bias(panel, &mut sums);
@@ -300,8 +300,7 @@ impl TernaryMatrix {
         for (group, codes) in self.panel(panel).enumerate() {
             for (first, out) in (first..).step_by(TILE).zip(out.chunks_mut(TILE)) {
                 let products = &mut products[..out.len()];
-                let (codes_of_x, stride) = x.codes_from(first, group);
-                x.kernels().ternary_gemm(codes, codes_of_x, stride, products);
+                x.kernels().ternary_gemm(codes, x.tile(first / TILE, group), products);
                 for (token, (products, out)) in (first..).zip(products.iter().zip(out)) {
                     if group == 0 {
                         *out = [0.0; PANEL];

@@ -102,39 +102,36 @@ macro_rules! kernels {
             pub(in super::super) fn ternary_gemm(
                 codes: &[Block],
                 x: &[i8],
-                stride: usize,
                 out: &mut [[i32; PANEL]],
             ) {
+                let ((x, _), all) = (x.as_chunks::<TERNARY_BLOCK>(), out.len());
                 for (index, out) in out.chunks_mut(4).enumerate() {
-                    let x = &x[4 * index * stride..];
+                    let x = x.get(4 * index..).unwrap_or_default();
                     match out.len() {
-                        4 => tile::<4>(codes, x, stride, out),
-                        3 => tile::<3>(codes, x, stride, out),
-                        2 => tile::<2>(codes, x, stride, out),
-                        _ => tile::<1>(codes, x, stride, out),
+                        4 => tile::<4>(codes, x, all, out),
+                        3 => tile::<3>(codes, x, all, out),
+                        2 => tile::<2>(codes, x, all, out),
+                        _ => tile::<1>(codes, x, all, out),
                     }
                 }
             }
 
-            /// One register of rows after the other: sixteen registers are no more than four
-            /// tokens take.
+            /// The first of `all` tokens. One register of rows after the other: sixteen registers are
+            /// no more than four tokens take.
             #[target_feature(enable = $features)]
             #[inline]
             fn tile<const TOKENS: usize>(
                 codes: &[Block],
-                x: &[i8],
-                stride: usize,
+                x: &[[i8; TERNARY_BLOCK]],
+                all: usize,
                 out: &mut [[i32; PANEL]],
             ) {
-                let tokens: [&[[i8; TERNARY_BLOCK]]; TOKENS] = std::array::from_fn(|token| {
-                    &x[token * stride..].as_chunks::<TERNARY_BLOCK>().0[..codes.len()]
-                });
                 for r in 0..REGISTERS {
                     let mut sums = [_mm256_setzero_si256(); TOKENS];
-                    for (index, block) in codes.iter().enumerate() {
+                    for (block, tokens) in codes.iter().zip(x.chunks(all)) {
                         let codes = unpack(load(block, r));
-                        for (token, sum) in tokens.iter().zip(&mut sums) {
-                            let (x, _) = token[index].as_chunks::<4>();
+                        for (x, sum) in tokens.iter().zip(&mut sums) {
+                            let (x, _) = x.as_chunks::<4>();
                             let x = [
                                 broadcast(x[0]),
                                 broadcast(x[1]),

@@ -104,29 +104,27 @@ pub(super) fn ternary_gemv<const PREFETCH: bool>(
 
 /// As [`ternary_gemv`], but each code is unpacked once for all tokens.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn ternary_gemm(codes: &[Block], x: &[i8], stride: usize, out: &mut [[i32; PANEL]]) {
+pub(super) fn ternary_gemm(codes: &[Block], x: &[i8], out: &mut [[i32; PANEL]]) {
+    let (x, _) = x.as_chunks::<TERNARY_BLOCK>();
     match out.len() {
-        8 => tile::<8>(codes, x, stride, out),
-        7 => tile::<7>(codes, x, stride, out),
-        6 => tile::<6>(codes, x, stride, out),
-        5 => tile::<5>(codes, x, stride, out),
-        4 => tile::<4>(codes, x, stride, out),
-        3 => tile::<3>(codes, x, stride, out),
-        2 => tile::<2>(codes, x, stride, out),
-        _ => tile::<1>(codes, x, stride, out),
+        8 => tile::<8>(codes, x, out),
+        7 => tile::<7>(codes, x, out),
+        6 => tile::<6>(codes, x, out),
+        5 => tile::<5>(codes, x, out),
+        4 => tile::<4>(codes, x, out),
+        3 => tile::<3>(codes, x, out),
+        2 => tile::<2>(codes, x, out),
+        _ => tile::<1>(codes, x, out),
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn tile<const TOKENS: usize>(codes: &[Block], x: &[i8], stride: usize, out: &mut [[i32; PANEL]]) {
+fn tile<const TOKENS: usize>(codes: &[Block], x: &[[i8; TERNARY_BLOCK]], out: &mut [[i32; PANEL]]) {
     const { assert!(TOKENS <= TILE) }
-    let tokens: [&[[i8; TERNARY_BLOCK]]; TOKENS] = std::array::from_fn(|token| {
-        &x[token * stride..].as_chunks::<TERNARY_BLOCK>().0[..codes.len()]
-    });
     let mask = _mm512_set1_epi8(3);
     let mut sums = [[_mm512_setzero_si512(); REGISTERS]; TOKENS];
-    for (index, block) in codes.iter().enumerate() {
+    for (block, tokens) in codes.iter().zip(x.as_chunks::<TOKENS>().0) {
         let mut codes = [[_mm512_setzero_si512(); 4]; REGISTERS];
         for r in 0..REGISTERS {
             let packed = load(block, r);
@@ -137,8 +135,8 @@ fn tile<const TOKENS: usize>(codes: &[Block], x: &[i8], stride: usize, out: &mut
                 _mm512_and_si512(_mm512_srli_epi32::<6>(packed), mask),
             ];
         }
-        for (token, sums) in tokens.iter().zip(&mut sums) {
-            let (x, _) = token[index].as_chunks::<4>();
+        for (x, sums) in tokens.iter().zip(&mut sums) {
+            let (x, _) = x.as_chunks::<4>();
             for s in 0..4 {
                 let x = broadcast(x[s]);
                 for r in 0..REGISTERS {

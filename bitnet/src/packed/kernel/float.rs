@@ -198,13 +198,9 @@ pub(super) fn sum_squares(x: &[f32]) -> f32 {
 /// `clamp(round(x · scale), −128, 127)`, half to even; gives the sum of the codes.
 #[inline(always)]
 pub(super) fn quantize(x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
-    let mut sum = 0;
     for (code, x) in codes.iter_mut().zip(x) {
-        // A product beyond ±127 by more than rounding cannot be, as `scale` is 127 / max|x|.
-        let rounded = (x * scale + ROUND) - ROUND;
-        let integer = rounded.clamp(-128.0, 127.0) as i32;
-        *code = integer as i8;
-        sum += integer;
+        // The last byte of the sum is the integer it was rounded to, and 0 where it is no number.
+        *code = ((x * scale).clamp(-128.0, 127.0) + ROUND).to_bits() as i8;
     }
-    sum
+    codes.iter().map(|&code| i32::from(code)).sum()
 }

@@ -58,8 +58,8 @@ unsafe impl Pod for Block {}
 
 /// A panel of ternary codes times a token.
 type TernaryGemv = unsafe fn(&[Block], &[i8], &mut [i32; PANEL]);
-/// A panel of ternary codes times some tokens, whose rows of inputs are `stride` apart.
-type TernaryGemm = unsafe fn(&[Block], &[i8], usize, &mut [[i32; PANEL]]);
+/// A panel of ternary codes times some tokens.
+type TernaryGemm = unsafe fn(&[Block], &[i8], &mut [[i32; PANEL]]);
 /// A panel of 8-bit weights times the high and the low bytes of a token.
 type Int8Gemv = unsafe fn(&[Block], [&[i8]; 2], &mut [[i32; PANEL]; 2]);
 
@@ -117,19 +117,13 @@ impl Kernels {
 
     /// As [`ternary_gemv`](Self::ternary_gemv), for `out.len()` tokens, at most [`TILE`].
     ///
-    /// - `x`: the inputs, those of a token `stride` after those of the one before
-    pub(super) fn ternary_gemm(
-        &self,
-        codes: &[Block],
-        x: &[i8],
-        stride: usize,
-        out: &mut [[i32; PANEL]],
-    ) {
-        let inputs = codes.len() * TERNARY_BLOCK;
+    /// - `x`: as many inputs of each token; those of a block, of one token after the other, then
+    ///   those of the next: `[blocks, tokens, TERNARY_BLOCK]`
+    pub(super) fn ternary_gemm(&self, codes: &[Block], x: &[i8], out: &mut [[i32; PANEL]]) {
         assert!((1..=TILE).contains(&out.len()));
-        assert!((out.len() - 1) * stride + inputs <= x.len());
+        assert_eq!(codes.len() * out.len() * TERNARY_BLOCK, x.len());
         // SAFETY: as above.
-        unsafe { (self.ternary_gemm)(codes, x, stride, out) }
+        unsafe { (self.ternary_gemm)(codes, x, out) }
     }
 
     /// `Σ weight·x` of each row of a panel, for the high and the low bytes of the inputs.

@@ -39,10 +39,11 @@ fn ternary_gemv(codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
     }
 }
 
-fn ternary_gemm(codes: &[Block], x: &[i8], stride: usize, out: &mut [[i32; PANEL]]) {
-    let inputs = codes.len() * TERNARY_BLOCK;
+fn ternary_gemm(codes: &[Block], x: &[i8], out: &mut [[i32; PANEL]]) {
+    let (blocks, tokens) = (x.as_chunks::<TERNARY_BLOCK>().0, out.len());
     for (token, out) in out.iter_mut().enumerate() {
-        ternary_gemv(codes, &x[token * stride..][..inputs], out);
+        let x = blocks.iter().skip(token).step_by(tokens).copied();
+        ternary_gemv(codes, x.collect::<Vec<_>>().as_flattened(), out);
     }
 }
 
