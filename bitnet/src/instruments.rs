@@ -120,8 +120,10 @@ pub fn measure<B: Backend>(
     }
     // Read only after the pass: a device need not be waited for in between.
     let inputs = RefCell::new(Vec::new());
-    model
-        .observe(tokens, &|linear, input| inputs.borrow_mut().push(measure_input(linear, input)))?;
+    model.observe(tokens, &|linears, input| {
+        let measured = linears.first().and_then(|linear| measure_input(linear, input));
+        inputs.borrow_mut().extend(vec![measured; linears.len()]);
+    })?;
 
     let (mut measured, mut after) = (Vec::new(), Snapshot::default());
     for ((name, linear), input) in model.linears().zip(inputs.into_inner()) {

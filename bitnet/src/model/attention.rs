@@ -88,9 +88,7 @@ impl<B: Backend> Attention<B> {
         let split = |x: Tensor<B, 2>, heads| x.reshape([batch, seq, heads, self.dim_head]);
 
         let x = x.reshape([batch * seq, dim]);
-        for proj in [&self.q_proj, &self.k_proj, &self.v_proj] {
-            observer.see(proj, &x);
-        }
+        observer.see(&[&self.q_proj, &self.k_proj, &self.v_proj], &x);
         let quantized = self.q_proj.quantize_input(x.clone());
         let [for_k, for_v] =
             [&self.k_proj, &self.v_proj].map(|proj| proj.share_input(&self.q_proj, &x, &quantized));
@@ -135,7 +133,7 @@ impl<B: Backend> Attention<B> {
         ]);
 
         let mixed = normalized(&self.attn_sub_norm, mixed);
-        observer.see(&self.o_proj, &mixed);
+        observer.see(&[&self.o_proj], &mixed);
         self.o_proj.forward(mixed)
     }
 }

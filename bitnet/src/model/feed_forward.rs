@@ -64,7 +64,10 @@ impl<B: Backend> FeedForward<B> {
     pub(super) fn forward(&self, x: Tensor<B, 3>, observer: Observer<'_, B>) -> Tensor<B, 3> {
         let [batch, seq, dim] = x.dims();
         let x = x.reshape([batch * seq, dim]);
-        self.gate_proj.iter().chain([&self.up_proj]).for_each(|proj| observer.see(proj, &x));
+        match &self.gate_proj {
+            Some(gate_proj) => observer.see(&[gate_proj, &self.up_proj], &x),
+            None => observer.see(&[&self.up_proj], &x),
+        }
         let quantized = self.up_proj.quantize_input(x.clone());
         let hidden = match &self.gate_proj {
             Some(gate_proj) => {
@@ -76,7 +79,7 @@ impl<B: Backend> FeedForward<B> {
             None => gelu(self.up_proj.product(quantized)),
         };
         let hidden = normalized(&self.ffn_sub_norm, hidden);
-        observer.see(&self.down_proj, &hidden);
+        observer.see(&[&self.down_proj], &hidden);
         self.down_proj.forward(hidden).reshape([batch, seq, dim])
     }
 }

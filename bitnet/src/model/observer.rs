@@ -2,9 +2,9 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use crate::linear::BitLinear;
 
-type See<'a, B> = &'a dyn Fn(&BitLinear<B>, &Tensor<B, 2>);
+type See<'a, B> = &'a dyn Fn(&[&BitLinear<B>], &Tensor<B, 2>);
 
-/// Is shown the input of each linear during a forward pass, if anybody looks.
+/// Is shown the inputs of linears during a forward pass, if anybody looks.
 pub(super) struct Observer<'a, B: Backend>(Option<See<'a, B>>);
 
 impl<'a, B: Backend> Observer<'a, B> {
@@ -14,12 +14,14 @@ impl<'a, B: Backend> Observer<'a, B> {
         Self(Some(see))
     }
 
+    /// Shows some linears that are alike but for their weights, and the input that all of them read.
+    ///
     /// # Shapes
     /// - `input`: `[..., d_input]`
-    pub(super) fn see<const D: usize>(self, linear: &BitLinear<B>, input: &Tensor<B, D>) {
+    pub(super) fn see<const D: usize>(self, linears: &[&BitLinear<B>], input: &Tensor<B, D>) {
         if let Some(see) = self.0 {
             let features = input.dims()[D - 1];
-            see(linear, &input.clone().reshape([-1, features as i64]));
+            see(linears, &input.clone().reshape([-1, features as i64]));
         }
     }
 }

@@ -101,15 +101,15 @@ impl<B: Backend> BitNetTransformer<B> {
         Ok(self.head(self.hidden(tokens, Observer::NONE)?))
     }
 
-    /// Runs the blocks and shows `see` each linear with its input `[batch · seq, d_input]`, in the
-    /// order of [`linears`](Self::linears).
+    /// Runs the blocks and shows `see` each input `[batch · seq, d_input]` with the linears that read
+    /// it, which quantise it alike; the linears come in the order of [`linears`](Self::linears).
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn observe(
         &self,
         tokens: Tensor<B, 2, Int>,
-        see: &dyn Fn(&BitLinear<B>, &Tensor<B, 2>),
+        see: &dyn Fn(&[&BitLinear<B>], &Tensor<B, 2>),
     ) -> Result<(), ModelError> {
         self.hidden(tokens, Observer::new(see)).map(|_| ())
     }

@@ -1,5 +1,7 @@
 use burn::tensor::{Tensor, backend::Backend};
 
+use crate::float::ROUND;
+
 /// Codes in a word, two bits each.
 const CODES: usize = 32;
 /// The lower bit of each code.
@@ -18,11 +20,11 @@ impl PackedCodes {
     pub fn new<B: Backend, const D: usize>(codes: Tensor<B, D>) -> Self {
         let data = codes.into_data().convert::<f32>();
         let values = data.as_slice::<f32>().unwrap_or_default();
-        let words = values.chunks(CODES).map(|chunk| {
-            let code = |(at, &value): (usize, &f32)| ((value as i8 + 1) as u64) << (2 * at);
-            chunk.iter().enumerate().map(code).sum()
-        });
-        Self { words: words.collect(), len: values.len() }
+        let (words, rest) = values.as_chunks();
+        let mut last = [-1.0; CODES];
+        last[..rest.len()].copy_from_slice(rest);
+        let last = (!rest.is_empty()).then_some(&last);
+        Self { words: words.iter().chain(last).map(word).collect(), len: values.len() }
     }
 
     /// Number of codes.
@@ -70,4 +72,16 @@ impl PackedCodes {
         };
         Some(Self { words: bytes.chunks(8).map(word).collect(), len })
     }
+}
+
+/// Packs some codes, in steps that vector units can take.
+fn word(codes: &[f32; CODES]) -> u64 {
+    // The last byte of the sum with 1.5 · 2²³ is the integer.
+    let bytes = codes.map(|code| ((code + ROUND).to_bits() as u8).wrapping_add(1));
+    let quads = bytes.as_chunks::<4>().0.iter();
+    let pack = |quad: &[u8; 4]| {
+        let wide = u32::from_le_bytes(*quad);
+        u64::from((wide | wide >> 6 | wide >> 12 | wide >> 18) & 0xff)
+    };
+    quads.map(pack).enumerate().map(|(at, byte)| byte << (8 * at)).sum()
 }
