@@ -9,9 +9,13 @@ use super::kernel::Kernels;
 pub enum Isa {
     /// Plain Rust, for any processor: the reference of the others.
     Scalar,
-    /// x86-64 with AVX2.
+    /// ARM (aarch64) with NEON.
+    Neon,
+    /// ARM (aarch64) with NEON and its dot products.
+    NeonDot,
+    /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX2 and AVX-VNNI.
+    /// x86-64 with AVX2, FMA and AVX-VNNI.
     AvxVnni,
     /// x86-64 with AVX-512 (F, BW) and its VNNI.
     Avx512Vnni,
@@ -19,7 +23,8 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, the fastest first.
-    pub const ALL: [Self; 4] = [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::Scalar];
+    pub const ALL: [Self; 6] =
+        [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::NeonDot, Self::Neon, Self::Scalar];
 
     /// Whether this processor has the instructions.
     pub fn is_available(self) -> bool {
@@ -35,6 +40,8 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Neon => "NEON",
+            Self::NeonDot => "NEON dot products",
             Self::Avx2 => "AVX2",
             Self::AvxVnni => "AVX-VNNI",
             Self::Avx512Vnni => "AVX-512 VNNI",

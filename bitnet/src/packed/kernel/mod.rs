@@ -17,6 +17,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod float;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -80,7 +82,9 @@ impl Kernels {
             Isa::Scalar => Some(&scalar::KERNELS),
             #[cfg(target_arch = "x86_64")]
             _ => x86::kernels(isa),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "aarch64")]
+            _ => neon::kernels(isa),
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             _ => None,
         }
     }
@@ -91,6 +95,8 @@ impl Kernels {
         let mut all = vec![&scalar::KERNELS];
         #[cfg(target_arch = "x86_64")]
         all.extend(Isa::ALL.into_iter().filter_map(x86::tables).flatten());
+        #[cfg(target_arch = "aarch64")]
+        all.extend(Isa::ALL.into_iter().filter_map(neon::kernels));
         all
     }
 

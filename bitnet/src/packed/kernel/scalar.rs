@@ -6,23 +6,21 @@ use super::{
 };
 use crate::packed::Isa;
 
-pub(super) static KERNELS: Kernels = Kernels {
-    isa: Isa::Scalar,
-    ternary_gemv,
-    ternary_gemm,
-    int8_gemv,
-    float: Float {
-        dot: float::dot,
-        dot_bf16: float::dot,
-        scores: float::scores,
-        scores_int8: float::scores,
-        softmax: float::softmax,
-        mix: float::mix,
-        mix_int8: float::mix,
-        max_abs: float::max_abs,
-        sum_squares: float::sum_squares,
-        quantize: float::quantize,
-    },
+pub(super) static KERNELS: Kernels =
+    Kernels { isa: Isa::Scalar, ternary_gemv, ternary_gemm, int8_gemv, float: FLOAT };
+
+/// The loops over floats, for any processor that this was compiled for.
+pub(super) const FLOAT: Float = Float {
+    dot: float::dot,
+    dot_bf16: float::dot,
+    scores: float::scores,
+    scores_int8: float::scores,
+    softmax: float::softmax,
+    mix: float::mix,
+    mix_int8: float::mix,
+    max_abs: float::max_abs,
+    sum_squares: float::sum_squares,
+    quantize: float::quantize,
 };
 
 /// Byte `b` of lane `row` holds four codes; the one at bits `2s` belongs to input `4s + b`.

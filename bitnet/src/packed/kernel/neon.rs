@@ -1,0 +1,248 @@
+//! NEON: four rows a register. With dot products `sdot` adds four products a lane, of codes and any
+//! four of sixteen inputs; without, products of 16 bits are added in pairs.
+
+#![allow(unsafe_code)]
+
+use std::arch::{
+    aarch64::{
+        int8x16_t, int32x4_t, uint8x16_t, vaddq_s32, vandq_u8, vdup_laneq_s32, vdupq_n_s32,
+        vdupq_n_u8, veorq_u8, vget_high_s8, vget_low_s8, vld1q_s8, vld1q_u8, vmlal_s8, vmull_s8,
+        vpadalq_s16, vpaddlq_s16, vpaddq_s16, vpaddq_s32, vreinterpret_s8_s32,
+        vreinterpretq_s8_s32, vreinterpretq_s8_u8, vreinterpretq_s32_s8, vshrq_n_u8, vst1q_s32,
+    },
+    asm, is_aarch64_feature_detected as has,
+};
+
+use super::{Block, INT8_BLOCK, Kernels, PANEL, TERNARY_BLOCK, scalar};
+use crate::packed::Isa;
+
+/// Registers of a panel.
+const REGISTERS: usize = PANEL / 4;
+/// Registers, and tokens, of a tile, whose sums fill half of the registers that there are.
+const TOGETHER: usize = 4;
+
+/// The kernels of `isa`, if this processor can run them.
+pub(super) fn kernels(isa: Isa) -> Option<&'static Kernels> {
+    match isa {
+        Isa::NeonDot if has!("neon") && has!("dotprod") => Some(&NEON_DOT),
+        Isa::Neon if has!("neon") => Some(&NEON),
+        _ => None,
+    }
+}
+
+/// The four rows `4 · register ..` of a block.
+#[target_feature(enable = "neon")]
+#[inline]
+fn load(block: &Block, register: usize) -> uint8x16_t {
+    assert!(register < REGISTERS);
+    // SAFETY: 16 bytes from 16 · register lie within the block; the load need not be aligned.
+    unsafe { vld1q_u8(block.0.as_ptr().add(16 * register)) }
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn load_inputs(x: &[i8; TERNARY_BLOCK]) -> int8x16_t {
+    // SAFETY: `x` is 16 bytes; the load need not be aligned.
+    unsafe { vld1q_s8(x.as_ptr()) }
+}
+
+/// Four inputs, in every lane.
+#[target_feature(enable = "neon")]
+#[inline]
+fn broadcast(x: [i8; INT8_BLOCK]) -> int8x16_t {
+    vreinterpretq_s8_s32(vdupq_n_s32(i32::from_ne_bytes(x.map(i8::cast_unsigned))))
+}
+
+/// The sums of register `register`.
+#[target_feature(enable = "neon")]
+#[inline]
+fn store(sums: int32x4_t, register: usize, out: &mut [i32; PANEL]) {
+    let out = &mut out[4 * register..][..4];
+    // SAFETY: `out` is 4 values of 4 bytes; the store need not be aligned.
+    unsafe { vst1q_s32(out.as_mut_ptr(), sums) }
+}
+
+/// The four codes of each byte, each in a byte of its own.
+#[target_feature(enable = "neon")]
+#[inline]
+fn unpack(packed: uint8x16_t) -> [int8x16_t; 4] {
+    let mask = vdupq_n_u8(3);
+    [
+        vreinterpretq_s8_u8(vandq_u8(packed, mask)),
+        vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8::<2>(packed), mask)),
+        vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8::<4>(packed), mask)),
+        vreinterpretq_s8_u8(vshrq_n_u8::<6>(packed)),
+    ]
+}
+
+/// The kernels over two ways to multiply: `codes` adds sixteen products a lane of codes up to 3,
+/// `bytes` four products of any bytes.
+macro_rules! kernels {
+    ($name:ident, $features:literal, $codes:path, $bytes:path) => {
+        mod $name {
+            use super::*;
+
+            #[target_feature(enable = $features)]
+            pub(super) fn ternary_gemv(codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
+                let mut sums = [vdupq_n_s32(0); REGISTERS];
+                for (block, x) in codes.iter().zip(x.as_chunks().0) {
+                    let x = load_inputs(x);
+                    for (r, sum) in sums.iter_mut().enumerate() {
+                        *sum = $codes(*sum, unpack(load(block, r)), x);
+                    }
+                }
+                for (register, sums) in sums.into_iter().enumerate() {
+                    store(sums, register, out);
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) fn ternary_gemm(codes: &[Block], x: &[i8], out: &mut [[i32; PANEL]]) {
+                let ((x, _), all) = (x.as_chunks(), out.len());
+                for (index, out) in out.chunks_mut(TOGETHER).enumerate() {
+                    let x = x.get(TOGETHER * index..).unwrap_or_default();
+                    match out.len() {
+                        4 => tile::<4>(codes, x, all, out),
+                        3 => tile::<3>(codes, x, all, out),
+                        2 => tile::<2>(codes, x, all, out),
+                        _ => tile::<1>(codes, x, all, out),
+                    }
+                }
+            }
+
+            /// The first of `all` tokens.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn tile<const TOKENS: usize>(
+                codes: &[Block],
+                x: &[[i8; TERNARY_BLOCK]],
+                all: usize,
+                out: &mut [[i32; PANEL]],
+            ) {
+                for first in (0..REGISTERS).step_by(TOGETHER) {
+                    let mut sums = [[vdupq_n_s32(0); TOGETHER]; TOKENS];
+                    for (block, tokens) in codes.iter().zip(x.chunks(all)) {
+                        for r in 0..TOGETHER {
+                            let codes = unpack(load(block, first + r));
+                            for (x, sums) in tokens.iter().zip(&mut sums) {
+                                sums[r] = $codes(sums[r], codes, load_inputs(x));
+                            }
+                        }
+                    }
+                    for (sums, out) in sums.into_iter().zip(out.iter_mut()) {
+                        for (r, sum) in sums.into_iter().enumerate() {
+                            store(sum, first + r, out);
+                        }
+                    }
+                }
+            }
+
+            /// Weights lose 128 on the way, to be signed: `Σ w·x = Σ (w − 128)·x + 128·Σ x`.
+            #[target_feature(enable = $features)]
+            pub(super) fn int8_gemv(weights: &[Block], x: [&[i8]; 2], out: &mut [[i32; PANEL]; 2]) {
+                let sign = vdupq_n_u8(0x80);
+                let [high, low] = x.map(|x| x.as_chunks::<INT8_BLOCK>().0);
+                let mut sums = [[vdupq_n_s32(0); REGISTERS]; 2];
+                for (block, (high, low)) in weights.iter().zip(high.iter().zip(low)) {
+                    let x = [broadcast(*high), broadcast(*low)];
+                    for r in 0..REGISTERS {
+                        let weights = vreinterpretq_s8_u8(veorq_u8(load(block, r), sign));
+                        for half in 0..2 {
+                            sums[half][r] = $bytes(sums[half][r], weights, x[half]);
+                        }
+                    }
+                }
+                for ((sums, out), x) in sums.into_iter().zip(out).zip(x) {
+                    let lost: i32 = x.iter().map(|&x| 128 * i32::from(x)).sum();
+                    for (register, sum) in sums.into_iter().enumerate() {
+                        store(vaddq_s32(sum, vdupq_n_s32(lost)), register, out);
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Four products of at most 3 · 128 stay far below 2¹⁵.
+#[target_feature(enable = "neon")]
+#[inline]
+fn codes_neon(sum: int32x4_t, codes: [int8x16_t; 4], x: int8x16_t) -> int32x4_t {
+    let x = vreinterpretq_s32_s8(x);
+    let x = [
+        vreinterpret_s8_s32(vdup_laneq_s32::<0>(x)),
+        vreinterpret_s8_s32(vdup_laneq_s32::<1>(x)),
+        vreinterpret_s8_s32(vdup_laneq_s32::<2>(x)),
+        vreinterpret_s8_s32(vdup_laneq_s32::<3>(x)),
+    ];
+    let mut low = vmull_s8(vget_low_s8(codes[0]), x[0]);
+    let mut high = vmull_s8(vget_high_s8(codes[0]), x[0]);
+    for s in 1..4 {
+        low = vmlal_s8(low, vget_low_s8(codes[s]), x[s]);
+        high = vmlal_s8(high, vget_high_s8(codes[s]), x[s]);
+    }
+    vpadalq_s16(sum, vpaddq_s16(low, high))
+}
+
+/// Two products of bytes need not fit 16 bits: they are added in 32.
+#[target_feature(enable = "neon")]
+#[inline]
+fn bytes_neon(sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
+    let low = vmull_s8(vget_low_s8(weights), vget_low_s8(x));
+    let high = vmull_s8(vget_high_s8(weights), vget_high_s8(x));
+    vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)))
+}
+
+#[target_feature(enable = "neon,dotprod")]
+#[inline]
+fn codes_dot(sum: int32x4_t, codes: [int8x16_t; 4], x: int8x16_t) -> int32x4_t {
+    let sum = sdot_lane::<0>(sum, codes[0], x);
+    let sum = sdot_lane::<1>(sum, codes[1], x);
+    let sum = sdot_lane::<2>(sum, codes[2], x);
+    sdot_lane::<3>(sum, codes[3], x)
+}
+
+/// Each lane's four products with the four inputs `4 · LANE ..`.
+#[target_feature(enable = "neon,dotprod")]
+#[inline]
+fn sdot_lane<const LANE: usize>(sum: int32x4_t, codes: int8x16_t, x: int8x16_t) -> int32x4_t {
+    let mut sum = sum;
+    // SAFETY: the instruction reads and writes these registers alone. (Rust's intrinsic for it is
+    // not stable.)
+    unsafe {
+        asm!(
+            "sdot {sum:v}.4s, {codes:v}.16b, {x:v}.4b[{lane}]",
+            sum = inout(vreg) sum,
+            codes = in(vreg) codes,
+            x = in(vreg) x,
+            lane = const LANE,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+#[target_feature(enable = "neon,dotprod")]
+#[inline]
+fn bytes_dot(sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
+    // All lanes of `x` are alike.
+    sdot_lane::<0>(sum, weights, x)
+}
+
+kernels!(plain, "neon", codes_neon, bytes_neon);
+kernels!(dot, "neon,dotprod", codes_dot, bytes_dot);
+
+// The loops over floats need no feature that aarch64 does not have anyway.
+static NEON: Kernels = Kernels {
+    isa: Isa::Neon,
+    ternary_gemv: plain::ternary_gemv,
+    ternary_gemm: plain::ternary_gemm,
+    int8_gemv: plain::int8_gemv,
+    float: scalar::FLOAT,
+};
+static NEON_DOT: Kernels = Kernels {
+    isa: Isa::NeonDot,
+    ternary_gemv: dot::ternary_gemv,
+    ternary_gemm: dot::ternary_gemm,
+    int8_gemv: dot::int8_gemv,
+    float: scalar::FLOAT,
+};
