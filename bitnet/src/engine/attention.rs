@@ -1,7 +1,7 @@
 use rayon::prelude::*;
 
 use super::{Batch, Workspace, add_to, cache::BlockCache, norm::Norm, rotary::Rotations};
-use crate::packed::{TernaryMatrix, attend};
+use crate::packed::{QUERIES, Query, TernaryMatrix, attend};
 
 /// Causal self-attention, as [`Attention`](crate::model::Attention).
 #[derive(Debug, Clone)]
@@ -97,25 +97,41 @@ impl Attention {
 
     /// Each query's mix of the values up to its position: `[all tokens, heads · dim_head]`.
     fn mix(&self, qkv: &[f32], batch: &Batch<'_>, index: usize, mixed: &mut [f32]) {
-        // What each row sees.
-        let rows: Vec<(&BlockCache, usize)> = batch
-            .iter()
-            .flat_map(|(cache, tokens)| {
-                let block = cache.block(index);
-                (1..=tokens.len()).map(move |new| (block, cache.len() + new))
-            })
-            .collect();
-        let dim_head = self.dim_head;
-        let group = self.heads / self.kv_heads * dim_head;
-        let tasks = mixed.par_chunks_mut(group).enumerate();
-        tasks.for_each_init(Vec::new, |scores, (task, out)| {
-            let (row, kv_head) = (task / self.kv_heads, task % self.kv_heads);
-            let (cache, seen) = rows[row];
-            let queries = &qkv[row * self.qkv.outputs() + kv_head * group..][..group];
-            scores.resize(seen, 0.0);
-            for (query, out) in queries.chunks(dim_head).zip(out.chunks_mut(dim_head)) {
-                attend(query, (&cache.keys, &cache.values), kv_head, scores, out);
+        let Self { heads, kv_heads, dim_head, .. } = *self;
+        let group = heads / kv_heads;
+        // Tokens whose queries fill a pass over the keys together.
+        let together = (QUERIES / group).max(1);
+        let mut rows = qkv.chunks(self.qkv.outputs()).zip(mixed.chunks_mut(heads * dim_head));
+        let mut tasks = Vec::new();
+        for (cache, tokens) in batch {
+            let mut seen = cache.len();
+            for tokens in tokens.chunks(together) {
+                let first = tasks.len();
+                let room = tokens.len() * group;
+                tasks.extend((0..kv_heads).map(|head| Task {
+                    cache: cache.block(index),
+                    head,
+                    queries: Vec::with_capacity(room),
+                }));
+                for (qkv, out) in rows.by_ref().take(tokens.len()) {
+                    seen += 1;
+                    let queries = qkv.chunks(dim_head).zip(out.chunks_mut(dim_head));
+                    for (head, (query, out)) in queries.enumerate() {
+                        tasks[first + head / group].queries.push((query, seen, out));
+                    }
+                }
             }
+        }
+        tasks.into_par_iter().for_each_init(Vec::new, |scores, mut task| {
+            let BlockCache { keys, values } = task.cache;
+            attend(&mut task.queries, (keys, values), task.head, scores);
         });
     }
+}
+
+/// Queries that look at one head of keys.
+struct Task<'a> {
+    cache: &'a BlockCache,
+    head: usize,
+    queries: Vec<Query<'a>>,
 }

@@ -2,7 +2,7 @@
 
 use super::{
     activations::scale_of,
-    kernel::{KEYS, Kernels},
+    kernel::{KEYS, Kernels, QUERIES},
 };
 
 /// Keys. Those of 32 tokens stand together, a head after the other: `[rows / 32, heads, dim, 32]`.
@@ -108,15 +108,17 @@ impl Keys {
         }
     }
 
-    /// The product of a query with the first `out.len()` keys of a head.
-    fn scores(&self, query: &[f32], head: usize, out: &mut [f32]) {
+    /// The products of queries with the keys of a head, in whole panels: `[queries, keys]`.
+    fn scores(&self, queries: &[&[f32]], head: usize, out: &mut [f32]) {
         let (kernels, stride) = (Kernels::best(), self.heads * self.dim);
         match &self.numbers {
-            KeyNumbers::F32(keys) => kernels.scores(query, &keys[head * self.dim..], stride, out),
+            KeyNumbers::F32(keys) => kernels.scores(queries, &keys[head * self.dim..], stride, out),
             KeyNumbers::Int8 { codes, steps } => {
-                kernels.scores_int8(query, &codes[head * self.dim..], stride, out);
-                let steps = steps[head..].iter().step_by(self.heads).flatten();
-                out.iter_mut().zip(steps).for_each(|(out, step)| *out *= step);
+                kernels.scores_int8(queries, &codes[head * self.dim..], stride, out);
+                for out in out.chunks_mut(out.len() / queries.len()) {
+                    let steps = steps[head..].iter().step_by(self.heads).flatten();
+                    out.iter_mut().zip(steps).for_each(|(out, step)| *out *= step);
+                }
             }
         }
     }
@@ -193,15 +195,18 @@ impl Values {
         }
     }
 
-    /// The sum of the first values of a head, each times its weight. Weights are used up.
-    fn mix(&self, weights: &mut [f32], head: usize, out: &mut [f32]) {
+    /// The sums of the first values of a head, each times its weight, of some rows of weights. Weights
+    /// are used up.
+    fn mix(&self, weights: &mut [f32], head: usize, out: &mut [&mut [f32]]) {
         let (kernels, stride) = (Kernels::best(), self.heads * KEYS * self.dim);
         let first = head * KEYS * self.dim;
         match &self.numbers {
             ValueNumbers::F32(values) => kernels.mix(weights, &values[first..], stride, out),
             ValueNumbers::Int8 { codes, steps } => {
-                let steps = steps[head..].iter().step_by(self.heads).flatten();
-                weights.iter_mut().zip(steps).for_each(|(weight, step)| *weight *= step);
+                for weights in weights.chunks_mut(weights.len() / out.len()) {
+                    let steps = steps[head..].iter().step_by(self.heads).flatten();
+                    weights.iter_mut().zip(steps).for_each(|(weight, step)| *weight *= step);
+                }
                 kernels.mix_int8(weights, &codes[first..], stride, out);
             }
         }
@@ -221,19 +226,39 @@ fn quantize(values: &[f32], codes: &mut [i8]) -> f32 {
     scale.recip()
 }
 
-/// Attention of one query to as many keys and values of a head as there are `scores`, whose content
-/// is overwritten.
+/// A query, how many keys it sees, and where its mix of values goes.
+pub(crate) type Query<'a> = (&'a [f32], usize, &'a mut [f32]);
+
+/// Attention of some queries to the first keys and values of a head, which are read once for every
+/// four of them. `scores` is room for what lies between.
 pub(crate) fn attend(
-    query: &[f32],
+    queries: &mut [Query<'_>],
     (keys, values): (&Keys, &Values),
     head: usize,
-    scores: &mut [f32],
-    out: &mut [f32],
+    scores: &mut Vec<f32>,
 ) {
-    keys.scores(query, head, scores);
-    let total = Kernels::best().softmax(scores);
-    values.mix(scores, head, out);
-    // There is less to divide than among the weights.
-    let share = total.recip();
-    out.iter_mut().for_each(|out| *out *= share);
+    for queries in queries.chunks_mut(QUERIES) {
+        let count = queries.len();
+        let seen = queries.iter().map(|(_, seen, _)| *seen).max().unwrap_or(0);
+        let width = seen.next_multiple_of(KEYS);
+        scores.resize(count * width, 0.0);
+        let mut vectors = [&[][..]; QUERIES];
+        vectors.iter_mut().zip(&*queries).for_each(|(vector, (query, ..))| *vector = query);
+        keys.scores(&vectors[..count], head, scores);
+        let mut shares = [0.0; QUERIES];
+        for ((share, (_, seen, _)), scores) in
+            shares.iter_mut().zip(&*queries).zip(scores.chunks_mut(width))
+        {
+            let (scores, hidden) = scores.split_at_mut(*seen);
+            *share = Kernels::best().softmax(scores).recip();
+            hidden.fill(0.0);
+        }
+        let mut outs = [(); QUERIES].map(|()| &mut [][..]);
+        outs.iter_mut().zip(&mut *queries).for_each(|(to, (.., out))| *to = out);
+        values.mix(scores, head, &mut outs[..count]);
+        // There is less to divide than among the weights.
+        for (share, (.., out)) in shares.iter().zip(queries) {
+            out.iter_mut().for_each(|out| *out *= share);
+        }
+    }
 }

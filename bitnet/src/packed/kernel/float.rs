@@ -12,6 +12,8 @@ use crate::float::{ROUND, exp, maximum, sum};
 
 /// Partial sums of a dot product, and keys that stand together.
 pub(super) const LANES: usize = 32;
+/// Most queries that attend together: keys and values are then read once for all of them.
+pub(super) const TOGETHER: usize = 4;
 
 /// A number that the loops read as one of 32 bits.
 pub(super) trait Number: Copy {
@@ -40,8 +42,10 @@ impl Number for i8 {
     }
 }
 
-/// Products of a query with keys: [`scores`].
-type Scores<T> = unsafe fn(&[f32], &[[T; LANES]], usize, &mut [f32]);
+/// Products of queries with keys: [`scores`].
+type Scores<T> = unsafe fn(&[&[f32]], &[[T; LANES]], usize, &mut [f32]);
+/// Sums of weighted values: [`mix`].
+type Mix<T> = unsafe fn(&[f32], &[T], usize, &mut [&mut [f32]]);
 
 /// The functions, for one kind of processor.
 #[derive(Debug)]
@@ -51,8 +55,8 @@ pub(super) struct Float {
     pub(super) scores: Scores<f32>,
     pub(super) scores_int8: Scores<i8>,
     pub(super) softmax: unsafe fn(&mut [f32]) -> f32,
-    pub(super) mix: unsafe fn(&[f32], &[f32], usize, &mut [f32]),
-    pub(super) mix_int8: unsafe fn(&[f32], &[i8], usize, &mut [f32]),
+    pub(super) mix: Mix<f32>,
+    pub(super) mix_int8: Mix<i8>,
     pub(super) max_abs: unsafe fn(&[f32]) -> f32,
     pub(super) sum_squares: unsafe fn(&[f32]) -> f32,
     pub(super) quantize: unsafe fn(&[f32], f32, &mut [i8]) -> i32,
@@ -88,34 +92,72 @@ pub(super) fn dot<T: Number>(a: &[f32], b: &[T]) -> f32 {
     total(lanes)
 }
 
-/// `query · key` of each key. Of 32 keys one feature stands after the other, so that nothing is
-/// added up across lanes; the next 32 begin `stride` features on. Two panels at a time, as a sum has
-/// to wait for the one before.
+/// `query · key` of each key and some queries, at most [`TOGETHER`]: `[queries, keys]`, with room for
+/// whole panels. Of 32 keys one feature stands after the other, so that nothing is added up across
+/// lanes; the next 32 begin `stride` features on. As many of a panel's keys as `PART` says are taken
+/// at a time, for there are only so many registers.
 #[inline(always)]
-pub(super) fn scores<T: Number>(
-    query: &[f32],
+pub(super) fn scores<T: Number, const PART: usize>(
+    queries: &[&[f32]],
     keys: &[[T; LANES]],
     stride: usize,
     out: &mut [f32],
 ) {
-    let mut panels = keys.chunks(stride).zip(out.chunks_mut(LANES));
-    while let Some((keys, out)) = panels.next() {
-        let mut sums = [[0.0; LANES]; 2];
-        match panels.next() {
-            Some((next_keys, next_out)) => {
-                for (query, (keys, next)) in query.iter().zip(keys.iter().zip(next_keys)) {
-                    add_to(&mut sums[0], *query, keys);
-                    add_to(&mut sums[1], *query, next);
-                }
-                next_out.copy_from_slice(&sums[1][..next_out.len()]);
-            }
-            None => {
-                for (query, keys) in query.iter().zip(keys) {
-                    add_to(&mut sums[0], *query, keys);
+    // Of few queries more panels at a time, as a sum has to wait for the one before.
+    match *queries {
+        [a, b, c, d] => scores_of::<T, 4, 1, PART>([a, b, c, d], keys, stride, out),
+        [a, b, c] => scores_of::<T, 3, 1, PART>([a, b, c], keys, stride, out),
+        [a, b] => scores_of::<T, 2, 2, PART>([a, b], keys, stride, out),
+        [a] => scores_of::<T, 1, 4, PART>([a], keys, stride, out),
+        _ => unreachable!("as many queries as can be taken together"),
+    }
+}
+
+/// `P` panels at a time.
+#[inline(always)]
+fn scores_of<T: Number, const Q: usize, const P: usize, const PART: usize>(
+    queries: [&[f32]; Q],
+    keys: &[[T; LANES]],
+    stride: usize,
+    out: &mut [f32],
+) {
+    let width = out.len() / Q;
+    let panels = width / LANES;
+    let (whole, all) = (panels / P * P, keys);
+    for panel in (0..whole).step_by(P) {
+        let keys = std::array::from_fn(|p| &all[(panel + p) * stride..]);
+        scores_of_panels::<T, Q, P, PART>(queries, keys, &mut out[panel * LANES..], width);
+    }
+    for panel in whole..panels {
+        let keys = [&all[panel * stride..]];
+        scores_of_panels::<T, Q, 1, PART>(queries, keys, &mut out[panel * LANES..], width);
+    }
+}
+
+#[inline(always)]
+fn scores_of_panels<T: Number, const Q: usize, const P: usize, const PART: usize>(
+    queries: [&[f32]; Q],
+    keys: [&[[T; LANES]]; P],
+    out: &mut [f32],
+    width: usize,
+) {
+    let dim = queries[0].len();
+    let (queries, keys) = (queries.map(|query| &query[..dim]), keys.map(|keys| &keys[..dim]));
+    for first in (0..LANES).step_by(PART) {
+        let mut sums = [[[0.0; PART]; P]; Q];
+        for feature in 0..dim {
+            for (p, keys) in keys.iter().enumerate() {
+                let key = keys[feature][first..].first_chunk().expect("a part of a panel");
+                for (sums, query) in sums.iter_mut().zip(queries) {
+                    add_to(&mut sums[p], query[feature], key);
                 }
             }
         }
-        out.copy_from_slice(&sums[0][..out.len()]);
+        for (q, sums) in sums.iter().enumerate() {
+            for (p, sums) in sums.iter().enumerate() {
+                out[q * width + p * LANES + first..][..PART].copy_from_slice(sums);
+            }
+        }
     }
 }
 
@@ -137,19 +179,42 @@ pub(super) fn softmax(x: &mut [f32]) -> f32 {
     sum(x.len(), |i| x[i])
 }
 
-/// `Σ weight · value`. 32 values stand together, one after the other; the next begin `stride` numbers
-/// on.
+/// `Σ weight · value` of some rows of weights, at most [`TOGETHER`]: `[rows, values]`. 32 values stand
+/// together, one after the other; the next begin `stride` numbers on. At most `WIDE` columns are taken
+/// at a time, for there are only so many registers.
 #[inline(always)]
-pub(super) fn mix<T: Number>(weights: &[f32], values: &[T], stride: usize, out: &mut [f32]) {
-    let steps = [stride, out.len()];
+pub(super) fn mix<T: Number, const WIDE: usize>(
+    weights: &[f32],
+    values: &[T],
+    stride: usize,
+    out: &mut [&mut [f32]],
+) {
+    match out {
+        [a, b, c, d] => mix_of::<T, 4, WIDE>(weights, values, stride, [a, b, c, d]),
+        [a, b, c] => mix_of::<T, 3, WIDE>(weights, values, stride, [a, b, c]),
+        [a, b] => mix_of::<T, 2, WIDE>(weights, values, stride, [a, b]),
+        // Of one row more columns, as a sum has to wait for the one before.
+        [a] => mix_of::<T, 1, 64>(weights, values, stride, [a]),
+        _ => unreachable!("as many rows as can be taken together"),
+    }
+}
+
+#[inline(always)]
+fn mix_of<T: Number, const Q: usize, const WIDE: usize>(
+    weights: &[f32],
+    values: &[T],
+    stride: usize,
+    mut out: [&mut [f32]; Q],
+) {
+    let dim = out[0].len();
     let mut first = 0;
-    // As many sums at a time as there are registers for, as each has to wait for the one before.
-    while first < out.len() {
-        let (values, out) = (values.get(first..).unwrap_or_default(), &mut out[first..]);
-        first += match out.len() {
-            64.. => mix_columns::<T, 64>(weights, values, steps, out),
-            16.. => mix_columns::<T, 16>(weights, values, steps, out),
-            _ => mix_columns::<T, 1>(weights, values, steps, out),
+    while first < dim {
+        let values = values.get(first..).unwrap_or_default();
+        let out = out.each_mut().map(|out| &mut out[first..]);
+        first += match dim - first {
+            left if left >= WIDE => mix_columns::<T, Q, WIDE>(weights, values, [stride, dim], out),
+            16.. => mix_columns::<T, Q, 16>(weights, values, [stride, dim], out),
+            _ => mix_columns::<T, Q, 1>(weights, values, [stride, dim], out),
         };
     }
 }
@@ -157,19 +222,27 @@ pub(super) fn mix<T: Number>(weights: &[f32], values: &[T], stride: usize, out: 
 /// The first `N` columns of [`mix`]; gives `N`. From one panel to the next, and from one value to the
 /// next, there are as many numbers as the steps say.
 #[inline(always)]
-fn mix_columns<T: Number, const N: usize>(
+fn mix_columns<T: Number, const Q: usize, const N: usize>(
     weights: &[f32],
     values: &[T],
     [stride, dim]: [usize; 2],
-    out: &mut [f32],
+    out: [&mut [f32]; Q],
 ) -> usize {
-    let mut sums = [0.0; N];
-    for (weights, values) in weights.chunks(LANES).zip(values.chunks(stride)) {
-        for (weight, value) in weights.iter().zip(values.chunks(dim)) {
-            add_to(&mut sums, *weight, value.first_chunk().expect("a whole value"));
+    let count = weights.len() / Q;
+    let mut sums = [[0.0; N]; Q];
+    for (start, values) in (0..count).step_by(LANES).zip(values.chunks(stride)) {
+        let len = LANES.min(count - start);
+        let weights: [&[f32]; Q] = std::array::from_fn(|q| &weights[q * count + start..][..len]);
+        for (row, value) in (0..len).zip(values.chunks(dim)) {
+            let value = value.first_chunk().expect("a whole value");
+            for (sums, weights) in sums.iter_mut().zip(weights) {
+                add_to(sums, weights[row], value);
+            }
         }
     }
-    out[..N].copy_from_slice(&sums);
+    for (out, sums) in out.into_iter().zip(&sums) {
+        out[..N].copy_from_slice(sums);
+    }
     N
 }
 

@@ -40,6 +40,8 @@ pub(super) const TERNARY_BLOCK: usize = 16;
 pub(super) const INT8_BLOCK: usize = 4;
 /// Keys of attention that are multiplied together, and values that stand together.
 pub(super) const KEYS: usize = float::LANES;
+/// Most queries that attend together.
+pub(crate) const QUERIES: usize = float::TOGETHER;
 /// Most tokens that a kernel computes together.
 pub(super) const TILE: usize = 8;
 
@@ -156,30 +158,31 @@ impl Kernels {
         unsafe { (self.float.dot_bf16)(a, b) }
     }
 
-    /// `query · key` of as many keys as `out` is long.
+    /// `query · key`, of at most [`QUERIES`] queries and whole panels of keys.
     ///
     /// - `keys`: the features of the first [`KEYS`], and `stride` features on those of the next
+    /// - `out`: `[queries, keys]`
     pub(super) fn scores(
         &self,
-        query: &[f32],
+        queries: &[&[f32]],
         keys: &[[f32; KEYS]],
         stride: usize,
         out: &mut [f32],
     ) {
         // SAFETY: as above.
-        unsafe { (self.float.scores)(query, keys, stride, out) }
+        unsafe { (self.float.scores)(queries, keys, stride, out) }
     }
 
     /// As [`scores`](Self::scores).
     pub(super) fn scores_int8(
         &self,
-        query: &[f32],
+        queries: &[&[f32]],
         keys: &[[i8; KEYS]],
         stride: usize,
         out: &mut [f32],
     ) {
         // SAFETY: as above.
-        unsafe { (self.float.scores_int8)(query, keys, stride, out) }
+        unsafe { (self.float.scores_int8)(queries, keys, stride, out) }
     }
 
     /// `exp(x − max x)` of each, in place; gives their sum.
@@ -188,16 +191,30 @@ impl Kernels {
         unsafe { (self.float.softmax)(x) }
     }
 
-    /// `Σ weight · value`.
+    /// `Σ weight · value`, of at most [`QUERIES`] rows of weights.
     ///
+    /// - `weights`: `[rows, values]`
     /// - `values`: the first [`KEYS`], one after the other, and `stride` numbers on the next
-    pub(super) fn mix(&self, weights: &[f32], values: &[f32], stride: usize, out: &mut [f32]) {
+    /// - `out`: for each row as many numbers as a value has
+    pub(super) fn mix(
+        &self,
+        weights: &[f32],
+        values: &[f32],
+        stride: usize,
+        out: &mut [&mut [f32]],
+    ) {
         // SAFETY: as above.
         unsafe { (self.float.mix)(weights, values, stride, out) }
     }
 
     /// As [`mix`](Self::mix).
-    pub(super) fn mix_int8(&self, weights: &[f32], values: &[i8], stride: usize, out: &mut [f32]) {
+    pub(super) fn mix_int8(
+        &self,
+        weights: &[f32],
+        values: &[i8],
+        stride: usize,
+        out: &mut [&mut [f32]],
+    ) {
         // SAFETY: as above.
         unsafe { (self.float.mix_int8)(weights, values, stride, out) }
     }

@@ -102,7 +102,7 @@ proptest! {
     #[test]
     fn float_loops_agree_to_the_bit(
         x in prop::collection::vec(-1e3f32..1e3, 0..3000), scale in 0.0f32..0.127,
-        dim in 1usize..70, gap in 0usize..9, seed: u64,
+        dim in 1usize..70, gap in 0usize..9, queries in 1usize..=QUERIES, seed: u64,
     ) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let y: Vec<f32> = x.iter().map(|_| rng.random::<f32>() - 0.5).collect();
@@ -110,33 +110,43 @@ proptest! {
         // Keys stand in panels of 32 by `dim + gap` features, values as they are.
         let panels = &x.as_chunks::<KEYS>().0;
         let panels = &panels[..panels.len() / (dim + gap) * (dim + gap)];
-        let (query, count) = (&vec![0.25; dim][..], panels.len() / (dim + gap) * KEYS);
-        let count = count.saturating_sub(gap);
+        let count = panels.len() / (dim + gap) * KEYS;
+        let vectors: Vec<Vec<f32>> =
+            (1..=queries).map(|q| (0..dim).map(|i| (q * i % 7) as f32 / 8.0).collect()).collect();
+        let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
         let stride = KEYS * dim + gap;
         let values = &y[..y.len() / stride * stride];
+        let shown = values.len() / stride * KEYS;
         let results = |kernels: &Kernels| {
-            let mut scores = vec![0.0; count];
-            kernels.scores(query, panels, dim + gap, &mut scores);
+            let mut scores = vec![0.0; queries * count];
+            kernels.scores(&vectors, panels, dim + gap, &mut scores);
             let mut weights: Vec<f32> = x.iter().take(50).map(|x| x / 1e3).collect();
             let sum = kernels.softmax(&mut weights);
-            let mut mixed = vec![1.0; dim];
-            kernels.mix(&weights, values, stride, &mut mixed);
+            let rows: Vec<f32> = (0..queries * shown)
+                .map(|at| weights.get(at % 47).copied().unwrap_or_default())
+                .collect();
+            let mixed = |mix: &dyn Fn(&mut [&mut [f32]])| {
+                let mut mixed = vec![vec![1.0; dim]; queries];
+                let mut out: Vec<&mut [f32]> = mixed.iter_mut().map(Vec::as_mut_slice).collect();
+                mix(&mut out);
+                mixed
+            };
+            let floats = mixed(&|out| kernels.mix(&rows, values, stride, out));
             // Bytes are floats: the loops over those are the reference.
             let byte = |x: f32| (x / 8.0) as i8;
-            let mut int8 = vec![0.0; count];
             let bytes: Vec<_> = panels.iter().map(|panel| panel.map(byte)).collect();
-            kernels.scores_int8(query, &bytes, dim + gap, &mut int8);
-            let floats: Vec<_> = bytes.iter().map(|panel| panel.map(f32::from)).collect();
-            let mut expected = vec![0.0; count];
-            kernels.scores(query, &floats, dim + gap, &mut expected);
-            assert_eq!(int8, expected);
-            let mut int8 = vec![1.0; dim];
+            let wide: Vec<_> = bytes.iter().map(|panel| panel.map(f32::from)).collect();
+            let mut both = [vec![0.0; queries * count], vec![0.0; queries * count]];
+            kernels.scores_int8(&vectors, &bytes, dim + gap, &mut both[0]);
+            kernels.scores(&vectors, &wide, dim + gap, &mut both[1]);
+            assert_eq!(both[0], both[1]);
             let bytes: Vec<i8> = values.iter().map(|&y| byte(1e3 * y)).collect();
-            kernels.mix_int8(&weights, &bytes, stride, &mut int8);
-            let floats: Vec<f32> = bytes.iter().copied().map(f32::from).collect();
-            let mut expected = vec![1.0; dim];
-            kernels.mix(&weights, &floats, stride, &mut expected);
-            assert_eq!(int8, expected);
+            let wide: Vec<f32> = bytes.iter().copied().map(f32::from).collect();
+            assert_eq!(
+                mixed(&|out| kernels.mix_int8(&rows, &bytes, stride, out)),
+                mixed(&|out| kernels.mix(&rows, &wide, stride, out)),
+            );
+            let mixed = (rows, floats);
             let mut codes = vec![0; x.len()];
             let total = kernels.quantize(&x, scale, &mut codes);
             let floats = [kernels.dot(&x, &y), kernels.max_abs(&x), kernels.sum_squares(&x)];
@@ -153,9 +163,10 @@ proptest! {
         prop_assert_eq!(scalar::KERNELS.max_abs(&x), max);
         let near = |a: f32, b: f64, tolerance| (f64::from(a) - b).abs() < tolerance;
         for (at, score) in scores.iter().enumerate() {
+            let (query, at) = (vectors[at / count], at % count);
             let key = &panels[at / KEYS * (dim + gap)..][..dim];
-            let exact: f64 = key.iter().map(|lanes| f64::from(lanes[at % KEYS])).sum();
-            prop_assert!(near(*score, exact / 4.0, 0.05));
+            let products = key.iter().zip(query).map(|(lanes, x)| f64::from(lanes[at % KEYS] * x));
+            prop_assert!(near(*score, products.sum(), 0.1));
         }
         let highest = x.iter().take(50).copied().fold(f32::NEG_INFINITY, f32::max);
         for (weight, x) in weights.iter().zip(&x) {
@@ -163,11 +174,13 @@ proptest! {
             prop_assert!(near(*weight, exact, 3e-7), "{} {}", weight, exact);
         }
         prop_assert!(near(sum, weights.iter().map(|&w| f64::from(w)).sum(), 1e-4));
-        for (i, mixed) in mixed.iter().enumerate() {
-            let rows = values.chunks(stride).flat_map(|values| values[..KEYS * dim].chunks(dim));
-            let rows = rows.zip(&weights);
-            let exact = rows.map(|(value, weight)| f64::from(weight * value[i])).sum();
-            prop_assert!(near(*mixed, exact, 1e-4));
+        let (rows, mixed) = mixed;
+        for (mixed, rows) in mixed.iter().zip(rows.chunks(shown.max(1))) {
+            for (i, mixed) in mixed.iter().enumerate() {
+                let values = values.chunks(stride).flat_map(|part| part[..KEYS * dim].chunks(dim));
+                let parts = values.zip(rows).map(|(value, weight)| f64::from(weight * value[i]));
+                prop_assert!(near(*mixed, parts.sum(), 1e-4));
+            }
         }
         let exact: f64 = x.iter().zip(&halves).map(|(x, h)| f64::from(*x) * h.to_f64()).sum();
         prop_assert!(near(half, exact, 0.1));

@@ -35,9 +35,10 @@ fn wants_prefetch() -> bool {
     [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
 }
 
-/// Compiles the float loops for processors with a feature.
+/// Compiles the float loops for processors with a feature, whose registers hold as many keys and
+/// columns of each of four queries as are given.
 macro_rules! float {
-    ($feature:literal) => {{
+    ($feature:literal, $part:literal, $wide:literal) => {{
         #[target_feature(enable = $feature)]
         fn dot(a: &[f32], b: &[f32]) -> f32 {
             float::dot(a, b)
@@ -47,24 +48,24 @@ macro_rules! float {
             float::dot(a, b)
         }
         #[target_feature(enable = $feature)]
-        fn scores(query: &[f32], keys: &[[f32; LANES]], stride: usize, out: &mut [f32]) {
-            float::scores(query, keys, stride, out);
+        fn scores(queries: &[&[f32]], keys: &[[f32; LANES]], stride: usize, out: &mut [f32]) {
+            float::scores::<_, $part>(queries, keys, stride, out);
         }
         #[target_feature(enable = $feature)]
-        fn scores_int8(query: &[f32], keys: &[[i8; LANES]], stride: usize, out: &mut [f32]) {
-            float::scores(query, keys, stride, out);
+        fn scores_int8(queries: &[&[f32]], keys: &[[i8; LANES]], stride: usize, out: &mut [f32]) {
+            float::scores::<_, $part>(queries, keys, stride, out);
         }
         #[target_feature(enable = $feature)]
         fn softmax(x: &mut [f32]) -> f32 {
             float::softmax(x)
         }
         #[target_feature(enable = $feature)]
-        fn mix(weights: &[f32], values: &[f32], stride: usize, out: &mut [f32]) {
-            float::mix(weights, values, stride, out);
+        fn mix(weights: &[f32], values: &[f32], stride: usize, out: &mut [&mut [f32]]) {
+            float::mix::<_, $wide>(weights, values, stride, out);
         }
         #[target_feature(enable = $feature)]
-        fn mix_int8(weights: &[f32], values: &[i8], stride: usize, out: &mut [f32]) {
-            float::mix(weights, values, stride, out);
+        fn mix_int8(weights: &[f32], values: &[i8], stride: usize, out: &mut [&mut [f32]]) {
+            float::mix::<_, $wide>(weights, values, stride, out);
         }
         #[target_feature(enable = $feature)]
         fn max_abs(x: &[f32]) -> f32 {
@@ -94,21 +95,24 @@ macro_rules! float {
 }
 
 macro_rules! kernels {
-    ($isa:ident, $($module:ident)::+, $features:literal) => {[
-        kernels!($isa, $($module)::+, $features, false),
-        kernels!($isa, $($module)::+, $features, true),
+    ($isa:ident, $($module:ident)::+, $features:literal, $part:literal, $wide:literal) => {[
+        kernels!($isa, $($module)::+, $features, $part, $wide, false),
+        kernels!($isa, $($module)::+, $features, $part, $wide, true),
     ]};
-    ($isa:ident, $($module:ident)::+, $features:literal, $prefetch:literal) => {
+    (
+        $isa:ident, $($module:ident)::+, $features:literal, $part:literal, $wide:literal,
+        $prefetch:literal
+    ) => {
         Kernels {
             isa: Isa::$isa,
             ternary_gemv: $($module)::+::ternary_gemv::<$prefetch>,
             ternary_gemm: $($module)::+::ternary_gemm,
             int8_gemv: $($module)::+::int8_gemv::<$prefetch>,
-            float: float!($features),
+            float: float!($features, $part, $wide),
         }
     };
 }
 
-static AVX2: [Kernels; 2] = kernels!(Avx2, avx2::plain, "avx2,fma");
-static AVX_VNNI: [Kernels; 2] = kernels!(AvxVnni, avx2::vnni, "avx2,fma");
-static AVX512_VNNI: [Kernels; 2] = kernels!(Avx512Vnni, avx512, "avx512f,avx512bw,fma");
+static AVX2: [Kernels; 2] = kernels!(Avx2, avx2::plain, "avx2,fma", 16, 16);
+static AVX_VNNI: [Kernels; 2] = kernels!(AvxVnni, avx2::vnni, "avx2,fma", 16, 16);
+static AVX512_VNNI: [Kernels; 2] = kernels!(Avx512Vnni, avx512, "avx512f,avx512bw,fma", 32, 64);
