@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test is what a failed unwrap should be")]
 
+mod chat;
 mod memory;
 
 use std::{

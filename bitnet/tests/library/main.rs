@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test is what a failed unwrap should be")]
 
 mod bit_linear;
+mod chat;
 mod common;
 mod datasets;
 mod fused;
