@@ -21,5 +21,6 @@ mod pretrained;
 mod properties;
 mod recipe;
 mod schedules;
+mod settings;
 mod tokens;
 mod training;
