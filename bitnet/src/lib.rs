@@ -22,7 +22,7 @@
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it; [`progress`] of
 //!   the work on files.
 //! - [`formats`]: files of tensors, those of other programs too.
-//! - [`evaluate`], [`generate`], [`pretrained`]: what is done with a trained model;
+//! - [`evaluate`], [`generate`], [`chat`], [`pretrained`]: what is done with a trained model;
 //!   [`instruments`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
 //!   matrix products; [`probe`]: whether a device computes what the CPU does; [`ceiling`]: how
@@ -37,6 +37,7 @@
 
 pub mod backend;
 pub mod ceiling;
+pub mod chat;
 pub mod data;
 pub mod engine;
 pub mod evaluate;

@@ -154,7 +154,7 @@ impl BackendVisitor for EvalArgs {
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
         if self.packed || Packed::is_at(&self.model) {
-            let Packed { engine, tokenizer } = self.packing.load(&self.model)?;
+            let Packed { engine, tokenizer, .. } = self.packing.load(&self.model)?;
             let tokenizer = tokenizer.as_ref();
             return self.report(engine.config(), tokenizer, |batch, tokens| {
                 batch.evaluate_packed(&engine, tokenizer, tokens)

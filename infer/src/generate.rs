@@ -1,4 +1,4 @@
-//! `infer generate`: continues a prompt.
+//! `infer generate`: continues a prompt, or answers in a chat.
 
 use std::{
     borrow::Cow,
@@ -11,16 +11,18 @@ use anyhow::{Context, ensure};
 use bitnet::{
     backend::BackendVisitor,
     engine::{Engine, Footprint},
-    generate::{GenerateError, Generation, GenerationConfig, Sampling},
-    pretrained::Packed,
+    generate::{GenerateError, Generation, GenerationConfig, Prompt},
+    pretrained::{Packed, Pretrained, Settings},
+    tokenizer::Tokenizer,
 };
 use burn::tensor::backend::Backend;
 
 use crate::{
     backend::BackendArgs,
-    model,
+    chat, model,
     output::{self, thousands},
     packing::PackArgs,
+    sampling::SamplingArgs,
 };
 
 /// What to generate, and how.
@@ -29,30 +31,19 @@ pub struct GenerateArgs {
     /// Model folder or GGUF file
     #[arg(long, value_name = "PATH")]
     model: PathBuf,
-    /// Text to continue; "-" reads it from standard input, less one line break at its end
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    prompt: String,
-    /// Most tokens to generate
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    tokens: usize,
-    /// Below 1 more predictable, above 1 less; 0 takes the most probable token always
-    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
-    temperature: f64,
-    /// Draw from the K most probable tokens only; 0 is off
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    top_k: usize,
-    /// Draw from the most probable tokens that together reach P only; 1 is off
-    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
-    top_p: f64,
-    /// Draw from tokens at least P times as probable as the most probable one only; 0 is off
-    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
-    min_p: f64,
-    /// Above 1, makes tokens that have occurred less probable; 1 is off
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
-    repetition_penalty: f64,
-    /// Seed of the random draws: the same seed gives the same text
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// Text to continue, or with --chat to answer; "-" reads it from standard input, less one line
+    /// break at its end
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, required_unless_present = "chat")]
+    prompt: Option<String>,
+    /// Answer --prompt as the user of a chat, by the model's chat template; without --prompt, each
+    /// line of standard input, one after the other
+    #[arg(long)]
+    chat: bool,
+    /// With --chat, what the model is to keep to
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, requires = "chat")]
+    system: Option<String>,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// End before this text (repeatable)
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
@@ -74,31 +65,64 @@ impl GenerateArgs {
         self.backend.clone().visit(self)
     }
 
-    fn prompt(&self) -> anyhow::Result<Cow<'_, str>> {
-        if self.prompt != "-" {
-            return Ok(Cow::Borrowed(&self.prompt));
+    fn prompt(&self) -> anyhow::Result<Option<Cow<'_, str>>> {
+        if self.prompt.as_deref() != Some("-") {
+            return Ok(self.prompt.as_deref().map(Cow::Borrowed));
         }
         let mut text = io::read_to_string(io::stdin())
             .context("cannot read the prompt from standard input")?;
         if text.ends_with('\n') {
             text.pop();
         }
-        Ok(Cow::Owned(text))
+        Ok(Some(Cow::Owned(text)))
     }
 
-    fn config(&self) -> GenerationConfig {
-        GenerationConfig {
-            max_tokens: self.tokens,
-            sampling: Sampling {
-                repetition_penalty: self.repetition_penalty,
-                temperature: self.temperature,
-                top_k: self.top_k,
-                top_p: self.top_p,
-                min_p: self.min_p,
-                seed: self.seed,
-            },
+    /// Says what a model has to say.
+    fn say(
+        &self,
+        prompt: Option<&str>,
+        model: &Model<'_>,
+        note: Option<String>,
+    ) -> anyhow::Result<()> {
+        let sampling = self.sampling.sampling(&model.settings.defaults);
+        let config = GenerationConfig {
+            max_tokens: self.sampling.tokens(&model.settings.defaults),
+            sampling,
             stop: self.stop.clone(),
+            ends: Vec::new(),
+        };
+        if self.chat {
+            let system = self.system.as_deref();
+            return chat::run(model, system, prompt, config, note)
+                .with_context(|| model::of(&self.model));
         }
+        let prompt = prompt.unwrap_or_default();
+        write_all(prompt, (model.stream)(prompt.into(), &config)?, note).map(|_| ())
+    }
+}
+
+/// A model of any kind, loaded.
+pub struct Model<'m> {
+    pub settings: &'m Settings,
+    pub tokenizer: &'m dyn Tokenizer,
+    /// Begins a generation.
+    pub stream: Box<Stream<'m>>,
+}
+
+type Stream<'m> =
+    dyn Fn(Prompt<'_>, &GenerationConfig) -> Result<Generation<'m>, GenerateError> + 'm;
+
+impl<'m> Model<'m> {
+    fn packed(packed: &'m Packed) -> Self {
+        let Packed { tokenizer, settings, .. } = packed;
+        let stream = Box::new(|prompt: Prompt<'_>, config: &_| packed.stream(prompt, config));
+        Self { settings, tokenizer: tokenizer.as_ref(), stream }
+    }
+
+    fn float<B: Backend>(model: &'m Pretrained<B>) -> Self {
+        let Pretrained { tokenizer, settings, .. } = model;
+        let stream = Box::new(|prompt: Prompt<'_>, config: &_| model.stream(prompt, config));
+        Self { settings, tokenizer: tokenizer.as_ref(), stream }
     }
 }
 
@@ -107,13 +131,13 @@ impl BackendVisitor for GenerateArgs {
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
         let prompt = self.prompt()?;
-        let config = self.config();
+        let prompt = prompt.as_deref();
         let start = Instant::now();
         if Packed::is_at(&self.model) && !self.float {
             ensure!(self.backend.is_cpu(), "a packed model runs on the CPU, by flex or ndarray");
             let packed = self.packing.load(&self.model)?;
             let note = held("loaded", &packed.engine, start.elapsed().as_secs_f64());
-            return write_all(&prompt, packed.stream(&prompt, &config)?, Some(note));
+            return self.say(prompt, &Model::packed(&packed), Some(note));
         }
         let stored = model::open(&self.model)?;
         let unpacked = match Engine::supports(stored.config()) {
@@ -123,11 +147,11 @@ impl BackendVisitor for GenerateArgs {
         };
         if let Some(note) = unpacked {
             let model = stored.load::<B>(&device).with_context(|| model::of(&self.model))?;
-            return write_all(&prompt, model.stream(&prompt, &config)?, note);
+            return self.say(prompt, &Model::float(&model), note);
         }
         let packed = self.packing.pack(stored, &self.model)?;
         let note = held("packed", &packed.engine, start.elapsed().as_secs_f64());
-        write_all(&prompt, packed.stream(&prompt, &config)?, Some(note))
+        self.say(prompt, &Model::packed(&packed), Some(note))
     }
 }
 
@@ -142,14 +166,18 @@ fn held(what: &str, engine: &Engine, seconds: f64) -> String {
     )
 }
 
-/// Prints prompt and continuation, then on standard error a note and the speed.
-fn write_all(
+/// Prints prompt and continuation, then on standard error a note and the speed. Gives the
+/// continuation.
+///
+/// # Errors
+/// If the text cannot be generated or printed.
+pub fn write_all(
     prompt: &str,
     mut generation: Generation<'_>,
     note: Option<String>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<String> {
     let start = Instant::now();
-    write_text(&mut io::stdout().lock(), prompt, &mut generation)?;
+    let text = write_text(&mut io::stdout().lock(), prompt, &mut generation)?;
     let seconds = start.elapsed().as_secs_f64();
     let tokens = generation.generated();
     let speed = tokens as f64 / seconds.max(f64::MIN_POSITIVE);
@@ -158,7 +186,7 @@ fn write_all(
         // The text is out: a closed standard error is no reason to fail.
         let _ = writeln!(io::stderr(), "{line}");
     }
-    Ok(())
+    Ok(text)
 }
 
 /// Writes the prompt, each piece of text once it is there, and a line break.
@@ -166,12 +194,17 @@ fn write_text(
     out: &mut impl Write,
     prompt: &str,
     mut pieces: impl Iterator<Item = Result<String, GenerateError>>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<String> {
     output::write(out, prompt)?;
-    let generated = pieces.try_for_each(|piece| output::write(out, &piece?));
+    let mut text = String::new();
+    let generated = pieces.try_for_each(|piece| {
+        let piece = piece?;
+        text.push_str(&piece);
+        output::write(out, &piece)
+    });
     // In case of an error, too: its message begins on a line of its own.
     output::write(out, "\n")?;
-    generated
+    generated.map(|()| text)
 }
 
 #[cfg(test)]
@@ -197,7 +230,7 @@ mod tests {
     fn every_piece_is_flushed() {
         let mut out = Recorder(String::new());
         let pieces = ["b", "cd"].map(|piece| Ok(piece.to_string()));
-        write_text(&mut out, "a", pieces.into_iter()).unwrap();
+        assert_eq!(write_text(&mut out, "a", pieces.into_iter()).unwrap(), "bcd");
         assert_eq!(out.0, "a|b|cd|\n|");
     }
 

@@ -3,6 +3,7 @@
 
 mod backend;
 mod bench;
+mod chat;
 mod eval;
 mod export;
 mod failure;
@@ -12,6 +13,7 @@ mod memory;
 mod model;
 mod output;
 mod packing;
+mod sampling;
 
 use std::{
     io::{self, Write},

@@ -84,7 +84,7 @@ impl PackArgs {
         Ok(self.with_cache(packed))
     }
 
-    fn with_cache(self, Packed { engine, tokenizer }: Packed) -> Packed {
-        Packed { engine: engine.with_cache_format(self.cache()), tokenizer }
+    fn with_cache(self, packed: Packed) -> Packed {
+        Packed { engine: packed.engine.with_cache_format(self.cache()), ..packed }
     }
 }

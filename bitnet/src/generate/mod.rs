@@ -1,5 +1,6 @@
 //! Text generation: sampling, stop conditions, and the stream of generated text.
 
+mod prompt;
 mod reader;
 mod sampling;
 mod stop;
@@ -7,6 +8,7 @@ mod stream;
 
 use thiserror::Error;
 
+pub use prompt::Prompt;
 pub use sampling::{Sampler, Sampling};
 pub use stream::{FinishReason, Generation, GenerationConfig};
 

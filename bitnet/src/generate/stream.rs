@@ -1,7 +1,7 @@
 use burn::tensor::backend::Backend;
 
 use super::{
-    GenerateError, Sampler, Sampling,
+    GenerateError, Prompt, Sampler, Sampling,
     reader::{EngineReader, ModelReader, Reader},
     stop::StopFilter,
 };
@@ -20,12 +20,16 @@ pub struct GenerationConfig {
     pub sampling: Sampling,
     /// Texts that end the generation; they are not part of it.
     pub stop: Vec<String>,
+    /// Tokens that end the generation, besides the tokenizer's
+    /// [`end_of_text`](Tokenizer::end_of_text); they are not part of it.
+    pub ends: Vec<u32>,
 }
 
 impl Default for GenerationConfig {
-    /// 256 tokens at temperature 1, no stop text.
+    /// 256 tokens at temperature 1, nothing else that ends them.
     fn default() -> Self {
-        Self { max_tokens: 256, sampling: Sampling::default(), stop: Vec::new() }
+        let sampling = Sampling::default();
+        Self { max_tokens: 256, sampling, stop: Vec::new(), ends: Vec::new() }
     }
 }
 
@@ -36,7 +40,7 @@ pub enum FinishReason {
     Length,
     /// A stop text was met.
     Stop,
-    /// The model ended the document.
+    /// The model ended the document, or its turn.
     EndOfText,
     /// An error was returned.
     Error,
@@ -52,6 +56,7 @@ pub struct Generation<'a> {
     sampler: Sampler,
     decoder: Utf8Decoder,
     stop: StopFilter,
+    ends: Vec<u32>,
     /// Prompt and generated tokens.
     tokens: Vec<u32>,
     /// Tokens at the end of `tokens` that were not read yet.
@@ -67,36 +72,36 @@ impl<'a> Generation<'a> {
     /// # Errors
     /// [`GenerateError::EmptyPrompt`], [`GenerateError::PromptTooLong`] or
     /// [`GenerateError::InvalidSampling`].
-    pub fn new<B: Backend>(
+    pub fn new<'p, B: Backend>(
         model: &'a BitNetTransformer<B>,
         tokenizer: &'a dyn Tokenizer,
         device: &B::Device,
-        prompt: &str,
+        prompt: impl Into<Prompt<'p>>,
         config: &GenerationConfig,
     ) -> Result<Self, GenerateError> {
-        Self::start(Box::new(ModelReader::new(model, device)), tokenizer, prompt, config)
+        Self::start(Box::new(ModelReader::new(model, device)), tokenizer, prompt.into(), config)
     }
 
     /// As [`new`](Self::new), with packed weights.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn packed(
+    pub fn packed<'p>(
         engine: &'a Engine,
         tokenizer: &'a dyn Tokenizer,
-        prompt: &str,
+        prompt: impl Into<Prompt<'p>>,
         config: &GenerationConfig,
     ) -> Result<Self, GenerateError> {
-        Self::start(Box::new(EngineReader::new(engine)), tokenizer, prompt, config)
+        Self::start(Box::new(EngineReader::new(engine)), tokenizer, prompt.into(), config)
     }
 
     fn start(
         reader: Box<dyn Reader + 'a>,
         tokenizer: &'a dyn Tokenizer,
-        prompt: &str,
+        prompt: Prompt<'_>,
         config: &GenerationConfig,
     ) -> Result<Self, GenerateError> {
-        let tokens = tokenizer.encode(prompt.as_bytes());
+        let tokens = prompt.into_tokens(tokenizer);
         let max = reader.max_seq_len();
         if tokens.is_empty() {
             return Err(GenerateError::EmptyPrompt);
@@ -110,6 +115,7 @@ impl<'a> Generation<'a> {
             sampler: Sampler::new(config.sampling)?,
             decoder: Utf8Decoder::default(),
             stop: StopFilter::new(&config.stop),
+            ends: config.ends.clone(),
             unread: tokens.len(),
             tokens,
             generated: 0,
@@ -171,7 +177,7 @@ impl Iterator for Generation<'_> {
                     return Some(Err(error));
                 }
             };
-            if Some(token) == self.tokenizer.end_of_text() {
+            if Some(token) == self.tokenizer.end_of_text() || self.ends.contains(&token) {
                 let text = self.finish(FinishReason::EndOfText);
                 return (!text.is_empty()).then_some(Ok(text));
             }

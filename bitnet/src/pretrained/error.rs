@@ -40,6 +40,14 @@ pub enum PretrainedError {
     /// `tokenizer.json` cannot be used.
     #[error("tokenizer.json: {0}")]
     Tokenizer(#[from] TokenizerError),
+    /// A file of settings is not valid JSON, or says what cannot be.
+    #[error("{file}: {error}")]
+    Settings {
+        /// Its name.
+        file: &'static str,
+        /// What is wrong.
+        error: serde_json::Error,
+    },
     /// A file of tensors, or a tensor, is damaged.
     #[error(transparent)]
     Format(#[from] FormatError),

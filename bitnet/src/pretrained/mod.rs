@@ -20,6 +20,8 @@ mod layout;
 mod names;
 mod pack;
 mod packed;
+mod settings;
+mod settings_files;
 mod stored;
 mod ternary_rows;
 mod weights;
@@ -32,12 +34,13 @@ pub use error::PretrainedError;
 pub use export::{ExportFormat, Exported, export};
 pub use initial::initial;
 pub use packed::Packed;
+pub use settings::{GenerationDefaults, Settings};
 pub use stored::{Stored, StoredLayer};
 pub use weights::WeightDtype;
 
 use crate::{
     engine::{Engine, EngineError},
-    generate::{GenerateError, Generation, GenerationConfig},
+    generate::{GenerateError, Generation, GenerationConfig, Prompt},
     model::{BitNetTransformer, BitNetTransformerConfig},
     packed::TableFormat,
     storage,
@@ -60,6 +63,8 @@ pub struct Pretrained<B: Backend> {
     pub model: BitNetTransformer<B>,
     /// The tokenizer it was trained with.
     pub tokenizer: Box<dyn Tokenizer>,
+    /// How it is to be used.
+    pub settings: Settings,
     device: B::Device,
 }
 
@@ -73,13 +78,14 @@ impl<B: Backend> Pretrained<B> {
         Stored::open(path)?.load(device)
     }
 
-    /// Continues `prompt`; gives the new text alone.
+    /// Continues `prompt`; gives the new text alone. A text is read behind what the model's
+    /// [`Settings`] put before one, and their tokens end the generation too.
     ///
     /// # Errors
     /// [`GenerateError`] for an unusable prompt or sampling parameter.
-    pub fn generate(
+    pub fn generate<'p>(
         &self,
-        prompt: &str,
+        prompt: impl Into<Prompt<'p>>,
         config: &GenerationConfig,
     ) -> Result<String, GenerateError> {
         self.stream(prompt, config)?.collect()
@@ -89,12 +95,15 @@ impl<B: Backend> Pretrained<B> {
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
-    pub fn stream(
+    pub fn stream<'p>(
         &self,
-        prompt: &str,
+        prompt: impl Into<Prompt<'p>>,
         config: &GenerationConfig,
     ) -> Result<Generation<'_>, GenerateError> {
-        Generation::new(&self.model, self.tokenizer.as_ref(), &self.device, prompt, config)
+        let tokenizer = self.tokenizer.as_ref();
+        let prompt = self.settings.begun(prompt.into(), tokenizer);
+        let config = self.settings.ended(config);
+        Generation::new(&self.model, tokenizer, &self.device, prompt, &config)
     }
 
     /// The same with packed weights, for the CPU. Embedding and output head are held in `tables`.
@@ -102,7 +111,8 @@ impl<B: Backend> Pretrained<B> {
     /// # Errors
     /// [`EngineError::Unsupported`] if its quantisers are not those of packed weights.
     pub fn pack(self, tables: TableFormat) -> Result<Packed, EngineError> {
-        Ok(Packed { engine: Engine::new(&self.model, tables)?, tokenizer: self.tokenizer })
+        let engine = Engine::new(&self.model, tables)?;
+        Ok(Packed { engine, tokenizer: self.tokenizer, settings: self.settings })
     }
 
     /// The device the model is on.

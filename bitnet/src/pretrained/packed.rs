@@ -1,13 +1,14 @@
 use std::{fs, path::Path};
 
 use super::{
-    CONFIG, MAX_CONFIG, PretrainedError, TOKENIZER, WeightDtype, check_vocabulary,
+    CONFIG, MAX_CONFIG, PretrainedError, Settings, TOKENIZER, WeightDtype, check_vocabulary,
     config::{self, Form},
+    settings_files,
 };
 use crate::{
     engine::Engine,
     formats::read_text,
-    generate::{GenerateError, Generation, GenerationConfig},
+    generate::{GenerateError, Generation, GenerationConfig, Prompt},
     storage,
     tokenizer::{self, Tokenizer},
 };
@@ -21,6 +22,8 @@ pub struct Packed {
     pub engine: Engine,
     /// The tokenizer it was trained with.
     pub tokenizer: Box<dyn Tokenizer>,
+    /// How it is to be used.
+    pub settings: Settings,
 }
 
 impl Packed {
@@ -38,10 +41,12 @@ impl Packed {
         let (config, _) = config::from_json(&json, &["bitnet"])?;
         let tokenizer = tokenizer::load(&path.join(TOKENIZER))?;
         check_vocabulary(tokenizer.as_ref(), &config)?;
-        Ok(Self { engine: Engine::map(&path.join(WEIGHTS), &config)?, tokenizer })
+        let settings = settings_files::read(path, &json, tokenizer.as_ref())?;
+        Ok(Self { engine: Engine::map(&path.join(WEIGHTS), &config)?, tokenizer, settings })
     }
 
-    /// Writes a folder with `config.json`, `model.packed` and `tokenizer.json`, all or nothing:
+    /// Writes a folder with `config.json`, `model.packed` and `tokenizer.json`, and where the model
+    /// has settings with `generation_config.json` and `tokenizer_config.json`, all or nothing:
     /// whatever was at `path` before is replaced only once the new folder is complete and on disk.
     ///
     /// # Errors
@@ -51,7 +56,16 @@ impl Packed {
         storage::write_folder(path, |folder| {
             fs::write(folder.join(CONFIG), config)?;
             self.engine.write(&folder.join(WEIGHTS))?;
-            fs::write(folder.join(TOKENIZER), self.tokenizer.to_json())
+            let tokenizer = self.tokenizer.as_ref();
+            if self.settings == Settings::default() {
+                return fs::write(folder.join(TOKENIZER), tokenizer.to_json());
+            }
+            settings_files::write(
+                folder,
+                &self.settings,
+                tokenizer,
+                self.engine.config().max_seq_len,
+            )
         })
         .map_err(|error| PretrainedError::Write { path: path.into(), error })
     }
@@ -60,9 +74,9 @@ impl Packed {
     ///
     /// # Errors
     /// As there.
-    pub fn generate(
+    pub fn generate<'p>(
         &self,
-        prompt: &str,
+        prompt: impl Into<Prompt<'p>>,
         config: &GenerationConfig,
     ) -> Result<String, GenerateError> {
         self.stream(prompt, config)?.collect()
@@ -72,11 +86,14 @@ impl Packed {
     ///
     /// # Errors
     /// As there.
-    pub fn stream(
+    pub fn stream<'p>(
         &self,
-        prompt: &str,
+        prompt: impl Into<Prompt<'p>>,
         config: &GenerationConfig,
     ) -> Result<Generation<'_>, GenerateError> {
-        Generation::packed(&self.engine, self.tokenizer.as_ref(), prompt, config)
+        let tokenizer = self.tokenizer.as_ref();
+        let prompt = self.settings.begun(prompt.into(), tokenizer);
+        let config = self.settings.ended(config);
+        Generation::packed(&self.engine, tokenizer, prompt, &config)
     }
 }

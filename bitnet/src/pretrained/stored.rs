@@ -3,12 +3,13 @@ use std::{fs::File, io::Read, path::Path};
 use burn::tensor::backend::Backend;
 
 use super::{
-    CONFIG, INDEX, MAX_CONFIG, Packed, Pretrained, PretrainedError, TOKENIZER, WEIGHTS,
+    CONFIG, INDEX, MAX_CONFIG, Packed, Pretrained, PretrainedError, Settings, TOKENIZER, WEIGHTS,
     check_vocabulary,
     config::{self, ScaleMeaning},
     gguf,
     layout::{self, Role, Spec},
     pack::StoredSource,
+    settings_files,
     ternary_rows::TernaryRows,
     weights,
 };
@@ -29,6 +30,7 @@ use crate::{
 pub struct Stored {
     pub(super) config: BitNetTransformerConfig,
     pub(super) tokenizer: Box<dyn Tokenizer>,
+    pub(super) settings: Settings,
     pub(super) store: Store,
     /// Whether linears are what is multiplied by, not what is to be quantised.
     effective: bool,
@@ -70,20 +72,31 @@ impl Stored {
             _ => Store::safetensors(&path.join(WEIGHTS))?,
         };
         let tokenizer = tokenizer::load(&path.join(TOKENIZER))?;
+        let settings = settings_files::read(path, &text, tokenizer.as_ref())?;
         for name in layout::linear_weights(&config) {
             store.unstride(&name);
         }
-        Ok(Self { config, tokenizer, store, effective: false, scales, insert_sub_norms: false })
+        Ok(Self {
+            config,
+            tokenizer,
+            settings,
+            store,
+            effective: false,
+            scales,
+            insert_sub_norms: false,
+        })
     }
 
     fn open_gguf(path: &Path) -> Result<Self, PretrainedError> {
         let file = Gguf::open(path)?;
         let config = gguf::config(&file)?;
         let tokenizer = gguf::tokenizer(&file)?;
+        let settings = gguf::settings(&file, tokenizer.as_ref());
         let store = gguf::renamed(file.store)?;
         Ok(Self {
             config,
             tokenizer,
+            settings,
             store,
             effective: true,
             scales: ScaleMeaning::Multiply,
@@ -136,6 +149,11 @@ impl Stored {
         self.tokenizer.as_ref()
     }
 
+    /// How the model is to be used.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Bytes of the files with weights.
     pub fn file_bytes(&self) -> usize {
         self.store.file_bytes()
@@ -148,7 +166,8 @@ impl Stored {
     /// [`PretrainedError`] if a tensor is damaged.
     pub fn load<B: Backend>(self, device: &B::Device) -> Result<Pretrained<B>, PretrainedError> {
         let model = weights::load(&self, device)?;
-        Ok(Pretrained { model, tokenizer: self.tokenizer, device: device.clone() })
+        let Self { tokenizer, settings, .. } = self;
+        Ok(Pretrained { model, tokenizer, settings, device: device.clone() })
     }
 
     /// Packs the model, tensor by tensor: floats of a whole matrix are never held. Embedding and
@@ -166,7 +185,7 @@ impl Stored {
         let source = StoredSource { stored: &self, progress };
         let engine = Engine::from_source(&self.config, &source, tables);
         progress.finish();
-        Ok(Packed { engine: engine?, tokenizer: self.tokenizer })
+        Ok(Packed { engine: engine?, tokenizer: self.tokenizer, settings: self.settings })
     }
 
     /// Sees that all numbers are finite which [`layers`](Self::layers) does not look at.

@@ -29,6 +29,9 @@ impl ByteTokenizer {
         if model["vocab"].as_object() != Some(&vocabulary()) {
             return Err(TokenizerError::Unsupported("its vocabulary is not the 256 bytes".into()));
         }
+        if value["added_tokens"].as_array().is_some_and(|added| !added.is_empty()) {
+            return Err(TokenizerError::Unsupported("it has added tokens".into()));
+        }
         Ok(Self)
     }
 }

@@ -1,7 +1,9 @@
 //! Tokenizers: text to token ids and back, and their file `tokenizer.json`.
 
+pub(crate) mod begin;
 mod byte;
 mod byte_level;
+mod special;
 mod subword;
 mod train;
 mod utf8;
@@ -15,6 +17,7 @@ use std::{
 use thiserror::Error;
 
 pub use byte::ByteTokenizer;
+pub use special::{Piece, SpecialToken, split_at_special};
 pub use subword::SubwordTokenizer;
 pub use train::{END_OF_TEXT, train_bpe};
 pub use utf8::Utf8Decoder;
@@ -36,6 +39,17 @@ pub trait Tokenizer: Send + Sync {
 
     /// The token that ends a document, if there is one. No text is encoded to it.
     fn end_of_text(&self) -> Option<u32>;
+
+    /// The tokens that its file says are put before a text; [`encode`](Self::encode) does not.
+    fn begin_of_text(&self) -> &[u32] {
+        &[]
+    }
+
+    /// The tokens that stand for no text. No text is encoded to them, but to that for characters
+    /// which the tokenizer does not know.
+    fn special_tokens(&self) -> &[SpecialToken] {
+        &[]
+    }
 
     /// The content of `tokenizer.json`, in the format of the Hugging Face `tokenizers` library.
     fn to_json(&self) -> String;

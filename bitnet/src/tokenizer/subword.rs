@@ -6,7 +6,7 @@ use tokenizers::{
     TruncationParams,
 };
 
-use super::{Tokenizer, TokenizerError, byte_level::stand_ins};
+use super::{SpecialToken, Tokenizer, TokenizerError, begin, byte_level::stand_ins};
 
 /// Largest vocabulary that is read.
 const MAX_TOKENS: usize = 1 << 24;
@@ -28,6 +28,11 @@ pub struct SubwordTokenizer {
     /// The tokens of single bytes.
     singles: HashMap<u8, u32>,
     end_of_text: Option<u32>,
+    begin_of_text: Vec<u32>,
+    /// In the order of their ids.
+    special: Vec<SpecialToken>,
+    /// The token for characters that are not known.
+    unknown: Option<u32>,
 }
 
 impl SubwordTokenizer {
@@ -54,12 +59,24 @@ impl SubwordTokenizer {
             bytes[id as usize] = bytes_of(token).into();
         }
         let mut end_of_text = None;
+        let mut special = Vec::new();
         for (id, token) in inner.get_added_tokens_decoder() {
-            bytes[id as usize] = match token.special {
-                true => Box::default(),
-                false => token.content.as_bytes().into(),
-            };
+            if !token.special {
+                bytes[id as usize] = token.content.as_bytes().into();
+                continue;
+            }
+            bytes[id as usize] = Box::default();
+            let tokenizers::AddedToken { content: text, lstrip, rstrip, single_word, .. } = token;
+            special.push(SpecialToken { id, text, lstrip, rstrip, single_word });
         }
+        special.sort_unstable_by_key(|token| token.id);
+        let unknown = match (&value["model"]["unk_id"], &value["model"]["unk_token"]) {
+            (Value::Number(id), _) => id.as_u64().and_then(|id| u32::try_from(id).ok()),
+            (_, Value::String(token)) => inner.token_to_id(token),
+            _ => None,
+        };
+        let mut begin_of_text = begin::tokens(&value["post_processor"]);
+        begin_of_text.retain(|&id| (id as usize) < size);
         for name in END_NAMES.into_iter().rev() {
             let id = inner.token_to_id(name).filter(|&id| bytes[id as usize].is_empty());
             end_of_text = id.or(end_of_text);
@@ -78,14 +95,23 @@ impl SubwordTokenizer {
         inner
             .with_truncation(None::<TruncationParams>)
             .map_err(|error| TokenizerError::Unsupported(error.to_string()))?;
-        Ok(Self { json: json.into(), inner, bytes, singles, end_of_text })
+        Ok(Self {
+            json: json.into(),
+            inner,
+            bytes,
+            singles,
+            end_of_text,
+            begin_of_text,
+            special,
+            unknown,
+        })
     }
 
     fn encode_text(&self, text: &str, tokens: &mut Vec<u32>) {
         match self.inner.encode_fast(text, false) {
             Ok(encoding) => {
                 for &token in encoding.get_ids() {
-                    match Some(token) == self.end_of_text {
+                    match self.is_special(token) {
                         true => self.encode_letters(token, tokens),
                         false => tokens.push(token),
                     }
@@ -96,11 +122,19 @@ impl SubwordTokenizer {
         }
     }
 
+    /// Whether a token stands for no text, not even for one that is not known.
+    fn is_special(&self, token: u32) -> bool {
+        self.bytes.get(token as usize).is_some_and(|bytes| bytes.is_empty())
+            && Some(token) != self.unknown
+            && self.special.binary_search_by_key(&token, |special| special.id).is_ok()
+    }
+
     /// A special token that a model found in a text, as a unigram model may, letter by letter.
     fn encode_letters(&self, token: u32, tokens: &mut Vec<u32>) {
         for letter in self.inner.id_to_token(token).unwrap_or_default().chars() {
-            let letter = self.inner.encode_fast(letter.to_string(), false);
-            tokens.extend(letter.iter().flat_map(|encoding| encoding.get_ids()));
+            let encoded = self.inner.encode_fast(letter.to_string(), false);
+            let ids = encoded.iter().flat_map(|encoding| encoding.get_ids());
+            tokens.extend(ids.filter(|&&id| !self.is_special(id)));
         }
     }
 
@@ -138,6 +172,14 @@ impl Tokenizer for SubwordTokenizer {
 
     fn end_of_text(&self) -> Option<u32> {
         self.end_of_text
+    }
+
+    fn begin_of_text(&self) -> &[u32] {
+        &self.begin_of_text
+    }
+
+    fn special_tokens(&self) -> &[SpecialToken] {
+        &self.special
     }
 
     fn to_json(&self) -> String {

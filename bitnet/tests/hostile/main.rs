@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test is what a failed unwrap should be")]
 
+mod chat;
 mod memory;
 
 use std::{
@@ -235,4 +236,27 @@ fn claims_take_no_memory() {
         let (opened, peak) = memory::peak(|| Gguf::open(&path).is_ok());
         assert!(!opened && peak < 1 << 20, "{peak} bytes for {file:?}");
     }
+}
+
+/// Settings with values that no model has.
+#[test]
+fn settings() {
+    let (_root, path) = model(None);
+    let weights = path.join("model.safetensors");
+    for name in ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"] {
+        for text in ["", "{", "[]", "null", "{}", &"[".repeat(1 << 20), &"a".repeat(1 << 25)] {
+            fs::write(path.join(name), text).unwrap();
+            try_to_use(&path, &weights);
+        }
+        for key in ["eos_token_id", "temperature", "chat_template", "bos_token", "add_bos_token"] {
+            for value in
+                ["-1", "[[1]]", "1e999", "true", "\"\u{fdd0}\"", "{\"content\": 1}", "null"]
+            {
+                fs::write(path.join(name), format!("{{\"{key}\": {value}}}")).unwrap();
+                try_to_use(&path, &weights);
+            }
+        }
+        fs::remove_file(path.join(name)).unwrap();
+    }
+    assert!(try_to_use(&path, &weights));
 }

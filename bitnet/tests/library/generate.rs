@@ -52,7 +52,7 @@ fn generate<B: Backend>(
 }
 
 fn greedy(max_tokens: usize) -> GenerationConfig {
-    GenerationConfig { max_tokens, sampling: Sampling::greedy(), stop: Vec::new() }
+    GenerationConfig { max_tokens, sampling: Sampling::greedy(), ..GenerationConfig::default() }
 }
 
 /// The bytes that the model finds most probable, each by a forward pass over the whole context,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test is what a failed unwrap should be")]
 
 mod bit_linear;
+mod chat;
 mod common;
 mod datasets;
 mod fused;
@@ -20,5 +21,6 @@ mod pretrained;
 mod properties;
 mod recipe;
 mod schedules;
+mod settings;
 mod tokens;
 mod training;

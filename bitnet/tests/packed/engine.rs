@@ -98,7 +98,7 @@ fn logits_are_the_transformers<B: Backend>() {
 
 fn greedy_text_is_the_transformers<B: Backend>() {
     let greedy =
-        GenerationConfig { max_tokens: 60, sampling: Sampling::greedy(), stop: Vec::new() };
+        GenerationConfig { max_tokens: 60, sampling: Sampling::greedy(), ..Default::default() };
     let model = config().init_seeded::<B>(3, &Default::default()).unwrap();
     let engine = Engine::new(&model, TableFormat::F32).unwrap();
     // Far beyond the context.

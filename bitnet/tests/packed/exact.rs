@@ -122,7 +122,7 @@ fn the_same_text_as_the_training_forward() {
 
     let engine = bitnet::engine::Engine::new(&model.model, TableFormat::F32).unwrap();
     let greedy =
-        GenerationConfig { max_tokens: TOKENS, sampling: Sampling::greedy(), stop: Vec::new() };
+        GenerationConfig { max_tokens: TOKENS, sampling: Sampling::greedy(), ..Default::default() };
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let (mut equal, mut first_differences) = (0, Vec::new());
     let mut seconds = [0.0; 2];
@@ -137,9 +137,9 @@ fn the_same_text_as_the_training_forward() {
             seconds[index] += start.elapsed().as_secs_f64();
             text
         };
-        let expected = model.stream(&prompt, &greedy).unwrap();
+        let expected = model.stream(prompt.as_ref(), &greedy).unwrap();
         let expected = timed(0, expected);
-        let packed = Generation::packed(&engine, tokenizer, &prompt, &greedy).unwrap();
+        let packed = Generation::packed(&engine, tokenizer, prompt.as_ref(), &greedy).unwrap();
         let packed = timed(1, packed);
         match expected.bytes().zip(packed.bytes()).position(|(a, b)| a != b) {
             None if expected.len() == packed.len() => equal += 1,

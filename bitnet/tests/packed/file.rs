@@ -7,7 +7,7 @@ use bitnet::{
     BitNetTransformerConfig,
     engine::{Engine, EngineError},
     packed::{FileError, TableFormat},
-    pretrained::{Packed, Pretrained, PretrainedError},
+    pretrained::{Packed, Pretrained, PretrainedError, Settings},
     tokenizer::ByteTokenizer,
 };
 
@@ -52,7 +52,8 @@ fn other_models_files_are_refused() {
 
 fn save(path: &Path) -> Packed {
     let engine = Engine::random(&config(), 1, TableFormat::Int8).unwrap();
-    let packed = Packed { engine, tokenizer: Box::new(ByteTokenizer) };
+    let packed =
+        Packed { engine, tokenizer: Box::new(ByteTokenizer), settings: Settings::default() };
     packed.save(path).unwrap();
     packed
 }

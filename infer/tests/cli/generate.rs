@@ -15,7 +15,8 @@ const PROMPT: &str = "In the beginning";
 /// What the binary should print for [`PROMPT`].
 fn expected(folder: &Folder, tokens: usize, sampling: Sampling, stop: &[&str]) -> String {
     let stop = stop.iter().map(ToString::to_string).collect();
-    let config = GenerationConfig { max_tokens: tokens, sampling, stop };
+    let config =
+        GenerationConfig { max_tokens: tokens, sampling, stop, ..GenerationConfig::default() };
     let model = folder.load().pack(TableFormat::Int8).expect("a packed model");
     let text = model.generate(PROMPT, &config).expect("a generation");
     format!("{PROMPT}{text}\n")
@@ -136,8 +137,8 @@ impl BackendVisitor for Greedy<'_> {
 
     fn visit<B: Backend>(self, device: B::Device) -> String {
         let model = Pretrained::<B>::load(&self.0.path("model"), &device).expect("a model");
-        let config =
-            GenerationConfig { max_tokens: 40, sampling: Sampling::greedy(), stop: vec![] };
+        let sampling = Sampling::greedy();
+        let config = GenerationConfig { max_tokens: 40, sampling, ..GenerationConfig::default() };
         model.generate(PROMPT, &config).expect("a generation")
     }
 }

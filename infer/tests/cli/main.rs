@@ -1,6 +1,7 @@
 //! Tests of the program, run as a program.
 
 mod bench;
+mod chat;
 mod common;
 mod eval;
 mod export;

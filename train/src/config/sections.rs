@@ -320,7 +320,7 @@ impl SampleSection {
                 seed,
                 ..Sampling::default()
             },
-            stop: Vec::new(),
+            ..GenerationConfig::default()
         }
     }
 }

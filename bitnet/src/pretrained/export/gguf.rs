@@ -43,6 +43,7 @@ pub(super) fn write(
     }
     let mut metadata = gguf::config_fields(config, linears);
     metadata.extend(gguf::tokenizer_fields(stored.tokenizer(), config.num_tokens)?);
+    metadata.extend(gguf::settings_fields(&stored.settings, stored.tokenizer()));
 
     let mut sources = Vec::new();
     let mut tensors = Vec::new();

@@ -4,22 +4,20 @@ use std::{
     path::Path,
 };
 
-use serde_json::{Value, json};
-
 use super::{ExportError, rows};
 use crate::{
     formats::{Encoding, TensorHeader, holds, write_floats, write_safetensors, write_strided},
     model::BitNetTransformerConfig,
     pretrained::{
-        CONFIG, GENERATION, PretrainedError, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, WeightDtype,
+        CONFIG, PretrainedError, WEIGHTS, WeightDtype,
         config::{self, Form},
         layout::{self, Role, Spec},
+        settings_files,
         stored::{Stored, scale_name},
     },
     progress::Progress,
     quant::WeightQuant,
     storage,
-    tokenizer::Tokenizer,
 };
 
 /// A tensor of the file: where it comes from.
@@ -57,12 +55,9 @@ pub(super) fn write(
             parts.push(Part { spec, is_scale: true });
         }
     }
-    let tokenizer = stored.tokenizer();
     storage::write_folder(path, |folder| {
         fs::write(folder.join(CONFIG), config::to_json(&config, dtype, form))?;
-        fs::write(folder.join(TOKENIZER), tokenizer.to_json())?;
-        fs::write(folder.join(TOKENIZER_CONFIG), tokenizer_config(tokenizer, &config))?;
-        fs::write(folder.join(GENERATION), generation_config(tokenizer))?;
+        settings_files::write(folder, &stored.settings, stored.tokenizer(), config.max_seq_len)?;
         let mut out = BufWriter::with_capacity(1 << 20, File::create(folder.join(WEIGHTS))?);
         write_safetensors(&mut out, &headers, |index, out| {
             write_part(stored, &parts[index], form, floats, progress, out)
@@ -137,31 +132,4 @@ fn write_part(
     tensor.release();
     progress.advance(tensor.bytes().len() as u64);
     Ok(())
-}
-
-/// The ids that end a generation.
-fn generation_config(tokenizer: &dyn Tokenizer) -> String {
-    let value = match tokenizer.end_of_text() {
-        Some(id) => json!({"eos_token_id": id, "pad_token_id": id}),
-        None => json!({}),
-    };
-    format!("{value:#}\n")
-}
-
-/// What `AutoTokenizer` needs beside `tokenizer.json`.
-fn tokenizer_config(tokenizer: &dyn Tokenizer, config: &BitNetTransformerConfig) -> String {
-    let mut value = json!({
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": config.max_seq_len,
-        "clean_up_tokenization_spaces": false,
-    });
-    let json: Value = serde_json::from_str(&tokenizer.to_json()).unwrap_or_default();
-    let added = json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
-    let end = added.iter().find(|token| {
-        tokenizer.end_of_text().is_some_and(|end| token["id"].as_u64() == Some(end.into()))
-    });
-    if let Some(end) = end {
-        value["eos_token"] = end["content"].clone();
-    }
-    format!("{value:#}\n")
 }

@@ -2,9 +2,11 @@
 //! which.
 
 mod names;
+mod settings;
 mod tokenizer;
 
 pub(super) use names::{renamed, tensor_name};
+pub(super) use settings::{settings, settings_fields};
 pub(super) use tokenizer::{tokenizer, tokenizer_fields};
 
 use super::{

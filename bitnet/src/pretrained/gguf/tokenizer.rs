@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     formats::gguf::{Field, Gguf},
     pretrained::PretrainedError,
-    tokenizer::{self, Tokenizer},
+    tokenizer::{self, Tokenizer, begin},
 };
 
 /// Types of tokens, as llama.cpp numbers them.
@@ -33,7 +33,7 @@ pub(in crate::pretrained) fn tokenizer(file: &Gguf) -> Result<Box<dyn Tokenizer>
         }
     }
     let missing = |key: &str| wrong(format!("has no usable \"tokenizer.ggml.{key}\""));
-    let (pre_tokenizer, ignore_merges) = match file.text("tokenizer.ggml.pre") {
+    let (pre_tokenizer, is_llama3) = match file.text("tokenizer.ggml.pre") {
         Some("gpt-2") => (byte_level(true), false),
         Some("llama-bpe" | "llama3" | "llama-v3") => (sequence(&[LLAMA3]), true),
         Some("default") | None => (sequence(&DEFAULT), false),
@@ -42,11 +42,18 @@ pub(in crate::pretrained) fn tokenizer(file: &Gguf) -> Result<Box<dyn Tokenizer>
             return Err(wrong(format!("cuts texts as \"{other}\", only {known} can be read")));
         }
     };
+    // llama.cpp puts one before texts of such tokenizers, if the file does not say so.
+    let adds_bos = file.bool("tokenizer.ggml.add_bos_token").unwrap_or(is_llama3);
+    let bos = file.integer("tokenizer.ggml.bos_token_id").filter(|_| adds_bos);
+    let mut begin = None;
     let mut types = file.integers("tokenizer.ggml.token_type").into_iter().flatten();
     let mut vocabulary = Map::new();
     let mut added = Vec::new();
     for (id, token) in file.texts("tokenizer.ggml.tokens").ok_or(missing("tokens"))?.enumerate() {
         let kind = types.next().unwrap_or(NORMAL.into());
+        if bos == Some(id as i128) {
+            begin = Some((token, id as u32));
+        }
         if kind == i128::from(CONTROL) || kind == i128::from(USER_DEFINED) {
             let special = kind == i128::from(CONTROL);
             added.push(json!({
@@ -66,7 +73,7 @@ pub(in crate::pretrained) fn tokenizer(file: &Gguf) -> Result<Box<dyn Tokenizer>
         "added_tokens": added,
         "normalizer": null,
         "pre_tokenizer": pre_tokenizer,
-        "post_processor": null,
+        "post_processor": begin::processor(begin.as_slice()),
         "decoder": byte_level(true),
         "model": {
             "type": "BPE",
@@ -76,7 +83,7 @@ pub(in crate::pretrained) fn tokenizer(file: &Gguf) -> Result<Box<dyn Tokenizer>
             "end_of_word_suffix": null,
             "fuse_unk": false,
             "byte_fallback": false,
-            "ignore_merges": ignore_merges,
+            "ignore_merges": is_llama3,
             "vocab": vocabulary,
             "merges": merges,
         },
@@ -153,18 +160,13 @@ pub(in crate::pretrained) fn tokenizer_fields(
         .map(|(id, token)| token.unwrap_or_else(|| (format!("[PAD{id}]"), UNUSED)))
         .unzip();
     let key = |name: &str| format!("tokenizer.ggml.{name}");
-    let mut fields = vec![
+    Ok(vec![
         (key("model"), Field::Text("gpt2".into())),
         (key("pre"), Field::Text(pre.into())),
         (key("tokens"), Field::Texts(tokens)),
         (key("token_type"), Field::I32s(types)),
         (key("merges"), Field::Texts(merges)),
-        (key("add_bos_token"), Field::Bool(false)),
-    ];
-    if let Some(end) = tokenizer.end_of_text() {
-        fields.push((key("eos_token_id"), Field::U32(end)));
-    }
-    Ok(fields)
+    ])
 }
 
 /// Merges as GGUF has them, a space between both parts; older files have them so, too.
