@@ -204,11 +204,13 @@ fn bytes_avx2(sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
 #[target_feature(enable = "avx2,avxvnni")]
 #[inline]
 fn codes_vnni(sum: __m256i, codes: [__m256i; 4], x: [__m256i; 4]) -> __m256i {
-    let mut sum = sum;
-    for s in 0..4 {
-        sum = _mm256_dpbusd_avx_epi32(sum, codes[s], x[s]);
-    }
-    sum
+    // Sums of their own: one after the other would wait for each other.
+    let zero = _mm256_setzero_si256();
+    let first = _mm256_dpbusd_avx_epi32(zero, codes[0], x[0]);
+    let second = _mm256_dpbusd_avx_epi32(zero, codes[2], x[2]);
+    let first = _mm256_dpbusd_avx_epi32(first, codes[1], x[1]);
+    let second = _mm256_dpbusd_avx_epi32(second, codes[3], x[3]);
+    _mm256_add_epi32(sum, _mm256_add_epi32(first, second))
 }
 
 #[target_feature(enable = "avx2,avxvnni")]
