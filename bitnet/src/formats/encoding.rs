@@ -58,9 +58,13 @@ impl Encoding {
     }
 
     /// Bytes of a tensor of a shape, the last dimension being that of its rows; `None` if it cannot
-    /// be stored so, or would be larger than memory can be.
+    /// be stored so, has no numbers, or would be larger than memory can be.
     pub fn bytes(self, shape: &[usize]) -> Option<usize> {
         let count = shape.iter().try_fold(1, |n: usize, &size| n.checked_mul(size))?;
+        // Rows of nothing could be any number of rows.
+        if count == 0 {
+            return None;
+        }
         let columns = shape.last().copied().unwrap_or(1);
         if self == Self::Strided {
             let fits = shape.len() == 2 && shape[0].is_multiple_of(4);

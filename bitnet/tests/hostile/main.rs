@@ -220,6 +220,11 @@ fn claims_take_no_memory() {
     let array = |kind: u32, count: u64| {
         [key(9), kind.to_le_bytes().to_vec(), count.to_le_bytes().to_vec()].concat()
     };
+    let tensor = |columns: u64, rows: u64| {
+        let dimensions =
+            [2u32.to_le_bytes().as_slice(), &columns.to_le_bytes(), &rows.to_le_bytes()];
+        [&1u64.to_le_bytes(), b"t".as_slice(), &dimensions.concat(), &[0; 12]].concat()
+    };
     for file in [
         head(u64::MAX, 0),
         head(0, u64::MAX),
@@ -231,10 +236,20 @@ fn claims_take_no_memory() {
         [head(0, 1), array(0, 1 << 40)].concat(),
         [head(0, 1), array(9, 1)].concat(),
         [head(0, 1), array(13, 1)].concat(),
+        // Rows of no numbers, as many as there may be, take no bytes.
+        [head(1, 0), tensor(0, 1 << 62)].concat(),
+        [head(1, 0), tensor(1 << 62, 0)].concat(),
     ] {
         fs::write(&path, &file).unwrap();
         let (opened, peak) = memory::peak(|| Gguf::open(&path).is_ok());
         assert!(!opened && peak < 1 << 20, "{peak} bytes for {file:?}");
+    }
+    for shape in [[1u64 << 62, 0], [0, 1 << 62]] {
+        let header = json!({"t": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}});
+        let header = header.to_string();
+        let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+        fs::write(&path, file).unwrap();
+        assert!(Store::safetensors(&path).is_err(), "{shape:?}");
     }
 }
 
