@@ -6,33 +6,114 @@
 /// Adding and subtracting it rounds what is below 2²² to an integer, half to even.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 
-/// Lanes of a sum: additions in a fixed order that vector units can carry out.
+/// Lanes of a sum: additions in a fixed order that vector units can carry out, several at a time. The
+/// element `i` is added to the lane `i % WIDE`, and then the halves of the lanes to each other.
+pub(crate) const WIDE: usize = 64;
+
+/// The sum of `f` over the elements of slices, as far as the shortest of them goes.
+#[inline(always)]
+pub(crate) fn sum<const N: usize>(slices: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> f32 {
+    let mut len = usize::MAX;
+    for slice in slices {
+        len = len.min(slice.len());
+    }
+    let mut lanes = [0.0; WIDE];
+    let whole = len / WIDE * WIDE;
+    for start in (0..whole).step_by(WIDE) {
+        add_to::<N, WIDE>(&mut lanes, 0, slices, start, &f);
+    }
+    // The places of the lanes are written out: they would be in memory otherwise.
+    macro_rules! rest {
+        ($($first:literal)*) => {
+            $(if whole + $first + LANES <= len {
+                add_to::<N, LANES>(&mut lanes, $first, slices, whole + $first, &f);
+            } else if whole + $first < len {
+                let mut tail = [0.0; LANES];
+                for (i, to) in (whole + $first..len).zip(&mut tail) {
+                    let mut elements = [0.0; N];
+                    for n in 0..N {
+                        elements[n] = slices[n][i];
+                    }
+                    *to = f(elements);
+                }
+                for lane in 0..LANES {
+                    lanes[$first + lane] += tail[lane];
+                }
+            })*
+        };
+    }
+    rest!(0 16 32 48);
+    total(lanes, |a, b| a + b)
+}
+
+/// Lanes of a vector.
 const LANES: usize = 16;
 
-/// `Σ f(i)` for `i` in `0 .. len`.
+/// Adds `f` of `L` elements from `start` on to as many lanes.
 #[inline(always)]
-pub(crate) fn sum(len: usize, f: impl Fn(usize) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let whole = len / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum += f(start + lane);
+fn add_to<const N: usize, const L: usize>(
+    lanes: &mut [f32; WIDE],
+    first: usize,
+    slices: [&[f32]; N],
+    start: usize,
+    f: impl Fn([f32; N]) -> f32,
+) {
+    let mut parts = [&[0.0; L]; N];
+    for n in 0..N {
+        if let Some(part) = slices[n][start..].first_chunk() {
+            parts[n] = part;
         }
     }
-    let rest: f32 = (whole..len).map(&f).sum();
-    lanes.iter().sum::<f32>() + rest
+    for lane in 0..L {
+        let mut elements = [0.0; N];
+        for n in 0..N {
+            elements[n] = parts[n][lane];
+        }
+        lanes[first + lane] += f(elements);
+    }
 }
 
 /// The largest value that is a number; −∞ if there is none.
 #[inline(always)]
 pub(crate) fn maximum(values: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in values.chunks(LANES) {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane = if value > *lane { value } else { *lane };
+    largest(values, f32::NEG_INFINITY, |value| value)
+}
+
+/// The largest magnitude of those that are a number; zero if there is none.
+#[inline(always)]
+pub(crate) fn magnitude(values: &[f32]) -> f32 {
+    largest(values, 0.0, f32::abs)
+}
+
+#[inline(always)]
+fn largest(values: &[f32], lowest: f32, f: impl Fn(f32) -> f32) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [lowest; WIDE];
+    let (whole, rest) = values.as_chunks::<WIDE>();
+    for chunk in whole {
+        for lane in 0..WIDE {
+            lanes[lane] = larger(lanes[lane], f(chunk[lane]));
         }
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, f(value));
+    }
+    total(lanes, larger)
+}
+
+/// Brings lanes together, half by half. In loops, as functions of the standard library would not be
+/// compiled for the same vector units.
+#[inline(always)]
+pub(crate) fn total(mut lanes: [f32; WIDE], f: impl Fn(f32, f32) -> f32) -> f32 {
+    macro_rules! halve {
+        ($($half:literal)*) => {
+            $(for lane in 0..$half {
+                lanes[lane] = f(lanes[lane], lanes[lane + $half]);
+            })*
+        };
+    }
+    halve!(32 16 8 4 2 1);
+    lanes[0]
 }
 
 /// `e^x` within 2 ulp for `x ≤ 88`, and 0 below −87: without calls, so that loops of it vectorise.
@@ -74,12 +155,34 @@ mod tests {
 
     #[test]
     fn sums_and_maxima_are_those_of_all_values() {
-        for len in [0, 1, 15, 16, 17, 40] {
+        for len in [0, 1, 15, 16, 17, 40, 63, 64, 65, 200] {
             let values: Vec<f32> = (0..len).map(|i| (i * 7 % 41) as f32 - 20.0).collect();
-            assert_eq!(sum(len, |i| values[i]), values.iter().sum::<f32>());
+            // Whole numbers: exact in any order.
+            assert_eq!(sum([&values], |[x]| x), values.iter().sum::<f32>());
+            let products = values.iter().zip(&values[len / 2..]).map(|(a, b)| a * b).sum::<f32>();
+            assert_eq!(sum([&values, &values[len / 2..]], |[a, b]| a * b), products);
             let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert_eq!(maximum(&values), highest);
+            let highest = values.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
+            assert_eq!(magnitude(&values), highest);
         }
         assert_eq!(maximum(&[f32::NAN, -3.0]), -3.0);
+    }
+
+    #[test]
+    fn the_order_of_a_sum_is_that_of_its_lanes() {
+        let values: Vec<f32> = (0..150).map(|i| 1.0 / (i as f32 + 0.7)).collect();
+        for len in 0..150 {
+            let mut lanes = [0.0_f32; WIDE];
+            for (i, value) in values[..len].iter().enumerate() {
+                lanes[i % WIDE] += value;
+            }
+            let mut half = WIDE / 2;
+            while half > 0 {
+                (0..half).for_each(|i| lanes[i] += lanes[i + half]);
+                half /= 2;
+            }
+            assert_eq!(sum([&values[..len]], |[x]| x), lanes[0]);
+        }
     }
 }

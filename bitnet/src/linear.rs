@@ -1,10 +1,12 @@
 //! [`BitLinear`]: the 1-bit and 1.58-bit replacement of a linear layer.
 
 mod config;
+mod joint;
 mod packed;
 mod recipe;
 
 pub use config::BitLinearConfig;
+pub(crate) use joint::Joint;
 
 use burn::{
     module::{Module, Param},
@@ -14,7 +16,7 @@ use burn::{
 
 use self::{packed::PackedWeight, recipe::Recipe};
 use crate::{
-    fused::{self, WeightCoding},
+    fused::{self, CodedLinears, WeightCoding},
     packed::TernaryWeights,
     precision::Precision,
     quant::{ActivationQuant, QuantizedWeight, WeightQuant},
@@ -103,6 +105,17 @@ impl<B: Backend> BitLinear<B> {
         }
     }
 
+    /// Input quantiser and product.
+    fn coded(&self, coding: WeightCoding) -> CodedLinears {
+        CodedLinears {
+            coding,
+            bf16_gradients: self.precision == Precision::Bf16,
+            gate: None,
+            norm: None,
+            residual: false,
+        }
+    }
+
     /// As [`quantize_input`](Self::quantize_input), given what it made of the same `x` in a
     /// sibling layer: if both quantise alike, the work is done.
     pub(crate) fn share_input(
@@ -128,9 +141,7 @@ impl<B: Backend> BitLinear<B> {
         let packed = self.packed.as_ref().filter(|_| in_codes).and_then(|p| p.product(&x));
         let y = match (packed, self.fused(&x)) {
             (Some(y), _) => y,
-            (None, Some(coding)) => {
-                coding.linear(x, self.weight.val(), self.precision == Precision::Bf16)
-            }
+            (None, Some(coding)) => self.coded(coding).apply([x, self.weight.val()]),
             (None, None) => self.precision.matmul(x, self.effective_weight()),
         };
         match &self.bias {

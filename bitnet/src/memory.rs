@@ -1,8 +1,12 @@
 //! The main memory that this process holds.
 
+mod blocks;
+
 use std::fs;
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
+
+pub use blocks::KeepBlocks;
 
 /// Bytes of main memory that this process holds; `None` where the system does not say.
 pub fn resident_bytes() -> Option<u64> {

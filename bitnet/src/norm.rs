@@ -65,6 +65,11 @@ impl<B: Backend> RmsNorm<B> {
         Self { weight: Initializer::Ones.init([features], device), eps }
     }
 
+    /// The ε under the root.
+    pub(crate) fn eps(&self) -> f64 {
+        self.eps
+    }
+
     /// # Shapes
     /// - `x`: `[..., features]`; the output has the same shape.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {

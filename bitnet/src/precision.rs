@@ -41,8 +41,8 @@ impl Precision {
     /// The product of two matrices, or stacks of them. Gradients are products of the same
     /// precision, and reach the operands in theirs.
     ///
-    /// Where operations are fused, bf16 is for the gradients of quantised linears, which have
-    /// kernels for it; to convert other operands costs more than it brings.
+    /// Where operations are fused, bf16 is for attention and the gradients of quantised linears,
+    /// which have kernels for it; to convert other operands costs more than it brings.
     pub(crate) fn matmul<B: Backend, const D: usize>(
         self,
         a: Tensor<B, D>,

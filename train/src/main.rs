@@ -20,7 +20,10 @@ mod twin;
 
 use std::process::ExitCode;
 
-use bitnet::backend::catch_all_panics;
+use bitnet::{backend::catch_all_panics, memory::KeepBlocks};
+
+#[global_allocator]
+static BLOCKS: KeepBlocks = KeepBlocks::new();
 
 fn main() -> ExitCode {
     match catch_all_panics(cli::run) {

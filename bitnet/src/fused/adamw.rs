@@ -3,8 +3,9 @@ use burn_flex::FlexTensor;
 use multiversion::multiversion;
 
 use super::{
-    kernel::{cast, primitive},
-    rows::for_pieces,
+    fresh::Fresh,
+    kernel::{cast, primitive, tensor as tensor_of, values},
+    rows::{for_pieces, share},
 };
 
 /// Parameters are taken as rows of this many elements, whatever their shape.
@@ -34,10 +35,8 @@ impl AdamWStep {
     ) -> [Tensor<B, D>; 3] {
         let grad: FlexTensor = cast(primitive(grad));
         let grad = grad.to_contiguous();
-        let mut tensors = [parameter, moment_1, moment_2].map(|tensor| {
-            let tensor: FlexTensor = cast(primitive(tensor));
-            tensor.to_contiguous()
-        });
+        let mut tensors =
+            [parameter, moment_1, moment_2].map(|tensor| own(cast(primitive(tensor))));
         let [p, m, v] = tensors.each_mut().map(|tensor| tensor.storage_mut::<f32>());
         self.compute([p, m, v], grad.storage());
         tensors.map(|tensor| Tensor::from_primitive(TensorPrimitive::Float(cast(tensor))))
@@ -49,6 +48,20 @@ impl AdamWStep {
             step(self, p, m, v, &g[first * ROW..]);
         });
     }
+}
+
+/// A contiguous tensor that nothing else holds: the same one where it is that.
+fn own(tensor: FlexTensor) -> FlexTensor {
+    let contiguous = tensor.to_contiguous();
+    drop(tensor);
+    if contiguous.is_unique() {
+        return contiguous;
+    }
+    let from = values(&contiguous);
+    let mut to = Fresh::new(from.len());
+    let pieces = to.pieces(64 * ROW).zip(from.chunks(64 * ROW)).collect();
+    share(from.len(), pieces, |_, (to, from)| to.zeroed().copy_from_slice(from));
+    tensor_of(to.finish(), contiguous.layout().shape().clone())
 }
 
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]

@@ -7,12 +7,18 @@
 
 #![allow(unsafe_code, reason = "vector intrinsics over raw pointers")]
 
-use rayon::prelude::*;
+#[cfg(test)]
+mod tests;
 
-use super::bf16_operands::{LANES, Left, ROWS, Right};
+use std::ops::Range;
 
-/// Rows that are one piece of work.
-const PIECE: usize = 8 * ROWS;
+use super::{
+    bf16_operands::{Columns, LANES, Panels, ROWS, Rows},
+    rows::share,
+};
+
+/// Part of a transposed product that is one piece of work.
+const PIECE: [usize; 2] = [16 * ROWS, 16 * LANES];
 
 /// Whether this processor has the instructions.
 pub(super) fn is_supported() -> bool {
@@ -25,71 +31,170 @@ pub(super) fn is_supported() -> bool {
     has
 }
 
-/// `left · right · scale`, `[rows, columns]`.
+/// Writes `left · right` to `out`, `[rows, columns]`.
 ///
 /// # Panics
-/// If the inner dimensions differ, or if not [`is_supported`].
-pub(super) fn product(left: &Left, right: &Right, scale: f32) -> Vec<f32> {
+/// If the inner dimensions or the length of `out` do not fit, or if not [`is_supported`].
+pub(super) fn product(left: &Rows, right: &Panels, out: &mut [f32]) {
     assert!(is_supported(), "the processor has been asked");
     assert_eq!(left.pairs, right.pairs, "inner dimensions");
-    let columns = right.columns;
-    let mut out = vec![0.0; left.rows * columns];
-    let piece = |(piece, out): (usize, &mut [f32])| {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the processor has the instructions, as `is_supported` has said.
-        unsafe {
-            dot::rows(left, piece * PIECE, right, scale, out);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (piece, out, scale);
-    };
-    if out.len() * left.pairs < 1 << 20 || rayon::current_num_threads() == 1 {
-        out.chunks_mut(PIECE * columns.max(1)).enumerate().for_each(piece);
-    } else {
-        out.par_chunks_mut(PIECE * columns).enumerate().for_each(piece);
+    assert_eq!(out.len(), left.rows * right.columns, "output");
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the processor has the instructions; `out` has all rows and columns.
+    unsafe {
+        dot::part(left, 0..left.rows, right, 0..right.columns, out.as_mut_ptr(), right.columns);
     }
-    out
 }
+
+/// `left · right` as matrices side by side, of so many columns each: whole panels, but for the
+/// last one.
+///
+/// # Panics
+/// If the inner dimensions or the columns do not fit, or if not [`is_supported`].
+pub(super) fn transposed_product(
+    left: &Columns,
+    right: &Panels,
+    widths: &[usize],
+) -> Vec<Vec<f32>> {
+    assert!(is_supported(), "the processor has been asked");
+    assert_eq!(left.pairs, right.pairs, "inner dimensions");
+    assert_eq!(widths.iter().sum::<usize>(), right.columns, "columns");
+    let mut outs: Vec<Vec<f32>> =
+        widths.iter().map(|width| Vec::with_capacity(left.rows * width)).collect();
+    let mut pieces = Vec::new();
+    let mut before = 0;
+    for (out, &width) in outs.iter_mut().zip(widths) {
+        assert!(before % LANES == 0, "matrices begin with a panel");
+        let out = Place(out.as_mut_ptr());
+        for column in (0..width).step_by(PIECE[1]) {
+            let columns = column..width.min(column + PIECE[1]);
+            for row in (0..left.rows).step_by(PIECE[0]) {
+                let rows = row..left.rows.min(row + PIECE[0]);
+                pieces.push((rows, columns.clone(), before, width, out));
+            }
+        }
+        before += width;
+    }
+    share(left.rows * right.columns * left.pairs / 64, pieces, |_, piece| {
+        let (rows, columns, before, width, Place(out)) = piece;
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has the instructions. Each piece writes its own rows and columns
+        // of an allocation that has them all.
+        unsafe {
+            let out = out.add(rows.start * width + columns.start);
+            let columns = before + columns.start..before + columns.end;
+            dot::part(left, rows, right, columns, out, width);
+        }
+    });
+    for (out, width) in outs.iter_mut().zip(widths) {
+        // SAFETY: the pieces cover all rows and columns, and have written them.
+        unsafe { out.set_len(left.rows * width) };
+    }
+    outs
+}
+
+/// Where a matrix is written by several threads.
+#[derive(Clone, Copy)]
+struct Place(*mut f32);
+
+// SAFETY: the pieces of work that have it write different elements.
+unsafe impl Send for Place {}
 
 #[cfg(target_arch = "x86_64")]
 mod dot {
     use std::arch::x86_64::*;
 
-    use super::{LANES, Left, ROWS, Right};
-    use crate::fused::bf16_operands::Order;
+    use super::{Columns, LANES, Panels, ROWS, Range, Rows};
+    use crate::fused::bf16_operands::DEPTH;
 
     /// Panels that are computed together: 12 · 2 sums leave room for what is multiplied.
     const PANELS: usize = 2;
-    /// Pairs of the inner dimension that are added up at once: their part of two panels stays in
-    /// the first cache.
-    const DEPTH: usize = 192;
 
-    /// The rows of the product that `out` holds, the first of which is `first`, a multiple of
-    /// [`ROWS`].
+    /// A left operand.
+    pub(super) trait Left {
+        /// Words from one row to the next, of the same block.
+        const ROW: usize;
+        /// Words from one pair to the next.
+        const PAIR: usize;
+
+        /// Where the words of a row begin that belong to a block of `depth` pairs which begins
+        /// with the pair `start`.
+        fn at(&self, row: usize, start: usize, depth: usize) -> usize;
+
+        /// All words.
+        fn words(&self) -> &[u32];
+
+        /// The length of the inner dimension.
+        fn pairs(&self) -> usize;
+    }
+
+    impl Left for Rows {
+        const ROW: usize = DEPTH;
+        const PAIR: usize = 1;
+
+        fn at(&self, row: usize, start: usize, _: usize) -> usize {
+            start * self.rows + row * DEPTH
+        }
+
+        fn words(&self) -> &[u32] {
+            &self.words
+        }
+
+        fn pairs(&self) -> usize {
+            self.pairs
+        }
+    }
+
+    impl Left for Columns {
+        const ROW: usize = 1;
+        const PAIR: usize = ROWS;
+
+        fn at(&self, row: usize, start: usize, depth: usize) -> usize {
+            start * self.rows.next_multiple_of(ROWS) + row / ROWS * ROWS * depth + row % ROWS
+        }
+
+        fn words(&self) -> &[u32] {
+            &self.words
+        }
+
+        fn pairs(&self) -> usize {
+            self.pairs
+        }
+    }
+
+    /// Writes some rows and columns of `left · right` to `out`, whose rows begin every `stride`
+    /// elements. Ranges begin with a multiple of [`ROWS`] and of [`LANES`].
+    ///
+    /// # Safety
+    /// `out` is valid for writes of that size, and the operands have those rows and columns.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub(super) fn rows(left: &Left, first: usize, right: &Right, scale: f32, out: &mut [f32]) {
-        let columns = right.columns;
-        let count = out.len() / columns;
-        for start in (0..left.pairs).step_by(DEPTH) {
-            let depth = DEPTH.min(left.pairs - start);
-            for column in (0..columns).step_by(PANELS * LANES) {
-                for row in (0..count).step_by(ROWS) {
-                    let tile = Tile { left, row: first + row, right, column, start, depth, scale };
-                    let out = &mut out[row * columns..];
-                    let narrow = columns - column <= LANES;
-                    match (ROWS.min(count - row), narrow) {
-                        (12, false) => tile.compute::<12, 2>(out),
-                        (12, true) => tile.compute::<12, 1>(out),
-                        (8, false) => tile.compute::<8, 2>(out),
-                        (4, false) => tile.compute::<4, 2>(out),
-                        (rows, narrow) => {
-                            for i in 0..rows {
-                                let tile = Tile { row: tile.row + i, ..tile };
-                                let out = &mut out[i * columns..];
-                                match narrow {
-                                    false => tile.compute::<1, 2>(out),
-                                    true => tile.compute::<1, 1>(out),
-                                }
+    pub(super) unsafe fn part<L: Left>(
+        left: &L,
+        rows: Range<usize>,
+        right: &Panels,
+        columns: Range<usize>,
+        out: *mut f32,
+        stride: usize,
+    ) {
+        for start in (0..left.pairs()).step_by(DEPTH) {
+            let depth = DEPTH.min(left.pairs() - start);
+            for column in columns.clone().step_by(PANELS * LANES) {
+                for row in rows.clone().step_by(ROWS) {
+                    // SAFETY: row and column are in the ranges, for which there is room.
+                    let out =
+                        unsafe { out.add((row - rows.start) * stride + column - columns.start) };
+                    let end = columns.end;
+                    let tile = Tile { left, row, right, column, end, start, depth, out, stride };
+                    let narrow = end - column <= LANES;
+                    // SAFETY: as many rows and columns are left.
+                    unsafe {
+                        match (ROWS.min(rows.end - row), narrow) {
+                            (12, false) => tile.compute::<12, 2>(),
+                            (12, true) => tile.compute::<12, 1>(),
+                            (count, _) => {
+                                let wide = count / 4 * 4;
+                                (0..wide).step_by(4).for_each(|i| tile.rows::<4>(i, narrow));
+                                (wide..count).for_each(|i| tile.rows::<1>(i, narrow));
                             }
                         }
                     }
@@ -99,39 +204,56 @@ mod dot {
     }
 
     /// Where a part of the product lies.
-    #[derive(Clone, Copy)]
-    struct Tile<'a> {
-        left: &'a Left,
+    struct Tile<'a, L> {
+        left: &'a L,
         row: usize,
-        right: &'a Right,
+        right: &'a Panels,
         /// A multiple of [`LANES`].
         column: usize,
+        /// The column behind the last.
+        end: usize,
         /// First pair, and number of pairs.
         start: usize,
         depth: usize,
-        scale: f32,
+        /// Begins with that row and column.
+        out: *mut f32,
+        stride: usize,
     }
 
-    impl Tile<'_> {
-        /// Adds the products of `R` rows of one block and `P` panels to `out`, which starts with
-        /// the first of the rows and has all columns.
+    impl<L: Left> Tile<'_, L> {
+        /// Computes `R` rows from the `i`th on.
+        ///
+        /// # Safety
+        /// The operands and `out` have them.
         #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-        fn compute<const R: usize, const P: usize>(self, out: &mut [f32]) {
-            let Self { left, row, right, column, start, depth, scale } = self;
-            let (pairs, columns) = (left.pairs, right.columns);
-            let (origin, row_stride, pair_stride) = match left.order {
-                Order::Rows => (row * pairs + start, pairs, 1),
-                Order::Blocks => ((row / ROWS * pairs + start) * ROWS + row % ROWS, 1, ROWS),
-            };
-            let last = origin + (R - 1) * row_stride + (depth - 1) * pair_stride;
-            assert!(last < left.words.len());
-            let panel = column * pairs + start * LANES;
-            let panel_stride = LANES * pairs;
-            assert!(panel + (P - 1) * panel_stride + depth * LANES <= right.words.len());
-            assert!(out.len() >= (R - 1) * columns + columns.min(column + P * LANES));
+        unsafe fn rows<const R: usize>(&self, i: usize, narrow: bool) {
+            // SAFETY: of the caller.
+            unsafe {
+                let tile = Tile { row: self.row + i, out: self.out.add(i * self.stride), ..*self };
+                match narrow {
+                    false => tile.compute::<R, 2>(),
+                    true => tile.compute::<R, 1>(),
+                }
+            }
+        }
+
+        /// Writes the products of `R` rows of one block and `P` panels, or adds them if they are
+        /// not the first.
+        ///
+        /// # Safety
+        /// `out` has the rows, and the columns before `end`.
+        #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+        unsafe fn compute<const R: usize, const P: usize>(&self) {
+            let &Self { left, row, right, column, end, start, depth, out, stride } = self;
+            let origin = left.at(row, start, depth);
+            let words = left.words();
+            assert!(origin + (R - 1) * L::ROW + (depth - 1) * L::PAIR < words.len());
+            let panel = start * right.columns.next_multiple_of(LANES) + column * depth;
+            let panel_stride = LANES * depth;
+            assert!(panel + P * panel_stride <= right.words.len());
             // SAFETY: both offsets are within the lengths just checked.
             let (lefts, rights) =
-                unsafe { (left.words.as_ptr().add(origin), right.words.as_ptr().add(panel)) };
+                unsafe { (words.as_ptr().add(origin), right.words.as_ptr().add(panel)) };
             let mut sums = [[_mm512_setzero_ps(); P]; R];
             for pair in 0..depth {
                 let rights: [__m512bh; P] = std::array::from_fn(|p| {
@@ -142,9 +264,10 @@ mod dot {
                     }
                 });
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: r < R and pair < depth: not behind `last`. Any bits are a bf16.
+                    // SAFETY: r < R and pair < depth: within what was checked. Any bits are a
+                    // bf16.
                     let left: __m512bh = unsafe {
-                        let word = *lefts.add(r * row_stride + pair * pair_stride);
+                        let word = *lefts.add(r * L::ROW + pair * L::PAIR);
                         std::mem::transmute(_mm512_set1_epi32(word as i32))
                     };
                     for (sum, right) in sums.iter_mut().zip(rights) {
@@ -152,123 +275,20 @@ mod dot {
                     }
                 }
             }
-            let scale = _mm512_set1_ps(scale);
             for (r, sums) in sums.into_iter().enumerate() {
-                for (p, sum) in sums.into_iter().enumerate() {
-                    let column = column + p * LANES;
-                    let lanes = LANES.min(columns - column);
+                for (p, mut sum) in sums.into_iter().enumerate() {
+                    let lanes = LANES.min(end - column - p * LANES);
                     let mask = (0xFFFF_u32 >> (LANES - lanes)) as u16;
-                    // SAFETY: the lanes under the mask end at the last column of row r.
+                    // SAFETY: the lanes under the mask end before the column `end` of row r.
                     unsafe {
-                        let to = out.as_mut_ptr().add(r * columns + column);
-                        let before = _mm512_maskz_loadu_ps(mask, to);
-                        _mm512_mask_storeu_ps(to, mask, _mm512_fmadd_ps(sum, scale, before));
+                        let to = out.add(r * stride + p * LANES);
+                        if start > 0 {
+                            sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, to));
+                        }
+                        _mm512_mask_storeu_ps(to, mask, sum);
                     }
                 }
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use half::bf16;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::fused::{
-        bf16_operands::words_of_row,
-        int8_gemm::{Codes, QUAD},
-    };
-
-    fn values(count: usize, seed: i32) -> Vec<f32> {
-        let noise = |i: usize| (i as i32).wrapping_mul(1_103_515_245).wrapping_add(seed) >> 8;
-        (0..count).map(|i| (noise(i) % 4001) as f32 / 1000.0).collect()
-    }
-
-    fn rounded(x: f32) -> f64 {
-        f64::from(bf16::from_f32(x).to_f32())
-    }
-
-    /// Compares with sums in 64 bits.
-    fn check(found: &[f32], columns: usize, expected: impl Fn(usize, usize) -> (f64, f64)) {
-        for (row, found) in found.chunks_exact(columns).enumerate() {
-            for (column, &found) in found.iter().enumerate() {
-                let (sum, magnitude) = expected(row, column);
-                let off = (f64::from(found) - sum).abs();
-                assert!(off <= 1e-6 * magnitude + 1e-30, "[{row}, {column}]: {found}, not {sum}");
-            }
-        }
-    }
-
-    /// The sum of some products, and of their magnitudes.
-    fn sums(products: impl Iterator<Item = f64>) -> (f64, f64) {
-        products.fold((0.0, 0.0), |(sum, all), product| (sum + product, all + product.abs()))
-    }
-
-    proptest! {
-        #[test]
-        fn a_gradient_times_transposed_codes(
-            rows in 1_usize..40,
-            inner in 1_usize..900,
-            columns in 1_usize..50,
-            seed in any::<i32>(),
-        ) {
-            prop_assume!(is_supported());
-            let grad = values(rows * inner, seed);
-            let codes: Vec<f32> =
-                values(columns * inner, seed ^ 7).iter().map(|x| x.clamp(-1.0, 1.0).round()).collect();
-            let right = Right::transposed(&codes, inner, |row, words| words_of_row(row, words, |x| x));
-            let out = product(&Left::of_rows(&grad, inner), &right, 0.25);
-            check(&out, columns, |row, column| {
-                sums((0..inner).map(|k| {
-                    0.25 * rounded(grad[row * inner + k]) * f64::from(codes[column * inner + k])
-                }))
-            });
-        }
-
-        #[test]
-        fn transposed_codes_times_a_scaled_gradient(
-            tokens in 1_usize..60,
-            width in 1_usize..50,
-            columns in 1_usize..50,
-            seed in any::<i32>(),
-        ) {
-            prop_assume!(is_supported());
-            let words = width.div_ceil(QUAD);
-            let mut codes = vec![0; tokens * words * QUAD];
-            for (token, codes) in codes.chunks_exact_mut(words * QUAD).enumerate() {
-                for (i, code) in codes[..width].iter_mut().enumerate() {
-                    *code = ((token * 31 + i * 7 + seed as u8 as usize) % 255) as u8 as i8;
-                }
-            }
-            let scales = (0..tokens).map(|token| 1.5 + token as f32).collect();
-            let x = Codes { codes, words, scales, sums: Vec::new() };
-            let grad = values(tokens * columns, seed);
-            let out = product(
-                &Left::of_codes_transposed(&x, width),
-                &Right::scaled(&grad, columns, &x.scales),
-                1.0,
-            );
-            check(&out, columns, |row, column| {
-                sums((0..tokens).map(|t| {
-                    let scaled = grad[t * columns + column] * (1.0 / x.scales[t]);
-                    rounded(scaled) * f64::from(x.codes[t * words * QUAD + row])
-                }))
-            });
-        }
-    }
-
-    #[test]
-    fn what_is_no_number_reaches_the_product() {
-        if !is_supported() {
-            return;
-        }
-        let codes = [1.0, 0.0, -1.0];
-        let right = Right::transposed(&codes, 3, |row, words| words_of_row(row, words, |x| x));
-        for bad in [f32::NAN, f32::INFINITY] {
-            let out = product(&Left::of_rows(&[bad, 1.0, 1.0], 3), &right, 1.0);
-            assert!(!out[0].is_finite());
         }
     }
 }

@@ -1,120 +1,224 @@
 //! Operands of products in bfloat16: rounded, and in the order in which they are read.
+//!
+//! A word holds two values that follow one another along the inner dimension. Words lie in blocks
+//! of [`DEPTH`] pairs of that dimension, which are computed one after the other.
 
 use multiversion::multiversion;
 
-use super::int8_gemm::{Codes, QUAD};
+use super::{fresh::Fresh, rows::share};
 
 /// Columns of a panel.
 pub(super) const LANES: usize = 16;
 /// Rows that are computed together.
 pub(super) const ROWS: usize = 12;
+/// Pairs of the inner dimension that are added up at once: their part of two panels stays in the
+/// first cache.
+pub(super) const DEPTH: usize = 96;
 
-/// The left operand, `[rows, inner]`: words of two values that follow one another along the inner
-/// dimension.
-#[derive(Debug)]
-pub(super) struct Left {
+/// Rows of a left operand, `[rows, inner]`, as `[blocks, rows, DEPTH]`.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
     pub(super) words: Vec<u32>,
     pub(super) rows: usize,
     pub(super) pairs: usize,
-    pub(super) order: Order,
+    /// Of a row, in one piece.
+    line: Vec<u32>,
 }
 
-/// How the words of a [`Left`] lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// `[rows, pairs]`.
-    Rows,
-    /// `[rows / ROWS, pairs, ROWS]`.
-    Blocks,
-}
-
-impl Left {
-    /// A matrix of `width` columns.
-    pub(super) fn of_rows(values: &[f32], width: usize) -> Self {
-        let rows = values.len() / width;
-        let pairs = width.div_ceil(2);
-        let mut words = vec![0; rows * pairs];
-        for (values, words) in values.chunks_exact(width).zip(words.chunks_exact_mut(pairs)) {
-            round_row(values, words);
-        }
-        Self { words, rows, pairs, order: Order::Rows }
-    }
-
-    /// The transposed matrix of codes `[tokens, width]`.
-    pub(super) fn of_codes_transposed(x: &Codes, width: usize) -> Self {
-        let stride = x.words * QUAD;
-        let tokens = x.scales.len();
-        let pairs = tokens.div_ceil(2);
-        let mut words = vec![0; width.next_multiple_of(ROWS) * pairs];
-        let mut row = vec![0; width];
-        let zeros = vec![0; width];
-        for pair in 0..pairs {
-            let codes = |token: usize| match token < tokens {
-                true => &x.codes[token * stride..][..width],
-                false => &zeros,
-            };
-            pair_codes(codes(2 * pair), codes(2 * pair + 1), &mut row);
-            for (block, row) in row.chunks(ROWS).enumerate() {
-                words[(block * pairs + pair) * ROWS..][..row.len()].copy_from_slice(row);
+impl Rows {
+    /// Rounds rows of as many columns as the segments have together: each a number of columns, and
+    /// a factor for them.
+    pub(super) fn fill(&mut self, values: &[f32], segments: &[(usize, f32)]) {
+        let width: usize = segments.iter().map(|(width, _)| width).sum();
+        self.rows = values.len() / width;
+        self.pairs = width.div_ceil(2);
+        self.line.clear();
+        self.line.resize(self.pairs, 0);
+        self.words.resize(self.rows * self.pairs.next_multiple_of(DEPTH), 0);
+        for (row, values) in values.chunks_exact(width).enumerate() {
+            let halves: &mut [u16] = bytemuck::cast_slice_mut(&mut self.line);
+            let (mut halves, mut values) = (halves, values);
+            for &(width, factor) in segments {
+                let (to, other_halves) = halves.split_at_mut(width);
+                let (from, others) = values.split_at(width);
+                round_scaled(from, factor, to);
+                (halves, values) = (other_halves, others);
+            }
+            for (block, line) in self.line.chunks(DEPTH).enumerate() {
+                self.words[(block * self.rows + row) * DEPTH..][..line.len()].copy_from_slice(line);
             }
         }
-        Self { words, rows: width, pairs, order: Order::Blocks }
     }
 }
 
-/// The right operand, `[inner, columns]`: words of two values that follow one another along the
-/// inner dimension, in panels `[columns / 16, pairs, 16]`.
+/// The transposed left operand, given as rows of codes, `[tokens, width]`: as
+/// `[blocks, rows / ROWS, pairs, ROWS]`, where the pairs of the last block are fewer.
 #[derive(Debug)]
-pub(super) struct Right {
+pub(super) struct Columns {
+    pub(super) words: Vec<u32>,
+    pub(super) rows: usize,
+    pub(super) pairs: usize,
+}
+
+impl Columns {
+    /// Room for as many tokens of `width` codes, in pieces of this size for [`fill_columns`].
+    pub(super) fn room(tokens: usize, width: usize) -> (Fresh<u32>, usize) {
+        let height = width.next_multiple_of(ROWS);
+        (Fresh::new(height * tokens.div_ceil(2)), height * DEPTH)
+    }
+
+    /// What has been filled.
+    pub(super) fn new(words: Fresh<u32>, tokens: usize, width: usize) -> Self {
+        Self { words: words.finish(), rows: width, pairs: tokens.div_ceil(2) }
+    }
+}
+
+/// Fills a block of [`Columns`] with the codes of `2 · DEPTH` tokens, or fewer at the end, that
+/// begin every `stride` bytes.
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(super) fn fill_columns(codes: &[i8], stride: usize, width: usize, block: &mut [u32]) {
+    let zeros = vec![0; width];
+    let depth = block.len() / width.next_multiple_of(ROWS);
+    for (pair, codes) in codes.chunks(2 * stride).enumerate() {
+        let first = &codes[..width];
+        let second = codes.get(stride..stride + width).unwrap_or(&zeros);
+        let rows = first.chunks(ROWS).zip(second.chunks(ROWS));
+        for ((first, second), words) in rows.zip(block.chunks_exact_mut(depth * ROWS)) {
+            let words = &mut words[pair * ROWS..][..ROWS];
+            match (first.first_chunk::<ROWS>(), second.first_chunk::<ROWS>()) {
+                (Some(first), Some(second)) => {
+                    for i in 0..ROWS {
+                        words[i] = pair_of_codes(first[i], second[i]);
+                    }
+                }
+                _ => {
+                    for ((word, &first), &second) in words.iter_mut().zip(first).zip(second) {
+                        *word = pair_of_codes(first, second);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The right operand, `[inner, columns]`: words in panels, `[blocks, columns / 16, pairs, 16]`,
+/// where the pairs of the last block are fewer.
+#[derive(Debug)]
+pub(super) struct Panels {
     pub(super) words: Vec<u32>,
     pub(super) columns: usize,
     pub(super) pairs: usize,
 }
 
-impl Right {
-    /// The transposed matrix of what `round` gives of `[columns, inner]`: a row of values as
-    /// words, as [`round_row`] makes them.
-    pub(super) fn transposed(
-        values: &[f32],
-        inner: usize,
-        round: impl Fn(&[f32], &mut [u32]),
-    ) -> Self {
-        let columns = values.len() / inner;
-        let pairs = inner.div_ceil(2);
-        let mut words = vec![0; columns.next_multiple_of(LANES) * pairs];
-        let mut row = vec![0; pairs];
-        for (column, values) in values.chunks_exact(inner).enumerate() {
-            round(values, &mut row);
-            let panel = &mut words[column / LANES * LANES * pairs..];
-            let lane = panel.iter_mut().skip(column % LANES).step_by(LANES);
-            lane.zip(&row).for_each(|(word, value)| *word = *value);
-        }
-        Self { words, columns, pairs }
+impl Panels {
+    /// Room for a matrix, in pieces of this size for [`fill_panels`].
+    pub(super) fn room(inner: usize, columns: usize) -> (Fresh<u32>, usize) {
+        let width = columns.next_multiple_of(LANES);
+        (Fresh::new(width * inner.div_ceil(2)), width * DEPTH)
     }
 
-    /// A matrix `[scales, columns]`, each row divided by its scale.
-    pub(super) fn scaled(values: &[f32], columns: usize, scales: &[f32]) -> Self {
-        let pairs = scales.len().div_ceil(2);
-        let mut words = vec![0; columns.next_multiple_of(LANES) * pairs];
-        let mut row = vec![0; columns];
-        let zeros = vec![0.0; columns];
-        for (pair, scales) in scales.chunks(2).enumerate() {
-            let mut rows = values[2 * pair * columns..].chunks_exact(columns);
-            let first = rows.next().unwrap_or(&zeros);
-            let second = rows.next().filter(|_| scales.len() == 2).unwrap_or(&zeros);
-            let factors = [1.0 / scales[0], scales.get(1).map_or(0.0, |scale| 1.0 / scale)];
-            pair_rows(first, second, factors, &mut row);
-            for (panel, row) in row.chunks(LANES).enumerate() {
-                words[(panel * pairs + pair) * LANES..][..row.len()].copy_from_slice(row);
+    /// What has been filled.
+    pub(super) fn new(words: Fresh<u32>, inner: usize, columns: usize) -> Self {
+        Self { words: words.finish(), columns, pairs: inner.div_ceil(2) }
+    }
+
+    /// A matrix whose transpose is given, `[columns, inner]`: side by side matrices of as many
+    /// rows, each by its values, its number of columns, and a function that writes the values of a
+    /// row, which bf16 has, as bf16.
+    pub(super) fn transposed<F>(columns: usize, matrices: &[(&[f32], usize, F)]) -> Self
+    where
+        F: Fn(&[f32], &mut [u16]) + Sync,
+    {
+        let inner: usize = matrices.iter().map(|(_, width, _)| width).sum();
+        let pairs = inner.div_ceil(2);
+        let width = columns.next_multiple_of(LANES);
+        let mut words = vec![0; width * pairs];
+        let mut panels: Vec<Vec<&mut [u32]>> = Vec::new();
+        panels.resize_with(columns.div_ceil(LANES), Vec::new);
+        for block in words.chunks_mut((width * DEPTH).max(1)) {
+            let size = block.len() / panels.len();
+            panels.iter_mut().zip(block.chunks_exact_mut(size)).for_each(|(all, p)| all.push(p));
+        }
+        share(inner * columns, panels, |panel, mut blocks| {
+            let mut line = vec![0_u32; pairs];
+            for lane in 0..LANES.min(columns - panel * LANES) {
+                let mut halves: &mut [u16] = bytemuck::cast_slice_mut(&mut line);
+                for (values, width, write) in matrices {
+                    let row = &values[(panel * LANES + lane) * width..][..*width];
+                    let (to, others) = halves.split_at_mut(*width);
+                    write(row, to);
+                    halves = others;
+                }
+                for (block, line) in blocks.iter_mut().zip(line.chunks(DEPTH)) {
+                    let lanes = block.iter_mut().skip(lane).step_by(LANES);
+                    lanes.zip(line).for_each(|(word, value)| *word = *value);
+                }
+            }
+        });
+        Self { words, columns, pairs }
+    }
+}
+
+/// Fills a block of [`Panels`], from the pair `at` on, with rows of `columns` values, each divided by
+/// its scale: an even number of them, but at the end.
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(super) fn fill_panels(
+    values: &[f32],
+    columns: usize,
+    scales: &[f32],
+    at: usize,
+    block: &mut [u32],
+) {
+    let zeros = vec![0.0; columns];
+    let depth = block.len() / columns.next_multiple_of(LANES);
+    for (pair, (values, scales)) in values.chunks(2 * columns).zip(scales.chunks(2)).enumerate() {
+        let (first, second) = values.split_at(columns);
+        let second = if second.is_empty() { &zeros } else { second };
+        let factors = [1.0 / scales[0], scales.get(1).map_or(0.0, |scale| 1.0 / scale)];
+        let lanes = first.chunks(LANES).zip(second.chunks(LANES));
+        for ((first, second), panel) in lanes.zip(block.chunks_exact_mut(depth * LANES)) {
+            let words = &mut panel[(at + pair) * LANES..][..LANES];
+            let word = |a: f32, b: f32| round(a * factors[0]) | round(b * factors[1]) << 16;
+            match (first.first_chunk::<LANES>(), second.first_chunk::<LANES>()) {
+                (Some(first), Some(second)) => {
+                    for i in 0..LANES {
+                        words[i] = word(first[i], second[i]);
+                    }
+                }
+                _ => {
+                    for ((to, &first), &second) in words.iter_mut().zip(first).zip(second) {
+                        *to = word(first, second);
+                    }
+                }
             }
         }
-        Self { words, columns, pairs }
+    }
+}
+
+/// Rounds an even number of values, two that follow one another to a word.
+pub(super) fn pairs_in_row(values: &[f32], words: &mut [u32]) {
+    round_scaled(values, 1.0, bytemuck::cast_slice_mut(&mut words[..values.len() / 2]));
+}
+
+/// Rounds the first `used` values of rows of this width, those of two rows that follow one another
+/// to a row of words; beside a last row alone there are zeros.
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(super) fn pairs_of_rows(values: &[f32], width: usize, used: usize, words: &mut [u32]) {
+    for (rows, words) in values.chunks(2 * width).zip(words.chunks_exact_mut(width)) {
+        let (first, second) = rows.split_at(width);
+        let words = &mut words[..used];
+        if second.is_empty() {
+            words.iter_mut().zip(first).for_each(|(word, &x)| *word = round(x));
+        }
+        for ((word, &a), &b) in words.iter_mut().zip(first).zip(second) {
+            *word = round(a) | round(b) << 16;
+        }
     }
 }
 
 /// The nearest bf16, ties to even, in the lower half of a word.
 #[inline(always)]
-fn round(x: f32) -> u32 {
+pub(super) fn round(x: f32) -> u32 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
     if x.is_nan() { 0x7FC0 } else { rounded }
@@ -122,38 +226,19 @@ fn round(x: f32) -> u32 {
 
 /// What is a bf16 already.
 #[inline(always)]
-fn exact(x: f32) -> u32 {
-    x.to_bits() >> 16
+pub(super) fn exact(x: f32) -> u16 {
+    (x.to_bits() >> 16) as u16
 }
 
-/// The values of `f` for a row, two a word; a last one alone has a zero beside it.
 #[inline(always)]
-pub(super) fn words_of_row(values: &[f32], words: &mut [u32], f: impl Fn(f32) -> f32) {
-    let mut pairs = values.chunks_exact(2);
-    for (word, pair) in words.iter_mut().zip(&mut pairs) {
-        *word = exact(f(pair[0])) | exact(f(pair[1])) << 16;
-    }
-    if let [last] = pairs.remainder() {
-        words[values.len() / 2] = exact(f(*last));
-    }
+fn pair_of_codes(first: i8, second: i8) -> u32 {
+    u32::from(exact(f32::from(first))) | u32::from(exact(f32::from(second))) << 16
 }
 
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn round_row(values: &[f32], words: &mut [u32]) {
-    words_of_row(values, words, |x| f32::from_bits(round(x) << 16));
-}
-
-#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn pair_codes(first: &[i8], second: &[i8], words: &mut [u32]) {
-    for ((word, &first), &second) in words.iter_mut().zip(first).zip(second) {
-        *word = exact(f32::from(first)) | exact(f32::from(second)) << 16;
-    }
-}
-
-#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn pair_rows(first: &[f32], second: &[f32], factors: [f32; 2], words: &mut [u32]) {
-    for ((word, first), second) in words.iter_mut().zip(first).zip(second) {
-        *word = round(first * factors[0]) | round(second * factors[1]) << 16;
+fn round_scaled(values: &[f32], factor: f32, to: &mut [u16]) {
+    for (to, x) in to.iter_mut().zip(values) {
+        *to = round(x * factor) as u16;
     }
 }
 

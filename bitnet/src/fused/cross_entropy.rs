@@ -73,7 +73,7 @@ impl Kernel<1> for TokenLosses {
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn log_sum_exp(row: &[f32]) -> f32 {
     let highest = maximum(row);
-    highest + sum(row.len(), |i| exp(row[i] - highest)).ln()
+    highest + sum([row], |[x]| exp(x - highest)).ln()
 }
 
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]

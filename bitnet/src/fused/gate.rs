@@ -25,6 +25,22 @@ impl Gate {
     pub(crate) fn apply<B: Backend>(self, gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2> {
         compute::<B, _, 2, 2>(self, [primitive(gate), primitive(up)])
     }
+
+    /// The same over slices.
+    pub(super) fn open(self, gate: &[f32], up: &[f32], y: &mut [f32]) {
+        match self {
+            Self::Relu2 => relu2_forward(gate, up, y),
+            Self::Silu => silu_forward(gate, up, y),
+        }
+    }
+
+    /// The gradients of gate and other input; `du` holds the gradient of the output.
+    pub(super) fn pull_back(self, inputs: [&[f32]; 2], dg: &mut [f32], du: &mut [f32]) {
+        match self {
+            Self::Relu2 => relu2_backward(inputs, dg, du),
+            Self::Silu => silu_backward(inputs, dg, du),
+        }
+    }
 }
 
 /// Value and derivative.
@@ -50,10 +66,7 @@ impl Kernel<2> for Gate {
         let mut y = vec![0.0; g.len()];
         for_pieces(2 * g.len(), rows, [(&mut y, width)], |first, [y]| {
             let range = first * width..first * width + y.len();
-            match self {
-                Self::Relu2 => relu2_forward(&g[range.clone()], &u[range], y),
-                Self::Silu => silu_forward(&g[range.clone()], &u[range], y),
-            }
+            self.open(&g[range.clone()], &u[range], y);
         });
         (tensor(y, gate.layout().shape().clone()), [gate, up])
     }
@@ -71,11 +84,7 @@ impl Kernel<2> for Gate {
         let du = grad.storage_mut();
         for_pieces(3 * g.len(), rows, [(&mut dg, width), (du, width)], |first, [dg, du]| {
             let range = first * width..first * width + dg.len();
-            let inputs = [&g[range.clone()], &u[range]];
-            match self {
-                Self::Relu2 => relu2_backward(inputs, dg, du),
-                Self::Silu => silu_backward(inputs, dg, du),
-            }
+            self.pull_back([&g[range.clone()], &u[range]], dg, du);
         });
         let dg = wanted[0].then(|| tensor(dg, gate.layout().shape().clone()));
         [dg, wanted[1].then_some(grad)]

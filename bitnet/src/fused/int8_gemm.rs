@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code, reason = "vector intrinsics over raw pointers")]
 
-use rayon::prelude::*;
+use super::rows::share;
 
 /// Output columns of a panel.
 const LANES: usize = 16;
@@ -29,32 +29,77 @@ pub(super) struct Codes {
     pub(super) sums: Vec<i32>,
 }
 
-/// A ternary weight `[d_input, d_output]` in panels: `[panels, words, 16]`, each word four codes
-/// raised by one. Columns beyond the last are zero.
+impl Codes {
+    /// Zeros for so many rows of `width` codes.
+    pub(super) fn new(rows: usize, width: usize) -> Self {
+        let words = width.div_ceil(QUAD);
+        let codes = vec![0; rows * words * QUAD];
+        Self { codes, words, scales: vec![0.0; rows], sums: vec![0; rows] }
+    }
+}
+
+/// Some rows of [`Codes`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines<'a> {
+    pub(super) codes: &'a [i8],
+    pub(super) scales: &'a [f32],
+    pub(super) sums: &'a [i32],
+}
+
+/// Ternary weights `[d_input, d_output]` side by side, in panels: `[panels, words, 16]`, each word
+/// four codes raised by one. Columns beyond the last are zero.
 #[derive(Debug)]
 pub(super) struct Panels {
-    pub(super) words: Vec<u32>,
-    pub(super) d_output: usize,
+    words: Vec<u32>,
+    /// Words of a column.
+    depth: usize,
+    d_output: usize,
+    /// What the codes of each panel are multiplied by.
+    scales: Vec<f32>,
 }
 
 impl Panels {
-    /// Lays out `code(w)` of each weight of `[d_input, d_output]`, where `code` gives 0, 1 or 2.
-    #[inline(always)]
-    pub(super) fn pack(weight: &[f32], d_output: usize, code: impl Fn(f32) -> u32) -> Self {
-        let d_input = weight.len() / d_output;
+    /// Lays out weights, all but the last of which have whole panels. Each is given by its values,
+    /// its number of outputs, its scale, and a function that fills a panel by [`fill_panel`], given
+    /// values, outputs, the first column, and the words.
+    pub(super) fn pack<F>(d_input: usize, weights: &[(&[f32], usize, f32, F)]) -> Self
+    where
+        F: Fn(&[f32], usize, usize, &mut [u32]) + Sync,
+    {
         let depth = d_input.div_ceil(QUAD);
-        let panels = d_output.div_ceil(LANES);
-        let mut words = vec![0; panels * depth * LANES];
-        for (input, row) in weight.chunks_exact(d_output).enumerate() {
-            let (word, byte) = (input / QUAD, input % QUAD);
-            for (panel, values) in row.chunks(LANES).enumerate() {
-                let words = &mut words[(panel * depth + word) * LANES..][..values.len()];
-                for (word, &value) in words.iter_mut().zip(values) {
-                    *word |= code(value) << (8 * byte);
-                }
+        let places: Vec<(usize, usize)> = weights
+            .iter()
+            .enumerate()
+            .flat_map(|(i, weight)| (0..weight.1).step_by(LANES).map(move |column| (i, column)))
+            .collect();
+        let mut words = vec![0; places.len() * depth * LANES];
+        let panels = words.chunks_mut((depth * LANES).max(1)).zip(&places).collect();
+        let work = places.len() * depth * LANES;
+        share(work, panels, |_, (words, &(weight, column))| {
+            let (values, width, _, fill) = &weights[weight];
+            fill(values, *width, column, words);
+        });
+        let scales = places.iter().map(|&(weight, _)| weights[weight].2).collect();
+        Self { words, depth, d_output: weights.iter().map(|weight| weight.1).sum(), scales }
+    }
+}
+
+/// Adds `code(w)`, which is 0, 1 or 2, of the weights of some outputs to the words of a panel.
+#[inline(always)]
+pub(super) fn fill_panel(
+    weight: &[f32],
+    d_output: usize,
+    column: usize,
+    words: &mut [u32],
+    code: impl Fn(f32) -> u32,
+) {
+    let lanes = LANES.min(d_output - column);
+    for (word, rows) in words.chunks_exact_mut(LANES).zip(weight.chunks(QUAD * d_output)) {
+        for (byte, row) in rows.chunks_exact(d_output).enumerate() {
+            for (word, &w) in word.iter_mut().zip(&row[column..column + lanes]) {
+                *word |= code(w) << (8 * byte);
             }
         }
-        Self { words, d_output }
     }
 }
 
@@ -69,69 +114,57 @@ pub(super) fn is_supported(d_input: usize) -> bool {
     has && d_input <= MAX_INPUTS
 }
 
-/// `y = x · w` with `x` and `w` dequantised: codes multiplied in integers, exactly, then by the
-/// scale of both, once.
+/// Writes `y = x · w`, or with `ADD` adds it, with `x` and `w` dequantised: codes multiplied in
+/// integers, exactly, then by the scale of both, once.
 ///
 /// # Panics
-/// If not [`is_supported`].
-pub(super) fn product(x: &Codes, w: &Panels, weight_scale: f32) -> Vec<f32> {
-    /// Rows that are one piece of work.
-    const PIECE: usize = 48;
-    assert!(is_supported(x.words * QUAD), "the processor has been asked");
+/// If lengths do not fit, or if not [`is_supported`].
+pub(super) fn product<const ADD: bool>(x: Lines<'_>, w: &Panels, y: &mut [f32]) {
+    assert!(is_supported(w.depth * QUAD), "the processor has been asked");
     let rows = x.scales.len();
-    let mut y = vec![0.0; rows * w.d_output];
-    let piece = |(piece, y): (usize, &mut [f32])| {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the processor has the instructions, as `is_supported` has said.
-        unsafe {
-            vnni::rows(x, piece * PIECE, w, weight_scale, y);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (piece, y, weight_scale);
-    };
-    let pieces = y.chunks_mut(PIECE * w.d_output.max(1)).enumerate();
-    if rows * w.words.len() < 1 << 20 || rayon::current_num_threads() == 1 {
-        pieces.for_each(piece);
-    } else {
-        y.par_chunks_mut(PIECE * w.d_output).enumerate().for_each(piece);
+    assert!(x.codes.len() == rows * w.depth * QUAD && x.sums.len() == rows, "left operand");
+    assert_eq!(y.len(), rows * w.d_output, "output");
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the processor has the instructions, as `is_supported` has said.
+    unsafe {
+        vnni::rows::<ADD>(x, w, y);
     }
-    y
 }
 
 #[cfg(target_arch = "x86_64")]
 mod vnni {
     use std::arch::x86_64::*;
 
-    use super::{Codes, LANES, Panels, QUAD};
+    use super::{LANES, Lines, Panels, QUAD};
 
     /// Rows and panels that are computed together: 6 · 4 sums fill the registers.
     const ROWS: usize = 6;
     const PANELS: usize = 4;
 
-    /// The rows of the product that `y` holds, the first of which is `first`.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub(super) fn rows(x: &Codes, first: usize, w: &Panels, weight_scale: f32, y: &mut [f32]) {
-        let panels = w.d_output.div_ceil(LANES);
-        let count = y.len() / w.d_output;
+    pub(super) fn rows<const ADD: bool>(x: Lines<'_>, w: &Panels, y: &mut [f32]) {
+        let panels = w.scales.len();
+        let count = x.scales.len();
         for panel in (0..panels).step_by(PANELS) {
             for row in (0..count).step_by(ROWS) {
-                let tile = Tile { x, row: first + row, w, panel, weight_scale };
+                let tile = Tile { x, row, w, panel };
                 let y = &mut y[row * w.d_output..];
                 let width = PANELS.min(panels - panel);
                 match (ROWS.min(count - row), width) {
-                    (6, 4) => tile.compute::<6, 4>(y),
-                    (6, 3) => tile.compute::<6, 3>(y),
-                    (6, 2) => tile.compute::<6, 2>(y),
-                    (6, _) => tile.compute::<6, 1>(y),
+                    (6, 4) => tile.compute::<ADD, 6, 4>(y),
+                    (6, 3) => tile.compute::<ADD, 6, 3>(y),
+                    (6, 2) => tile.compute::<ADD, 6, 2>(y),
+                    (6, _) => tile.compute::<ADD, 6, 1>(y),
                     (rows, 4) => {
-                        (0..rows)
-                            .for_each(|i| tile.below(i).compute::<1, 4>(&mut y[i * w.d_output..]));
+                        (0..rows).for_each(|i| {
+                            tile.below(i).compute::<ADD, 1, 4>(&mut y[i * w.d_output..])
+                        });
                     }
                     (rows, width) => {
                         for i in 0..rows {
                             for panel in 0..width {
                                 let tile = tile.below(i).right(panel);
-                                tile.compute::<1, 1>(&mut y[i * w.d_output..]);
+                                tile.compute::<ADD, 1, 1>(&mut y[i * w.d_output..]);
                             }
                         }
                     }
@@ -143,11 +176,10 @@ mod vnni {
     /// Where a block of the product lies.
     #[derive(Clone, Copy)]
     struct Tile<'a> {
-        x: &'a Codes,
+        x: Lines<'a>,
         row: usize,
         w: &'a Panels,
         panel: usize,
-        weight_scale: f32,
     }
 
     impl Tile<'_> {
@@ -162,9 +194,9 @@ mod vnni {
         /// Computes `R` rows of `P` panels. `y` starts with the first row of the block, and has
         /// all columns.
         #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-        fn compute<const R: usize, const P: usize>(self, y: &mut [f32]) {
-            let Self { x, row, w, panel, weight_scale } = self;
-            let (depth, d_output) = (x.words, w.d_output);
+        fn compute<const ADD: bool, const R: usize, const P: usize>(self, y: &mut [f32]) {
+            let Self { x, row, w, panel } = self;
+            let (depth, d_output) = (w.depth, w.d_output);
             assert!(x.codes.len() >= (row + R) * depth * QUAD);
             assert!(w.words.len() >= (panel + P) * depth * LANES);
             assert!(y.len() >= (R - 1) * d_output + d_output.min((panel + P) * LANES));
@@ -192,16 +224,20 @@ mod vnni {
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 let raised = _mm512_set1_epi32(x.sums[row + r]);
-                let scale = _mm512_set1_ps(weight_scale * x.scales[row + r].recip());
+                let x_scale = x.scales[row + r].recip();
                 for (p, sum) in sums.into_iter().enumerate() {
                     let column = (panel + p) * LANES;
                     let lanes = LANES.min(d_output - column);
                     let mask = (0xFFFF_u32 >> (LANES - lanes)) as u16;
                     let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, raised));
-                    let values = _mm512_mul_ps(sum, scale);
+                    let scale = _mm512_set1_ps(w.scales[panel + p] * x_scale);
+                    let mut values = _mm512_mul_ps(sum, scale);
                     // SAFETY: the lanes under the mask end at column d_output of row r.
                     unsafe {
                         let to = y.as_mut_ptr().add(r * d_output + column);
+                        if ADD {
+                            values = _mm512_add_ps(values, _mm512_maskz_loadu_ps(mask, to));
+                        }
                         _mm512_mask_storeu_ps(to, mask, values);
                     }
                 }
@@ -219,35 +255,49 @@ mod tests {
     /// Codes and a weight from small seeds: cheap to shrink, and any shape.
     fn example(rows: usize, d_input: usize, d_output: usize, seed: i32) -> (Codes, Vec<f32>) {
         let noise = |i: usize| (i as i32).wrapping_mul(1_103_515_245).wrapping_add(seed) >> 8;
-        let words = d_input.div_ceil(QUAD);
-        let mut codes = vec![0; rows * words * QUAD];
-        for row in 0..rows {
-            for input in 0..d_input {
-                codes[row * words * QUAD + input] = (noise(row * d_input + input) % 128) as i8;
+        let mut x = Codes::new(rows, d_input);
+        for (row, codes) in x.codes.chunks_exact_mut(x.words * QUAD).enumerate() {
+            for (input, code) in codes[..d_input].iter_mut().enumerate() {
+                *code = (noise(row * d_input + input) % 128) as i8;
             }
+            x.scales[row] = 1.0;
+            x.sums[row] = codes.iter().map(|&code| i32::from(code)).sum();
         }
-        let sums = codes
-            .chunks_exact(words * QUAD)
-            .map(|row| row.iter().map(|&code| i32::from(code)).sum())
-            .collect();
         let weight = (0..d_input * d_output).map(|i| (noise(i + 7) % 2) as f32).collect();
-        (Codes { codes, words, scales: vec![1.0; rows], sums }, weight)
+        (x, weight)
     }
 
-    fn check(x: &Codes, weight: &[f32], d_output: usize) {
-        if !is_supported(weight.len() / d_output) {
+    fn fill(weight: &[f32], d_output: usize, column: usize, words: &mut [u32]) {
+        fill_panel(weight, d_output, column, words, |w| (w + 1.0) as u32);
+    }
+
+    /// The second weight has no outputs, or other ones and another scale.
+    fn check(x: &Codes, weights: [&[f32]; 2], d_outputs: [usize; 2]) {
+        let d_input = weights[1].len() / d_outputs[1];
+        if !is_supported(d_input) {
             return;
         }
-        let panels = Panels::pack(weight, d_output, |w| (w + 1.0) as u32);
-        let y = product(x, &panels, 1.0);
-        for (row, y) in y.chunks_exact(d_output).enumerate() {
+        let scales = [3.0, 1.0];
+        let panels =
+            Panels::pack(d_input, &[0, 1].map(|i| (weights[i], d_outputs[i], scales[i], fill)));
+        let columns = d_outputs[0] + d_outputs[1];
+        let mut y = vec![f32::NAN; x.scales.len() * columns];
+        let lines = Lines { codes: &x.codes, scales: &x.scales, sums: &x.sums };
+        product::<false>(lines, &panels, &mut y);
+        let mut twice = y.clone();
+        product::<true>(lines, &panels, &mut twice);
+        for (row, y) in y.chunks_exact(columns).enumerate() {
             for (column, &y) in y.iter().enumerate() {
-                let expected: i64 = weight
-                    .chunks_exact(d_output)
+                let second = column >= d_outputs[0];
+                let i = usize::from(second);
+                let column_of = if second { column - d_outputs[0] } else { column };
+                let expected: i64 = weights[i]
+                    .chunks_exact(d_outputs[i])
                     .zip(&x.codes[row * x.words * QUAD..])
-                    .map(|(weight, &code)| weight[column] as i64 * i64::from(code))
+                    .map(|(weight, &code)| weight[column_of] as i64 * i64::from(code))
                     .sum();
-                assert_eq!(y, expected as f32, "row {row}, column {column}");
+                assert_eq!(y, expected as f32 * scales[i], "row {row}, column {column}");
+                assert_eq!(twice[row * columns + column], 2.0 * y);
             }
         }
     }
@@ -257,11 +307,13 @@ mod tests {
         fn the_product_is_that_of_the_integers(
             rows in 1_usize..70,
             d_input in 1_usize..90,
+            panels in 0_usize..4,
             d_output in 1_usize..90,
             seed in any::<i32>(),
         ) {
             let (x, weight) = example(rows, d_input, d_output, seed);
-            check(&x, &weight, d_output);
+            let (_, other) = example(1, d_input, panels * LANES, seed ^ 5);
+            check(&x, [&other, &weight], [panels * LANES, d_output]);
         }
     }
 
@@ -276,7 +328,7 @@ mod tests {
                 sums: vec![d_input as i32 * i32::from(code)],
             };
             for weight in [-1.0, 1.0] {
-                check(&x, &vec![weight; d_input], 1);
+                check(&x, [&[], &vec![weight; d_input]], [0, 1]);
             }
         }
     }

@@ -14,13 +14,19 @@ mod adamw;
 #[cfg(feature = "flex")]
 mod attention;
 #[cfg(feature = "flex")]
+mod attention_core;
+#[cfg(feature = "flex")]
 mod bf16_gemm;
 #[cfg(feature = "flex")]
 mod bf16_operands;
 #[cfg(feature = "flex")]
-mod bit_linear;
+mod coded_linear;
+#[cfg(feature = "flex")]
+mod coding;
 #[cfg(feature = "flex")]
 mod cross_entropy;
+#[cfg(feature = "flex")]
+mod fresh;
 #[cfg(feature = "flex")]
 mod gate;
 #[cfg(feature = "flex")]
@@ -36,7 +42,15 @@ mod rope;
 #[cfg(feature = "flex")]
 mod rows;
 #[cfg(feature = "flex")]
+mod self_attention;
+#[cfg(feature = "flex")]
 mod small_gemm;
+#[cfg(feature = "flex")]
+mod softmax;
+#[cfg(feature = "flex")]
+mod source;
+#[cfg(feature = "flex")]
+mod stripes;
 #[cfg(not(feature = "flex"))]
 mod without;
 
@@ -44,9 +58,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "flex")]
 pub(crate) use self::{
-    adamw::AdamWStep, attention::causal_attention, bit_linear::WeightCoding,
-    cross_entropy::token_losses, gate::Gate, heads::swap_heads, kernel::applies,
-    rms_norm::rms_norm, rope::rotate,
+    adamw::AdamWStep, attention::causal_attention, coded_linear::CodedLinears,
+    coding::WeightCoding, cross_entropy::token_losses, gate::Gate, heads::swap_heads,
+    kernel::applies, rms_norm::rms_norm, rope::rotate, self_attention::SelfAttention,
 };
 #[cfg(not(feature = "flex"))]
 pub(crate) use without::*;

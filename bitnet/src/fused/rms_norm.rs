@@ -60,7 +60,9 @@ impl Kernel<2> for RmsNorm {
         let dx = grad.storage_mut();
         let partial = for_pieces(2 * from.len(), rows, [(dx, width)], |first, [dx]| {
             let range = first * width..first * width + dx.len();
-            pull_back(&from[range], g, &factors[first..], dx)
+            let mut for_gains = vec![0.0; width];
+            pull_back(&from[range], g, &factors[first..], dx, &mut for_gains);
+            for_gains
         });
         let dg = wanted[1].then(|| tensor(add_up(partial, width), [width]));
         [wanted[0].then_some(grad), dg]
@@ -69,11 +71,11 @@ impl Kernel<2> for RmsNorm {
 
 /// Writes normalised rows, and the factor of each.
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn normalize(x: &[f32], gains: &[f32], eps: f32, y: &mut [f32], factors: &mut [f32]) {
+pub(super) fn normalize(x: &[f32], gains: &[f32], eps: f32, y: &mut [f32], factors: &mut [f32]) {
     let width = gains.len();
     let rows = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
     for ((y, x), factor) in rows.zip(factors) {
-        let mean = sum(width, |i| x[i] * x[i]) / width as f32;
+        let mean = sum([x], |[x]| x * x) / width as f32;
         *factor = 1.0 / (mean + eps).sqrt();
         for ((y, x), gain) in y.iter_mut().zip(x).zip(gains) {
             *y = x * *factor * gain;
@@ -81,22 +83,33 @@ fn normalize(x: &[f32], gains: &[f32], eps: f32, y: &mut [f32], factors: &mut [f
     }
 }
 
-/// Replaces the gradient of rows of the output by that of the input; gives their part of that of
-/// the gains.
+/// The factor of a row.
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn pull_back(x: &[f32], gains: &[f32], factors: &[f32], grad: &mut [f32]) -> Vec<f32> {
+pub(super) fn factor(x: &[f32], eps: f32) -> f32 {
+    let mean = sum([x], |[x]| x * x) / x.len() as f32;
+    1.0 / (mean + eps).sqrt()
+}
+
+/// Replaces the gradient of rows of the output by that of the input; adds their part of that of the
+/// gains.
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(super) fn pull_back(
+    x: &[f32],
+    gains: &[f32],
+    factors: &[f32],
+    grad: &mut [f32],
+    for_gains: &mut [f32],
+) {
     let width = gains.len();
-    let mut for_gains = vec![0.0; width];
     let rows = x.chunks_exact(width).zip(grad.chunks_exact_mut(width));
     for ((x, grad), &factor) in rows.zip(factors) {
-        let dot = sum(width, |i| x[i] * grad[i] * gains[i]);
+        let dot = sum([x, grad, gains], |[x, grad, gain]| x * grad * gain);
         let along = dot * factor * factor / width as f32;
         for ((grad, for_gain), (x, gain)) in
-            grad.iter_mut().zip(&mut for_gains).zip(x.iter().zip(gains))
+            grad.iter_mut().zip(&mut *for_gains).zip(x.iter().zip(gains))
         {
             *for_gain += *grad * x * factor;
             *grad = factor * (*grad * gain - x * along);
         }
     }
-    for_gains
 }

@@ -78,7 +78,7 @@ impl Kernel<3> for Rotate {
 
 /// Rotates one head by its angles, or back where `sign` is −1.
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn turn(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+pub(super) fn turn(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
     let half = x.len() / 2;
     let (a, b) = x.split_at(half);
     let (to_a, to_b) = y.split_at_mut(half);

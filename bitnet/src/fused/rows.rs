@@ -35,11 +35,21 @@ pub(super) fn for_pieces<const N: usize, R: Send>(
             first
         }));
     }
-    let compute = |(piece, matrices)| compute(piece * PIECE, matrices);
+    share(work, split, |piece, matrices| compute(piece * PIECE, matrices))
+}
+
+/// Does pieces of work, each given its number, and gives their results in order: by all threads if
+/// together they touch enough elements.
+pub(super) fn share<T: Send, R: Send>(
+    work: usize,
+    pieces: Vec<T>,
+    compute: impl Fn(usize, T) -> R + Sync,
+) -> Vec<R> {
+    let compute = |(index, piece)| compute(index, piece);
     if work < WORTH_SHARING || rayon::current_num_threads() == 1 {
-        split.into_iter().enumerate().map(compute).collect()
+        pieces.into_iter().enumerate().map(compute).collect()
     } else {
-        split.into_par_iter().enumerate().map(compute).collect()
+        pieces.into_par_iter().enumerate().map(compute).collect()
     }
 }
 

@@ -37,23 +37,45 @@ pub(crate) fn causal_attention<B: Backend>(
     _: Tensor<B, 4>,
     _: usize,
     _: usize,
+    _: bool,
 ) -> Tensor<B, 4> {
     unreachable!("nothing is fused")
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WeightCoding {
     Ternary,
     Binary,
 }
 
-impl WeightCoding {
-    pub(crate) fn linear<B: Backend>(
-        self,
-        _: Tensor<B, 2>,
-        _: Tensor<B, 2>,
-        _: bool,
-    ) -> Tensor<B, 2> {
+#[derive(Debug, Clone)]
+#[allow(dead_code, reason = "never computed with")]
+pub(crate) struct CodedLinears {
+    pub(crate) coding: WeightCoding,
+    pub(crate) bf16_gradients: bool,
+    pub(crate) gate: Option<Gate>,
+    pub(crate) norm: Option<f64>,
+    pub(crate) residual: bool,
+}
+
+impl CodedLinears {
+    pub(crate) fn apply<B: Backend, const N: usize>(self, _: [Tensor<B, 2>; N]) -> Tensor<B, 2> {
+        unreachable!("nothing is fused")
+    }
+}
+
+#[derive(Debug, Clone)]
+#[allow(dead_code, reason = "never computed with")]
+pub(crate) struct SelfAttention {
+    pub(crate) seq: usize,
+    pub(crate) heads: [usize; 2],
+    pub(crate) dim: usize,
+    pub(crate) norm: Option<f64>,
+    pub(crate) bf16: bool,
+}
+
+impl SelfAttention {
+    pub(crate) fn apply<B: Backend, const N: usize>(self, _: [Tensor<B, 2>; N]) -> Tensor<B, 2> {
         unreachable!("nothing is fused")
     }
 }

@@ -5,7 +5,11 @@ use burn::{
 
 use super::{BitNetTransformerConfig, Observer, cache::LayerCache, rope::Positions};
 use crate::{
-    fused, linear::BitLinear, norm::RmsNorm, precision::Precision, reciprocal::reciprocal,
+    fused,
+    linear::{BitLinear, Joint},
+    norm::RmsNorm,
+    precision::Precision,
+    reciprocal::reciprocal,
 };
 
 /// Causal self-attention with rotary positions and grouped queries: key/value head `j` serves the
@@ -73,11 +77,66 @@ impl<B: Backend> Attention<B> {
         [q_proj, k_proj, v_proj, o_proj]
     }
 
-    /// Attends from each token to itself and the tokens before it.
+    /// Attends from each token to itself and the tokens before it, after the norm, and adds that
+    /// to the input.
     ///
     /// # Shapes
     /// - `x`: `[batch, seq, dim]`; the output has the same shape.
     pub(super) fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        norm: Option<&RmsNorm<B>>,
+        positions: &Positions<B>,
+        cache: Option<&mut LayerCache<B>>,
+        observer: Observer<'_, B>,
+    ) -> Tensor<B, 3> {
+        if cache.is_none()
+            && !observer.looks()
+            && let Some(y) = self.forward_joint(&x, norm, positions)
+        {
+            return y;
+        }
+        let residual = x.clone();
+        residual + self.mix(normalized(norm, x), positions, cache, observer)
+    }
+
+    /// The same in three operations, where these are fused.
+    fn forward_joint(
+        &self,
+        x: &Tensor<B, 3>,
+        norm: Option<&RmsNorm<B>>,
+        positions: &Positions<B>,
+    ) -> Option<Tensor<B, 3>> {
+        let shape @ [batch, seq, dim] = x.dims();
+        let x = x.clone().reshape([batch * seq, dim]);
+        let projections = Joint::new([&self.q_proj, &self.k_proj, &self.v_proj], norm, &x)?;
+        let output = Joint::new([&self.o_proj], self.attn_sub_norm.as_ref(), &x)?;
+        let norms = match (&self.q_norm, &self.k_norm) {
+            (Some(q), Some(k)) if q.eps() == k.eps() => Some([q, k]),
+            (None, None) => None,
+            _ => return None,
+        };
+        let attention = fused::SelfAttention {
+            seq,
+            heads: [self.heads, self.kv_heads],
+            dim: self.dim_head,
+            norm: norms.map(|[q, _]| q.eps()),
+            bf16: self.precision == Precision::Bf16,
+        };
+        let qkv = projections.apply(x.clone());
+        let [cos, sin] = positions.angles();
+        let mixed = match norms {
+            Some([q, k]) => {
+                let [q, k] = [q, k].map(|norm| norm.weight.val().unsqueeze());
+                attention.apply([qkv, cos, sin, q, k])
+            }
+            None => attention.apply([qkv, cos, sin]),
+        };
+        Some(output.add_to(x, mixed, None).reshape(shape))
+    }
+
+    /// The attention without norm and sum.
+    fn mix(
         &self,
         x: Tensor<B, 3>,
         positions: &Positions<B>,
@@ -96,8 +155,8 @@ impl<B: Backend> Attention<B> {
         let k = split(self.k_proj.product(for_k), self.kv_heads);
         let v = split(self.v_proj.product(for_v), self.kv_heads);
 
-        let q = positions.queries.apply(normalized(&self.q_norm, q));
-        let k = positions.keys.apply(normalized(&self.k_norm, k));
+        let q = positions.queries.apply(normalized(self.q_norm.as_ref(), q));
+        let k = positions.keys.apply(normalized(self.k_norm.as_ref(), k));
         let v = swap_heads(v);
         let (k, v) = match cache {
             Some(cache) => cache.extend(positions.start, k, v),
@@ -112,7 +171,14 @@ impl<B: Backend> Attention<B> {
             _ => q.reshape([batch, self.kv_heads, group * seq, self.dim_head]),
         };
         let mixed = if fused::applies(&q) {
-            fused::causal_attention(q, k, v, seq, positions.start)
+            fused::causal_attention(
+                q,
+                k,
+                v,
+                seq,
+                positions.start,
+                self.precision == Precision::Bf16,
+            )
         } else {
             let scores = self.precision.matmul(q, k.swap_dims(2, 3));
             let scores = match seq {
@@ -132,7 +198,7 @@ impl<B: Backend> Attention<B> {
             self.heads * self.dim_head,
         ]);
 
-        let mixed = normalized(&self.attn_sub_norm, mixed);
+        let mixed = normalized(self.attn_sub_norm.as_ref(), mixed);
         observer.see(&[&self.o_proj], &mixed);
         self.o_proj.forward(mixed)
     }
@@ -145,7 +211,7 @@ fn swap_heads<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 4> {
 
 /// Applies a norm that may be absent.
 pub(super) fn normalized<B: Backend, const D: usize>(
-    norm: &Option<RmsNorm<B>>,
+    norm: Option<&RmsNorm<B>>,
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
     match norm {

@@ -4,8 +4,7 @@ use burn::{
 };
 
 use super::{
-    Attention, BitNetTransformerConfig, FeedForward, Observer, attention::normalized,
-    cache::LayerCache, rope::Positions,
+    Attention, BitNetTransformerConfig, FeedForward, Observer, cache::LayerCache, rope::Positions,
 };
 use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
 
@@ -78,9 +77,8 @@ impl<B: Backend> Block<B> {
         cache: Option<&mut LayerCache<B>>,
         observer: Observer<'_, B>,
     ) -> Tensor<B, 3> {
-        let normed = normalized(&self.input_layernorm, x.clone());
-        let h = x + self.self_attn.forward(normed, positions, cache, observer);
-        let normed = normalized(&self.post_attention_layernorm, h.clone());
-        h + self.mlp.forward(normed, observer)
+        let norm = self.input_layernorm.as_ref();
+        let h = self.self_attn.forward(x, norm, positions, cache, observer);
+        self.mlp.forward(h, self.post_attention_layernorm.as_ref(), observer)
     }
 }

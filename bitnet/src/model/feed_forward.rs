@@ -10,7 +10,12 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, FeedForwardKind, Observer, attention::normalized};
-use crate::{fused, linear::BitLinear, norm::RmsNorm, precision::Precision};
+use crate::{
+    fused,
+    linear::{BitLinear, Joint},
+    norm::RmsNorm,
+    precision::Precision,
+};
 
 /// The feed-forward network of a block; [`FeedForwardKind`] has the formulas.
 #[derive(Module, Debug)]
@@ -59,11 +64,23 @@ impl<B: Backend> FeedForward<B> {
         gate_proj.iter_mut().chain([up_proj, down_proj])
     }
 
+    /// The network of the normalised input, added to the input.
+    ///
     /// # Shapes
     /// - `x`: `[batch, seq, dim]`; the output has the same shape.
-    pub(super) fn forward(&self, x: Tensor<B, 3>, observer: Observer<'_, B>) -> Tensor<B, 3> {
-        let [batch, seq, dim] = x.dims();
+    pub(super) fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        norm: Option<&RmsNorm<B>>,
+        observer: Observer<'_, B>,
+    ) -> Tensor<B, 3> {
+        let shape @ [batch, seq, dim] = x.dims();
         let x = x.reshape([batch * seq, dim]);
+        if let Some(y) = self.forward_joint(&x, norm, observer) {
+            return y.reshape(shape);
+        }
+        let residual = x.clone();
+        let x = normalized(norm, x);
         match &self.gate_proj {
             Some(gate_proj) => observer.see(&[gate_proj, &self.up_proj], &x),
             None => observer.see(&[&self.up_proj], &x),
@@ -78,9 +95,30 @@ impl<B: Backend> FeedForward<B> {
             }
             None => gelu(self.up_proj.product(quantized)),
         };
-        let hidden = normalized(&self.ffn_sub_norm, hidden);
+        let hidden = normalized(self.ffn_sub_norm.as_ref(), hidden);
         observer.see(&[&self.down_proj], &hidden);
-        self.down_proj.forward(hidden).reshape([batch, seq, dim])
+        (residual + self.down_proj.forward(hidden)).reshape(shape)
+    }
+
+    /// The same in two operations, where these are fused and nobody looks.
+    fn forward_joint(
+        &self,
+        x: &Tensor<B, 2>,
+        norm: Option<&RmsNorm<B>>,
+        observer: Observer<'_, B>,
+    ) -> Option<Tensor<B, 2>> {
+        let gate = match self.kind {
+            FeedForwardKind::Swiglu => fused::Gate::Silu,
+            FeedForwardKind::Relu2Gated => fused::Gate::Relu2,
+            FeedForwardKind::Gelu => return None,
+        };
+        if observer.looks() {
+            return None;
+        }
+        let into_hidden = Joint::new([self.gate_proj.as_ref()?, &self.up_proj], norm, x)?;
+        let down = Joint::new([&self.down_proj], self.ffn_sub_norm.as_ref(), x)?;
+        let hidden = into_hidden.apply(x.clone());
+        Some(down.add_to(x.clone(), hidden, Some(gate)))
     }
 }
 

@@ -14,6 +14,11 @@ impl<'a, B: Backend> Observer<'a, B> {
         Self(Some(see))
     }
 
+    /// Whether anybody looks.
+    pub(super) fn looks(self) -> bool {
+        self.0.is_some()
+    }
+
     /// Shows some linears that are alike but for their weights, and the input that all of them read.
     ///
     /// # Shapes

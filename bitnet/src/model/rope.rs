@@ -70,6 +70,7 @@ impl<B: Backend> RotaryEmbedding<B> {
         let scale = (dim_head as f64).sqrt().recip();
         Positions {
             start,
+            angles: [&self.cos, &self.sin].map(|table| table.clone().narrow(0, start, seq)),
             queries: rotation(self.heads, scale),
             keys: rotation(self.kv_heads, 1.0),
         }
@@ -80,10 +81,19 @@ impl<B: Backend> RotaryEmbedding<B> {
 pub(super) struct Positions<B: Backend> {
     /// Position of the first token.
     pub(super) start: usize,
+    /// Cosines and sines, `[seq, dim_head]`, both halves alike.
+    angles: [Tensor<B, 2>; 2],
     /// Rotates queries, and divides them by √dim_head for the attention scores.
     pub(super) queries: Rotation<B>,
     /// Rotates keys.
     pub(super) keys: Rotation<B>,
+}
+
+impl<B: Backend> Positions<B> {
+    /// Cosines and sines, `[seq, dim_head]`, both halves alike.
+    pub(super) fn angles(&self) -> [Tensor<B, 2>; 2] {
+        self.angles.clone()
+    }
 }
 
 /// Rotations of a stretch of positions, `[1, seq · heads · dim_head]` each.

@@ -221,9 +221,9 @@ fn claims_take_no_memory() {
         [key(9), kind.to_le_bytes().to_vec(), count.to_le_bytes().to_vec()].concat()
     };
     let tensor = |columns: u64, rows: u64| {
-        let dimensions =
-            [2u32.to_le_bytes().as_slice(), &columns.to_le_bytes(), &rows.to_le_bytes()];
-        [&1u64.to_le_bytes(), b"t".as_slice(), &dimensions.concat(), &[0; 12]].concat()
+        let dimensions = [columns.to_le_bytes(), rows.to_le_bytes()].concat();
+        let count = 2u32.to_le_bytes();
+        [&1u64.to_le_bytes(), b"t".as_slice(), &count, &dimensions, &[0; 12]].concat()
     };
     for file in [
         head(u64::MAX, 0),

@@ -74,7 +74,23 @@ fn variants() -> Vec<BitNetTransformerConfig> {
     };
     let grouped = BitNetTransformerConfig { group_size: Some(8), ..config() };
     let twin = BitNetTransformerConfig { qk_norm: true, ..config().with_quant(WeightQuant::None) };
-    vec![config(), config().with_quant(WeightQuant::Binary), in_linear, paper, grouped, twin]
+    // Whole vectors of outputs, which layers side by side must have to be one operation.
+    let joint = BitNetTransformerConfig { ff_dim: 48, qk_norm: true, ..config() };
+    let swiglu = BitNetTransformerConfig {
+        ff_dim: 48,
+        feed_forward: FeedForwardKind::Swiglu,
+        ..config().with_quant(WeightQuant::Binary)
+    };
+    vec![
+        config(),
+        config().with_quant(WeightQuant::Binary),
+        in_linear,
+        paper,
+        grouped,
+        twin,
+        joint,
+        swiglu,
+    ]
 }
 
 fn model<B: Backend>(config: &BitNetTransformerConfig) -> BitNetTransformer<B> {
@@ -344,7 +360,7 @@ fn bf16_is_close_and_its_gradients_reach_the_f32_weights<B: Backend>() {
     let coarse = exact.clone().with_precision(Precision::Bf16);
     let (logits, _, grads) = forward_backward(&coarse);
     let (expected, _, expected_grads) = forward_backward(&exact);
-    // Fused, only gradients are rounded, and those only where the processor has the products.
+    // Fused, only some products are rounded, and only where the processor has such.
     let same = |a: &[f32], b: &[f32]| bits(a) == bits(b);
     let all_same = grads.iter().zip(&expected_grads).all(|(a, b)| same(&a.1, &b.1));
     let fused = TypeId::of::<B>() == TypeId::of::<burn_flex::Flex>();

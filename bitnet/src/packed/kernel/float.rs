@@ -176,7 +176,7 @@ pub(super) fn softmax(x: &mut [f32]) -> f32 {
     for x in &mut *x {
         *x = exp(*x - highest);
     }
-    sum(x.len(), |i| x[i])
+    sum([x], |[x]| x)
 }
 
 /// `Σ weight · value` of some rows of weights, at most [`TOGETHER`]: `[rows, values]`. 32 values stand
@@ -265,7 +265,7 @@ pub(super) fn max_abs(x: &[f32]) -> f32 {
 /// `Σ x²`.
 #[inline(always)]
 pub(super) fn sum_squares(x: &[f32]) -> f32 {
-    sum(x.len(), |i| x[i] * x[i])
+    sum([x], |[x]| x * x)
 }
 
 /// `clamp(round(x · scale), −128, 127)`, half to even; gives the sum of the codes.

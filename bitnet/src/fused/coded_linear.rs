@@ -1,0 +1,298 @@
+//! Quantised linears of one input: with the norm and the gate before them, and the sum after them.
+
+use burn::tensor::{Tensor, backend::Backend, ops::FloatTensorOps};
+use burn_flex::{Flex, FlexTensor};
+
+use super::{
+    bf16_gemm,
+    bf16_operands::{self, Columns, DEPTH, ROWS, Rows, fill_columns, fill_panels},
+    coding::{WeightCoding, Weights, decode},
+    fresh::Fresh,
+    gate::Gate,
+    int8_gemm::{self, Codes, Lines, QUAD},
+    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    rows::{add_up, share},
+    source::{Encoded, Source},
+};
+
+/// Rows of a block of operands in bf16, which are one piece of work of the backward pass.
+const PIECE: usize = 2 * DEPTH;
+/// Rows that are computed at once.
+const BAND: usize = 8 * ROWS;
+
+/// Linear layers of weights with one scale: gate, norm, 8-bit absmax codes of each row, codes of
+/// the weights, their product in integers where the processor can, and a residual.
+///
+/// ```text
+/// y = residual + quantise(norm(gate(x))) · [w̃₁ | w̃₂ | …]
+/// ```
+///
+/// Gradients pass the quantisers unchanged (straight-through), so that those of their results are
+/// `dy · w̃ᵀ` and `x̃ᵀ · dy`.
+#[derive(Debug, Clone)]
+pub(crate) struct CodedLinears {
+    /// How weights are coded.
+    pub(crate) coding: WeightCoding,
+    /// Whether `dy` is rounded to bf16 for the products of the backward pass, where the processor
+    /// has such; codes are exact in bf16, and sums are f32.
+    pub(crate) bf16_gradients: bool,
+    /// Rows have the gate in their first half, and what passes it in their second.
+    pub(crate) gate: Option<Gate>,
+    /// The ε of an RMSNorm.
+    pub(crate) norm: Option<f64>,
+    /// Whether a residual is added.
+    pub(crate) residual: bool,
+}
+
+impl CodedLinears {
+    /// # Shapes
+    /// - `inputs`, `N` of them in this order:
+    ///   - `x`: `[tokens, d_input]`, or with a gate `[tokens, 2 · d_input]`
+    ///   - `gains`, if there is a norm: `[1, d_input]`
+    ///   - `residual`, if there is one: `[tokens, outputs of all weights]`
+    ///   - latent weights: `[d_input, outputs]`; outputs of all but the last are a multiple of 16
+    /// - output: `[tokens, outputs of all weights]`
+    pub(crate) fn apply<B: Backend, const N: usize>(
+        self,
+        inputs: [Tensor<B, 2>; N],
+    ) -> Tensor<B, 2> {
+        compute::<B, _, N, 2>(self, inputs.map(primitive))
+    }
+
+    fn source<'a>(&self, d_input: usize, gains: Option<&'a FlexTensor>) -> Source<'a> {
+        let norm = gains.zip(self.norm).map(|(gains, eps)| (values(gains), eps as f32));
+        Source { gate: self.gate, norm, width: d_input }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Saved {
+    x: FlexTensor,
+    gains: Option<FlexTensor>,
+    weights: Weights,
+    codes: Codes,
+    factors: Vec<f32>,
+}
+
+impl<const N: usize> Kernel<N> for CodedLinears {
+    type Saved = Saved;
+
+    fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Saved) {
+        let mut inputs = inputs.into_iter();
+        let mut next = || inputs.next().expect("as many inputs as there must be");
+        let x = next();
+        let gains = self.norm.map(|_| next());
+        let residual = self.residual.then(&mut next);
+        let weights = Weights::new(self.coding, inputs);
+
+        let d_input = weights.d_input;
+        let source = self.source(d_input, gains.as_ref());
+        let (rows, _) = as_matrix(&x);
+        let columns: usize = weights.widths().iter().sum();
+        let panels = int8_gemm::is_supported(d_input).then(|| weights.pack());
+        let mut codes = Codes::new(rows, d_input);
+        let mut factors = vec![0.0; if gains.is_some() { rows } else { 0 }];
+        let mut y = Fresh::new(if panels.is_some() { rows * columns } else { 0 });
+
+        let stride = codes.words * QUAD;
+        let mut to = codes.codes.chunks_mut((BAND * stride).max(1));
+        let mut scales = codes.scales.chunks_mut(BAND);
+        let mut sums = codes.sums.chunks_mut(BAND);
+        let mut of_norm = factors.chunks_mut(BAND);
+        let mut outputs = y.pieces(BAND * columns);
+        let pieces = values(&x).chunks((BAND * source.row()).max(1)).map(|x| {
+            let encoded = Encoded {
+                codes: to.next().unwrap_or_default(),
+                scales: scales.next().unwrap_or_default(),
+                sums: sums.next().unwrap_or_default(),
+                factors: of_norm.next().unwrap_or_default(),
+            };
+            (x, encoded, outputs.next())
+        });
+        let added = residual.as_ref().map(values);
+        share(rows * columns, pieces.collect(), |piece, (x, mut encoded, y)| {
+            source.encode(x, encoded.reborrow());
+            let Some((panels, y)) = panels.as_ref().zip(y) else { return };
+            let Encoded { codes, scales, sums, .. } = encoded;
+            let lines = Lines { codes, scales, sums };
+            let y = y.zeroed();
+            match added {
+                Some(residual) => {
+                    y.copy_from_slice(&residual[piece * BAND * columns..][..y.len()]);
+                    int8_gemm::product::<true>(lines, panels, y);
+                }
+                None => int8_gemm::product::<false>(lines, panels, y),
+            }
+        });
+        drop(outputs);
+        let y = match panels {
+            Some(_) => tensor(y.finish(), [rows, columns]),
+            None => {
+                let y = Flex::float_matmul(decode(&codes, d_input), weights.dequantize());
+                residual.into_iter().fold(y, Flex::float_add)
+            }
+        };
+        (y, Saved { x, gains, weights, codes, factors })
+    }
+
+    fn backward(
+        &self,
+        saved: Saved,
+        grad: FlexTensor,
+        wanted: [bool; N],
+    ) -> [Option<FlexTensor>; N] {
+        let before = 1 + usize::from(self.norm.is_some());
+        let first_weight = before + usize::from(self.residual);
+        let for_x = wanted[..before].contains(&true);
+        let for_weights = wanted[first_weight..].contains(&true);
+        let gradients = match self.bf16_gradients && bf16_gemm::is_supported() {
+            true => self.in_bf16(&saved, &grad, for_x, for_weights),
+            false => self.in_f32(&saved, &grad, for_x, for_weights),
+        };
+        let Gradients { x, gains, weights } = gradients;
+        let mut all = vec![x.map(|dx| tensor(dx, saved.x.layout().shape().clone()))];
+        if let Some(like) = saved.gains {
+            all.push(gains.map(|gains| tensor(gains, like.layout().shape().clone())));
+        }
+        if self.residual {
+            all.push(Some(grad));
+        }
+        all.extend(weights);
+        all.resize(N, None);
+        let mut all = all.into_iter().zip(wanted).map(|(grad, wanted)| grad.filter(|_| wanted));
+        std::array::from_fn(|_| all.next().flatten())
+    }
+}
+
+/// Those that are wanted.
+struct Gradients {
+    x: Option<Vec<f32>>,
+    gains: Option<Vec<f32>>,
+    weights: Vec<Option<FlexTensor>>,
+}
+
+impl CodedLinears {
+    fn in_bf16(
+        &self,
+        saved: &Saved,
+        grad: &FlexTensor,
+        for_x: bool,
+        for_weights: bool,
+    ) -> Gradients {
+        let Saved { x, gains, weights, codes, factors } = saved;
+        let d_input = weights.d_input;
+        let source = self.source(d_input, gains.as_ref());
+        let (rows, columns) = as_matrix(grad);
+        let segments = weights.segments();
+        let transposed = for_x.then(|| weights.transposed());
+        let kept = if for_weights { rows } else { 0 };
+        let (mut left, left_size) = Columns::room(kept, d_input);
+        let (mut right, right_size) = bf16_operands::Panels::room(kept, columns);
+        let mut dx = Fresh::new(if for_x { rows * source.row() } else { 0 });
+
+        let mut operands = left.pieces(left_size).zip(right.pieces(right_size));
+        let mut dxs = dx.pieces(BAND * source.row());
+        let pieces: Vec<_> = values(grad)
+            .chunks((PIECE * columns).max(1))
+            .map(|grad| {
+                let dxs: Vec<_> = dxs.by_ref().take(PIECE / BAND).collect();
+                (grad, dxs, operands.next())
+            })
+            .collect();
+        drop((operands, dxs));
+        let stride = codes.words * QUAD;
+        let work = rows * (columns + source.row());
+        let partial = share(work, pieces, |piece, (grad, dxs, operands)| {
+            let first = piece * PIECE;
+            let mut right = operands.map(|(left, right)| {
+                let last = first + grad.len() / columns;
+                let codes = &codes.codes[first * stride..last * stride];
+                fill_columns(codes, stride, d_input, left.zeroed());
+                right.zeroed()
+            });
+            let mut for_gains = vec![0.0; if gains.is_some() { d_input } else { 0 }];
+            let mut operand = Rows::default();
+            let mut product = vec![0.0; if for_x { BAND * d_input } else { 0 }];
+            let mut dxs = dxs.into_iter();
+            for (band, grad) in grad.chunks(BAND * columns).enumerate() {
+                let rows = grad.len() / columns;
+                let first = first + band * BAND;
+                if let Some(right) = &mut right {
+                    let scales = &codes.scales[first..first + rows];
+                    fill_panels(grad, columns, scales, band * BAND / 2, right);
+                }
+                if let Some((transposed, dx)) = transposed.as_ref().zip(dxs.next()) {
+                    operand.fill(grad, &segments);
+                    let product = &mut product[..rows * d_input];
+                    bf16_gemm::product(&operand, transposed, product);
+                    let dx = dx.zeroed();
+                    let x = &values(x)[first * source.row()..][..dx.len()];
+                    let factors = factors.get(first..).unwrap_or_default();
+                    source.pull_back(x, factors, product, dx, &mut for_gains);
+                }
+            }
+            for_gains
+        });
+        let left = Columns::new(left, kept, d_input);
+        let right = bf16_operands::Panels::new(right, kept, columns);
+        let weights = match for_weights {
+            true => bf16_gemm::transposed_product(&left, &right, &weights.widths())
+                .into_iter()
+                .zip(weights.widths())
+                .map(|(dw, width)| Some(tensor(dw, [d_input, width])))
+                .collect(),
+            false => Vec::new(),
+        };
+        Gradients {
+            x: for_x.then(|| dx.finish()),
+            gains: (for_x && gains.is_some()).then(|| add_up(partial, d_input)),
+            weights,
+        }
+    }
+
+    fn in_f32(
+        &self,
+        saved: &Saved,
+        grad: &FlexTensor,
+        for_x: bool,
+        for_weights: bool,
+    ) -> Gradients {
+        let Saved { x, gains, weights, codes, factors } = saved;
+        let d_input = weights.d_input;
+        let source = self.source(d_input, gains.as_ref());
+        let (rows, _) = as_matrix(grad);
+        let (mut dx, mut for_gains) = (None, None);
+        if for_x {
+            let product = Flex::float_matmul(grad.clone(), weights.dequantize().transpose(0, 1));
+            let mut product = product.to_contiguous();
+            let product = product.storage_mut::<f32>();
+            let mut to = vec![0.0; rows * source.row()];
+            let dxs = to.chunks_mut((PIECE * source.row()).max(1));
+            let pieces = product.chunks_mut((PIECE * d_input).max(1)).zip(dxs);
+            let partial = share(rows * source.row(), pieces.collect(), |piece, (grad, dx)| {
+                let first = piece * PIECE;
+                let mut for_gains = vec![0.0; if gains.is_some() { d_input } else { 0 }];
+                let x = &values(x)[first * source.row()..][..dx.len()];
+                let factors = factors.get(first..).unwrap_or_default();
+                source.pull_back(x, factors, grad, dx, &mut for_gains);
+                for_gains
+            });
+            dx = Some(to);
+            for_gains = gains.as_ref().map(|_| add_up(partial, d_input));
+        }
+        let mut of_weights = Vec::new();
+        if for_weights {
+            let x = decode(codes, d_input).transpose(0, 1);
+            let mut before = 0;
+            for width in weights.widths() {
+                let grad = Flex::float_slice(
+                    grad.clone(),
+                    &[(0..rows).into(), (before..before + width).into()],
+                );
+                of_weights.push(Some(Flex::float_matmul(x.clone(), grad)));
+                before += width;
+            }
+        }
+        Gradients { x: dx, gains: for_gains, weights: of_weights }
+    }
+}

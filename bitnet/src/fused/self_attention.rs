@@ -1,0 +1,268 @@
+//! Attention in training: from what the projections of queries, keys and values give side by side
+//! to what the output projection takes.
+
+use burn::tensor::{Tensor, backend::Backend};
+use burn_flex::FlexTensor;
+
+use super::{
+    attention_core::CausalAttention,
+    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    rms_norm,
+    rope::turn,
+    rows::{add_up, share},
+    stripes::{Stripe, split},
+};
+
+/// Norm of each head of queries and keys, if there is one, rotation, and causal attention. Each
+/// head is brought together, computed and written back where it belongs.
+#[derive(Debug, Clone)]
+pub(crate) struct SelfAttention {
+    /// Length of a sequence.
+    pub(crate) seq: usize,
+    /// Heads of queries, and of keys and values.
+    pub(crate) heads: [usize; 2],
+    /// Width of a head.
+    pub(crate) dim: usize,
+    /// The ε of the norms.
+    pub(crate) norm: Option<f64>,
+    /// Whether operands of products are rounded to bf16, where the processor has such products.
+    pub(crate) bf16: bool,
+}
+
+impl SelfAttention {
+    /// # Shapes
+    /// - `inputs`, `N` of them in this order:
+    ///   - `qkv`: `[batch · seq, (heads + 2 · kv_heads) · dim]`
+    ///   - cosines and sines, which get no gradient: `[seq, dim]`
+    ///   - gains of queries and of keys, if there is a norm: `[1, dim]`
+    /// - output: `[batch · seq, heads · dim]`
+    pub(crate) fn apply<B: Backend, const N: usize>(
+        self,
+        inputs: [Tensor<B, 2>; N],
+    ) -> Tensor<B, 2> {
+        compute::<B, _, N, 2>(self, inputs.map(primitive))
+    }
+
+    /// Columns of the queries of a head of keys.
+    fn group(&self) -> usize {
+        self.heads[0] / self.heads[1] * self.dim
+    }
+
+    /// Columns of queries, keys and values, head of keys by head of keys.
+    fn widths(&self) -> Vec<usize> {
+        let of_keys = self.heads[1];
+        let queries = std::iter::repeat_n(self.group(), of_keys);
+        queries.chain(std::iter::repeat_n(self.dim, 2 * of_keys)).collect()
+    }
+
+    /// Cosines and sines for queries: those of keys by √dim, as scores are divided.
+    fn scaled(&self, angles: &FlexTensor) -> Vec<f32> {
+        let factor = (self.dim as f64).sqrt().recip() as f32;
+        values(angles).iter().map(|x| x * factor).collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Saved {
+    inputs: Vec<FlexTensor>,
+    /// Logarithm of the sum of a query's exponentials, `[batch, kv_heads, group · seq]`.
+    log_sums: Vec<f32>,
+}
+
+/// The inputs of one head of keys.
+struct Head<'a> {
+    kernel: &'a SelfAttention,
+    /// Rows of a sequence.
+    qkv: &'a [f32],
+    /// Cosines and sines, for queries and for keys.
+    angles: [[&'a [f32]; 2]; 2],
+    gains: [Option<&'a [f32]>; 2],
+    /// Number of the head.
+    head: usize,
+}
+
+/// What attention takes: queries `[group, seq, dim]`, keys and values `[seq, dim]`.
+type Operands = [Vec<f32>; 3];
+
+impl<const N: usize> Kernel<N> for SelfAttention {
+    type Saved = Saved;
+
+    fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Saved) {
+        let (rows, _) = as_matrix(&inputs[0]);
+        let columns = self.heads[0] * self.dim;
+        let mut out = vec![0.0; rows * columns];
+        let queries = self.group() / self.dim * self.seq;
+        let mut log_sums = vec![0.0; rows * self.heads[0]];
+        let stripes = split(&mut out, self.seq, &vec![self.group(); self.heads[1]]);
+        let work = stripes.into_iter().flatten().zip(log_sums.chunks_mut(queries)).collect();
+        let scaled = [1, 2].map(|i| self.scaled(&inputs[i]));
+        let heads = self.all(&inputs, &scaled);
+        share(rows * columns, work, |index, (mut to, log_sums)| {
+            let head = heads(index);
+            let [q, k, v] = head.operands();
+            let mut mixed = vec![0.0; q.len()];
+            self.core().forward([&q, &k, &v], &mut mixed, log_sums);
+            head.scatter(&mixed, &mut to);
+        });
+        drop(heads);
+        (tensor(out, [rows, columns]), Saved { inputs: inputs.into(), log_sums })
+    }
+
+    fn backward(
+        &self,
+        Saved { inputs, log_sums }: Saved,
+        grad: FlexTensor,
+        wanted: [bool; N],
+    ) -> [Option<FlexTensor>; N] {
+        let (rows, _) = as_matrix(&inputs[0]);
+        let columns = self.heads[0] * self.dim;
+        let kv_heads = self.heads[1];
+        let queries = self.group() / self.dim * self.seq;
+        let mut dx = vec![0.0; values(&inputs[0]).len()];
+        let mut work = Vec::new();
+        for stripes in split(&mut dx, self.seq, &self.widths()) {
+            let mut stripes = stripes.into_iter();
+            let [q, k]: [Vec<_>; 2] = [(); 2].map(|()| stripes.by_ref().take(kv_heads).collect());
+            work.extend(q.into_iter().zip(k).zip(stripes).map(|((q, k), v)| [q, k, v]));
+        }
+        let grad = values(&grad);
+        let scaled = [1, 2].map(|i| self.scaled(&inputs[i]));
+        let heads = self.all(&inputs, &scaled);
+        let partial = share(rows * columns, work, |index, to| {
+            let head = heads(index);
+            let operands @ [q, k, v] = &head.operands();
+            let grad = &grad[index / kv_heads * self.seq * columns..][..self.seq * columns];
+            let grad = head.gather(grad, columns, head.head * self.group(), self.group());
+            let log_sums = &log_sums[index * queries..][..queries];
+            let mut gradients = operands.each_ref().map(|operand| vec![0.0; operand.len()]);
+            let all = gradients.each_mut().map(Vec::as_mut_slice);
+            self.core().backward([q, k, v], &grad, log_sums, all);
+            head.scatter_gradients(gradients, to)
+        });
+        drop(heads);
+        let mut all = vec![Some(tensor(dx, inputs[0].layout().shape().clone())), None, None];
+        for (i, like) in inputs[3..].iter().enumerate() {
+            let gains = partial.iter().map(|gains: &[Vec<f32>; 2]| gains[i].clone()).collect();
+            all.push(Some(tensor(add_up(gains, self.dim), like.layout().shape().clone())));
+        }
+        let mut all = all.into_iter().zip(wanted).map(|(grad, wanted)| grad.filter(|_| wanted));
+        std::array::from_fn(|_| all.next().flatten())
+    }
+}
+
+impl SelfAttention {
+    fn core(&self) -> CausalAttention {
+        CausalAttention { seq: self.seq, start: 0, dim: self.dim, bf16: self.bf16 }
+    }
+
+    /// The heads of keys of all sequences, by their number.
+    fn all<'a>(
+        &'a self,
+        inputs: &'a [FlexTensor],
+        scaled: &'a [Vec<f32>; 2],
+    ) -> impl Fn(usize) -> Head<'a> + Sync {
+        let (rows, width) = as_matrix(&inputs[0]);
+        debug_assert_eq!(rows % self.seq, 0);
+        let size = self.seq * width;
+        let qkv = values(&inputs[0]);
+        let angles = [[&scaled[0][..], &scaled[1]], [values(&inputs[1]), values(&inputs[2])]];
+        let gains = [inputs.get(3).map(values), inputs.get(4).map(values)];
+        move |index| {
+            let (sequence, head) = (index / self.heads[1], index % self.heads[1]);
+            let qkv = &qkv[sequence * size..][..size];
+            Head { kernel: self, qkv, angles, gains, head }
+        }
+    }
+}
+
+impl Head<'_> {
+    /// First columns of queries, keys and values.
+    fn columns(&self) -> [usize; 3] {
+        let SelfAttention { heads: [of_queries, of_keys], dim, .. } = *self.kernel;
+        let keys = (of_queries + self.head) * dim;
+        [self.head * self.kernel.group(), keys, keys + of_keys * dim]
+    }
+
+    /// Some columns of a matrix, head by head: `[width / dim, seq, dim]`.
+    fn gather(&self, from: &[f32], stride: usize, first: usize, width: usize) -> Vec<f32> {
+        let SelfAttention { seq, dim, .. } = *self.kernel;
+        let mut to = Vec::with_capacity(seq * width);
+        for column in (first..first + width).step_by(dim) {
+            for row in from.chunks_exact(stride) {
+                to.extend_from_slice(&row[column..column + dim]);
+            }
+        }
+        to
+    }
+
+    /// Row `i` of the queries, or of the keys or values, as the projections give it.
+    fn projected(&self, operand: usize, i: usize) -> &[f32] {
+        let SelfAttention { seq, dim, .. } = *self.kernel;
+        let stride = self.qkv.len() / seq;
+        let column = self.columns()[operand] + i / seq * dim;
+        &self.qkv[i % seq * stride + column..][..dim]
+    }
+
+    /// Queries, scaled, keys and values as attention takes them.
+    fn operands(&self) -> Operands {
+        let SelfAttention { seq, dim, .. } = *self.kernel;
+        let mut row = vec![0.0; dim];
+        let mut turned = |operand: usize, width: usize| {
+            let mut to = vec![0.0; seq * width];
+            for (i, to) in to.chunks_exact_mut(dim).enumerate() {
+                let mut x = self.projected(operand, i);
+                if let Some(gains) = self.gains[operand] {
+                    rms_norm::normalize(x, gains, self.eps(), &mut row, &mut [0.0]);
+                    x = &row;
+                }
+                let [cos, sin] = self.angles(operand, i);
+                turn(x, cos, sin, 1.0, to);
+            }
+            to
+        };
+        let [q, k] = [turned(0, self.kernel.group()), turned(1, dim)];
+        let [.., first] = self.columns();
+        [q, k, self.gather(self.qkv, self.qkv.len() / seq, first, dim)]
+    }
+
+    fn eps(&self) -> f32 {
+        self.kernel.norm.unwrap_or_default() as f32
+    }
+
+    /// Cosines and sines of the position of row `i` of queries or keys.
+    fn angles(&self, operand: usize, i: usize) -> [&[f32]; 2] {
+        let SelfAttention { seq, dim, .. } = *self.kernel;
+        self.angles[operand].map(|angles| &angles[i % seq * dim..][..dim])
+    }
+
+    /// Writes heads side by side.
+    fn scatter(&self, heads: &[f32], to: &mut Stripe<'_>) {
+        let SelfAttention { seq, dim, .. } = *self.kernel;
+        for (i, row) in heads.chunks_exact(dim).enumerate() {
+            let (head, position) = (i / seq, i % seq);
+            to.row(position)[head * dim..][..dim].copy_from_slice(row);
+        }
+    }
+
+    /// Takes gradients back to what the projections gave, and writes them. Gives those of the
+    /// gains of queries and keys.
+    fn scatter_gradients(&self, gradients: Operands, to: [Stripe<'_>; 3]) -> [Vec<f32>; 2] {
+        let SelfAttention { seq, dim, .. } = *self.kernel;
+        let mut for_gains = [vec![0.0; dim], vec![0.0; dim]];
+        let [mut to_q, mut to_k, mut to_v] = to;
+        for (operand, to) in [&mut to_q, &mut to_k].into_iter().enumerate() {
+            for (i, grad) in gradients[operand].chunks_exact(dim).enumerate() {
+                let to = &mut to.row(i % seq)[i / seq * dim..][..dim];
+                let [cos, sin] = self.angles(operand, i);
+                turn(grad, cos, sin, -1.0, to);
+                if let Some(gains) = self.gains[operand] {
+                    let x = self.projected(operand, i);
+                    let factor = rms_norm::factor(x, self.eps());
+                    rms_norm::pull_back(x, gains, &[factor], to, &mut for_gains[operand]);
+                }
+            }
+        }
+        self.scatter(&gradients[2], &mut to_v);
+        for_gains
+    }
+}
