@@ -120,7 +120,7 @@ pub fn measure<B: Backend>(
     }
     // Read only after the pass: a device need not be waited for in between.
     let inputs = RefCell::new(Vec::new());
-    model.observe(tokens, &|linears, input| {
+    model.observe(tokens, |linears, input| {
         let measured = linears.first().and_then(|linear| measure_input(linear, input));
         inputs.borrow_mut().extend(vec![measured; linears.len()]);
     })?;

@@ -109,9 +109,9 @@ impl<B: Backend> BitNetTransformer<B> {
     pub fn observe(
         &self,
         tokens: Tensor<B, 2, Int>,
-        see: &dyn Fn(&[&BitLinear<B>], &Tensor<B, 2>),
+        see: impl Fn(&[&BitLinear<B>], &Tensor<B, 2>),
     ) -> Result<(), ModelError> {
-        self.hidden(tokens, Observer::new(see)).map(|_| ())
+        self.hidden(tokens, Observer::new(&see)).map(|_| ())
     }
 
     /// The linears with their names, as in Hugging Face checkpoints but for the leading `model.`,
