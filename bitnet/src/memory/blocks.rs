@@ -9,7 +9,13 @@ use std::{
 };
 
 /// Blocks from this size on are kept.
-const LARGE: usize = 1 << 16;
+const LARGE: usize = 1 << 12;
+/// Blocks below this size come from the kernel many at a time, and are kept always.
+const MANY: usize = 1 << 18;
+/// Bytes of such blocks.
+const SLAB: usize = 1 << 21;
+/// Alignment of every block: half a page, as some are a page and a half.
+const ALIGN: usize = 1 << 11;
 /// Sizes are rounded up to one of so many steps between two powers of two.
 const STEPS: usize = 2;
 /// Sizes that blocks can have.
@@ -22,7 +28,7 @@ const CLASSES: usize = (usize::BITS - LARGE.trailing_zeros()) as usize * STEPS;
 /// blocks to the kernel, which has to clear and map every page of them again: a quarter of a step.
 /// On Linux blocks are in huge pages besides, where the kernel has them.
 ///
-/// In use and kept is at most twice what was in use at once.
+/// In use and kept is at most twice what was in use at once, but for blocks below 256 KiB.
 ///
 /// ```
 /// #[global_allocator]
@@ -67,14 +73,41 @@ impl KeepBlocks {
     unsafe fn keep(&self, block: *mut u8, class: usize, size: usize) -> bool {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.used -= size;
-        if kept.used + kept.free + size > 2 * kept.most {
+        if size >= MANY && kept.used + kept.free + size > 2 * kept.most {
             return false;
         }
-        // SAFETY: blocks are larger than an address, and aligned to a page.
-        unsafe { block.cast::<usize>().write(kept.last[class]) };
-        kept.last[class] = block as usize;
-        kept.free += size;
+        // SAFETY: of the caller.
+        unsafe { kept.push(block, class, size) };
         true
+    }
+
+    /// Zeroed memory from the kernel: a block, or null.
+    fn new_block(&self, class: usize, size: usize) -> *mut u8 {
+        if size >= MANY {
+            return pages::new(size);
+        }
+        let slab = pages::new(SLAB);
+        if !slab.is_null() {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for start in (size..=SLAB - size).step_by(size) {
+                // SAFETY: a part of the slab, which nobody has but this.
+                unsafe { kept.push(slab.add(start), class, size) };
+            }
+        }
+        slab
+    }
+}
+
+impl Kept {
+    /// Keeps a block.
+    ///
+    /// # Safety
+    /// Nobody uses the block, which is `size` bytes.
+    unsafe fn push(&mut self, block: *mut u8, class: usize, size: usize) {
+        // SAFETY: blocks are larger than an address, and aligned to one.
+        unsafe { block.cast::<usize>().write(self.last[class]) };
+        self.last[class] = block as usize;
+        self.free += size;
     }
 }
 
@@ -86,7 +119,7 @@ impl Default for KeepBlocks {
 
 /// The class of a size, and the size of its blocks; `None` where blocks are not kept.
 fn class(layout: Layout) -> Option<(usize, usize)> {
-    if layout.size() < LARGE || layout.align() > pages::ALIGN {
+    if layout.size() < LARGE || layout.align() > ALIGN {
         return None;
     }
     let power = layout.size().ilog2();
@@ -103,7 +136,7 @@ unsafe impl GlobalAlloc for KeepBlocks {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match class(layout) {
             Some((class, size)) => {
-                self.take(class, size).map_or_else(|| pages::new(size), NonNull::as_ptr)
+                self.take(class, size).map_or_else(|| self.new_block(class, size), NonNull::as_ptr)
             }
             // SAFETY: of the caller.
             None => unsafe { System.alloc(layout) },
@@ -121,7 +154,7 @@ unsafe impl GlobalAlloc for KeepBlocks {
                 unsafe { ptr::write_bytes(block.as_ptr(), 0, layout.size()) };
                 block.as_ptr()
             }
-            None => pages::new(size),
+            None => self.new_block(class, size),
         }
     }
 
@@ -147,8 +180,8 @@ mod pages {
 
     use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
-    /// Alignment of every block.
-    pub(super) const ALIGN: usize = 4096;
+    /// Size of a page.
+    const ALIGN: usize = 4096;
     /// Size of a huge page.
     const HUGE: usize = 1 << 21;
 
@@ -195,8 +228,8 @@ mod pages {
 mod pages {
     use std::alloc::{GlobalAlloc, Layout, System};
 
-    /// Alignment of every block.
-    pub(super) const ALIGN: usize = 4096;
+    /// Size of a page.
+    const ALIGN: usize = 4096;
 
     fn layout(size: usize) -> Option<Layout> {
         Layout::from_size_align(size, ALIGN).ok()
@@ -231,7 +264,7 @@ mod tests {
     #[test]
     fn classes_are_in_order_and_large_enough() {
         assert_eq!(class(bytes(LARGE - 1)), None);
-        assert_eq!(class(Layout::from_size_align(LARGE, 1 << 20).unwrap()), None);
+        assert_eq!(class(Layout::from_size_align(LARGE, 2 * ALIGN).unwrap()), None);
         let mut before = (0, LARGE);
         for size in (LARGE..1 << 24).step_by(777) {
             let (class, room) = class(bytes(size)).unwrap();
@@ -249,7 +282,7 @@ mod tests {
     #[test]
     fn a_freed_block_is_handed_out_again_and_zeroed_where_it_must_be() {
         let blocks = KeepBlocks::new();
-        for size in [LARGE, 100_000, 5 << 20] {
+        for size in [LARGE, 6_000, 100_000, MANY, 5 << 20] {
             let layout = bytes(size);
             // SAFETY: each block is used within its size, and freed once, with its layout.
             unsafe {
