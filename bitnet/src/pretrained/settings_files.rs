@@ -37,7 +37,7 @@ struct ConfigFile {
 
 /// One id, or several.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a token id or a list of them")]
 enum Ids {
     One(u32),
     Several(Vec<u32>),
@@ -64,7 +64,7 @@ struct TokenizerFile {
 
 /// A token by how it is written.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a text or a token with its content")]
 enum TokenText {
     Text(String),
     Token { content: String },
@@ -80,7 +80,7 @@ impl TokenText {
 
 /// A template, or several by their names.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a chat template or a list of named ones")]
 enum Templates {
     One(String),
     Named(Vec<Named>),
