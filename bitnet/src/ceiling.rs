@@ -17,8 +17,9 @@ const FIRST_ROWS: usize = 64;
 /// time. A product is `2 · rows · inner · columns` operations.
 ///
 /// It begins with few rows, and has more of them and then more products in a round for as long as
-/// a round is short, so that slow devices do not take long and fast ones are kept busy. Nothing
-/// random is drawn: the state of the backend's generator is as before.
+/// a round is short, so that slow devices do not take long and fast ones are kept busy. The first
+/// product of a shape, for which a GPU compiles its kernel, does not count. Nothing random is
+/// drawn: the state of the backend's generator is as before.
 pub fn matmul_ceiling<B: Backend>(
     [rows, inner, columns]: [usize; 3],
     precision: Precision,
@@ -26,10 +27,15 @@ pub fn matmul_ceiling<B: Backend>(
     budget: Duration,
     device: &B::Device,
 ) -> f64 {
-    let started = Instant::now();
     let right = operand::<B>([inner, columns], device);
+    let left_of = |height| {
+        let left = operand::<B>([height, inner], device);
+        products(&left, &right, precision, 1);
+        left
+    };
     let (mut height, mut repeats, mut best) = (rows.min(FIRST_ROWS), 1, 0.0_f64);
-    let mut left = operand::<B>([height, inner], device);
+    let mut left = left_of(height);
+    let mut measured = Duration::ZERO;
     loop {
         let round = Instant::now();
         thread::scope(|scope| {
@@ -37,17 +43,18 @@ pub fn matmul_ceiling<B: Backend>(
                 scope.spawn(|| products(&left, &right, precision, repeats));
             }
         });
-        let seconds = round.elapsed().as_secs_f64();
+        let round = round.elapsed();
+        measured += round;
         let operations = 2.0
             * [height, inner, columns, repeats, threads].map(|n| n as f64).iter().product::<f64>();
-        best = best.max(operations / seconds);
-        if started.elapsed() >= budget {
+        best = best.max(operations / round.as_secs_f64());
+        if measured >= budget {
             return best;
         }
-        if seconds < budget.as_secs_f64() / 16.0 {
+        if round < budget / 16 {
             if height < rows {
-                height = (2 * height).min(rows);
-                left = operand([height, inner], device);
+                height = (4 * height).min(rows);
+                left = left_of(height);
             } else {
                 repeats *= 2;
             }

@@ -41,8 +41,9 @@ impl Precision {
     /// The product of two matrices, or stacks of them. Gradients are products of the same
     /// precision, and reach the operands in theirs.
     ///
-    /// Where operations are fused, bf16 is for attention and the gradients of quantised linears,
-    /// which have kernels for it; to convert other operands costs more than it brings.
+    /// Where operations are fused, bf16 is for attention, the gradients of quantised linears and
+    /// the [output head](Self::project), which have kernels for it; to convert other operands costs
+    /// more than it brings.
     pub(crate) fn matmul<B: Backend, const D: usize>(
         self,
         a: Tensor<B, D>,
@@ -56,6 +57,24 @@ impl Precision {
                 a.matmul(b).cast(FloatDType::F32)
             }
         }
+    }
+
+    /// The product of `x` with the weight of an output head.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, d_input]`
+    /// - `weight`: `[d_input, d_output]`, or `[d_output, d_input]` if it is `transposed`
+    /// - output: `[tokens, d_output]`
+    pub(crate) fn project<B: Backend>(
+        self,
+        x: Tensor<B, 2>,
+        weight: Tensor<B, 2>,
+        transposed: bool,
+    ) -> Tensor<B, 2> {
+        if self == Self::Bf16 && fused::applies(&x) {
+            return fused::bf16_linear(x, weight, transposed);
+        }
+        self.matmul(x, if transposed { weight.transpose() } else { weight })
     }
 }
 

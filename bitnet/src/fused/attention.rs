@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::{
     attention_core::CausalAttention,
+    fresh::zeros,
     kernel::{Kernel, compute, primitive, tensor, values},
 };
 
@@ -46,7 +47,7 @@ impl Kernel<3> for CausalAttention {
 
     fn forward(&self, [q, k, v]: [FlexTensor; 3]) -> (FlexTensor, Saved) {
         let [heads, queries, keys, dim] = sizes(&q, &k);
-        let mut out = vec![0.0; heads * queries * dim];
+        let mut out = zeros(heads * queries * dim);
         let mut log_sums = vec![0.0; heads * queries];
         let parts = values(&q).par_chunks_exact(queries * dim);
         let parts = parts.zip(values(&k).par_chunks_exact(keys * dim));
@@ -67,8 +68,8 @@ impl Kernel<3> for CausalAttention {
         _: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let [heads, queries, keys, dim] = sizes(&q, &k);
-        let mut dq = vec![0.0; heads * queries * dim];
-        let [mut dk, mut dv] = [(); 2].map(|()| vec![0.0; heads * keys * dim]);
+        let mut dq = zeros(heads * queries * dim);
+        let [mut dk, mut dv] = [(); 2].map(|()| zeros(heads * keys * dim));
         let parts = values(&q).par_chunks_exact(queries * dim);
         let parts = parts.zip(values(&k).par_chunks_exact(keys * dim));
         let parts = parts.zip(values(&v).par_chunks_exact(keys * dim));

@@ -10,10 +10,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
+use std::{mem::MaybeUninit, ops::Range};
 
 use super::{
     bf16_operands::{Columns, LANES, Panels, ROWS, Rows},
+    fresh::Piece,
     rows::share,
 };
 
@@ -31,19 +32,24 @@ pub(super) fn is_supported() -> bool {
     has
 }
 
-/// Writes `left · right` to `out`, `[rows, columns]`.
+/// Writes `left · right` to `out`, `[rows, columns]`, and gives it.
 ///
 /// # Panics
 /// If the inner dimensions or the length of `out` do not fit, or if not [`is_supported`].
-pub(super) fn product(left: &Rows, right: &Panels, out: &mut [f32]) {
+pub(super) fn product<'a>(left: &Rows, right: &Panels, out: Piece<'a, f32>) -> &'a mut [f32] {
     assert!(is_supported(), "the processor has been asked");
-    assert_eq!(left.pairs, right.pairs, "inner dimensions");
+    assert!(left.pairs == right.pairs && left.pairs > 0, "inner dimensions");
     assert_eq!(out.len(), left.rows * right.columns, "output");
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the processor has the instructions; `out` has all rows and columns.
-    unsafe {
-        dot::part(left, 0..left.rows, right, 0..right.columns, out.as_mut_ptr(), right.columns);
-    }
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        let out = out.as_mut_ptr().cast();
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has the instructions; `out` has all rows and columns.
+        unsafe {
+            dot::part(left, 0..left.rows, right, 0..right.columns, out, right.columns);
+        }
+    };
+    // SAFETY: all rows and columns are written, as there is something to add up.
+    unsafe { out.written(write) }
 }
 
 /// `left · right` as matrices side by side, of so many columns each: whole panels, but for the

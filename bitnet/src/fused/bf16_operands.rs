@@ -5,7 +5,10 @@
 
 use multiversion::multiversion;
 
-use super::{fresh::Fresh, rows::share};
+use super::{
+    fresh::{Fresh, zeros},
+    rows::share,
+};
 
 /// Columns of a panel.
 pub(super) const LANES: usize = 16;
@@ -67,6 +70,17 @@ impl Columns {
         (Fresh::new(height * tokens.div_ceil(2)), height * DEPTH)
     }
 
+    /// Rounds a matrix, `[tokens, width]`.
+    pub(super) fn round(values: &[f32], width: usize) -> Self {
+        let tokens = values.len() / width;
+        let (mut words, size) = Self::room(tokens, width);
+        let pieces = words.pieces(size).zip(values.chunks(2 * DEPTH * width)).collect();
+        share(values.len(), pieces, |_, (block, values)| {
+            round_columns(values, width, block.zeroed());
+        });
+        Self::new(words, tokens, width)
+    }
+
     /// What has been filled.
     pub(super) fn new(words: Fresh<u32>, tokens: usize, width: usize) -> Self {
         Self { words: words.finish(), rows: width, pairs: tokens.div_ceil(2) }
@@ -77,23 +91,40 @@ impl Columns {
 /// begin every `stride` bytes.
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn fill_columns(codes: &[i8], stride: usize, width: usize, block: &mut [u32]) {
-    let zeros = vec![0; width];
+    fill_pairs(codes, stride, width, block, pair_of_codes);
+}
+
+/// The same with values, which are rounded.
+#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+pub(super) fn round_columns(values: &[f32], width: usize, block: &mut [u32]) {
+    fill_pairs(values, width, width, block, |a, b| round(a) | round(b) << 16);
+}
+
+#[inline(always)]
+fn fill_pairs<T: Copy + Default>(
+    rows: &[T],
+    stride: usize,
+    width: usize,
+    block: &mut [u32],
+    word: impl Fn(T, T) -> u32,
+) {
+    let zeros = vec![T::default(); width];
     let depth = block.len() / width.next_multiple_of(ROWS);
-    for (pair, codes) in codes.chunks(2 * stride).enumerate() {
-        let first = &codes[..width];
-        let second = codes.get(stride..stride + width).unwrap_or(&zeros);
+    for (pair, rows) in rows.chunks(2 * stride).enumerate() {
+        let first = &rows[..width];
+        let second = rows.get(stride..stride + width).unwrap_or(&zeros);
         let rows = first.chunks(ROWS).zip(second.chunks(ROWS));
         for ((first, second), words) in rows.zip(block.chunks_exact_mut(depth * ROWS)) {
             let words = &mut words[pair * ROWS..][..ROWS];
             match (first.first_chunk::<ROWS>(), second.first_chunk::<ROWS>()) {
                 (Some(first), Some(second)) => {
                     for i in 0..ROWS {
-                        words[i] = pair_of_codes(first[i], second[i]);
+                        words[i] = word(first[i], second[i]);
                     }
                 }
                 _ => {
-                    for ((word, &first), &second) in words.iter_mut().zip(first).zip(second) {
-                        *word = pair_of_codes(first, second);
+                    for ((to, &first), &second) in words.iter_mut().zip(first).zip(second) {
+                        *to = word(first, second);
                     }
                 }
             }
@@ -117,6 +148,23 @@ impl Panels {
         (Fresh::new(width * inner.div_ceil(2)), width * DEPTH)
     }
 
+    /// Rounds a matrix, `[inner, columns]`.
+    pub(super) fn round(values: &[f32], columns: usize) -> Self {
+        let inner = values.len() / columns;
+        let (mut words, size) = Self::room(inner, columns);
+        let pieces = words.pieces(size).zip(values.chunks(2 * DEPTH * columns)).collect();
+        share(values.len(), pieces, |_, (block, values)| {
+            fill_panels(values, columns, &[1.0; 2 * DEPTH], 0, block.zeroed());
+        });
+        Self::new(words, inner, columns)
+    }
+
+    /// Rounds the transpose of a matrix, `[columns, inner]`.
+    pub(super) fn round_transposed(values: &[f32], inner: usize) -> Self {
+        let round = |row: &[f32], to: &mut [u16]| round_scaled(row, 1.0, to);
+        Self::transposed(values.len() / inner, &[(values, inner, round)])
+    }
+
     /// What has been filled.
     pub(super) fn new(words: Fresh<u32>, inner: usize, columns: usize) -> Self {
         Self { words: words.finish(), columns, pairs: inner.div_ceil(2) }
@@ -132,7 +180,7 @@ impl Panels {
         let inner: usize = matrices.iter().map(|(_, width, _)| width).sum();
         let pairs = inner.div_ceil(2);
         let width = columns.next_multiple_of(LANES);
-        let mut words = vec![0; width * pairs];
+        let mut words = zeros(width * pairs);
         let mut panels: Vec<Vec<&mut [u32]>> = Vec::new();
         panels.resize_with(columns.div_ceil(LANES), Vec::new);
         for block in words.chunks_mut((width * DEPTH).max(1)) {

@@ -115,14 +115,8 @@ impl<const N: usize> Kernel<N> for CodedLinears {
             let Some((panels, y)) = panels.as_ref().zip(y) else { return };
             let Encoded { codes, scales, sums, .. } = encoded;
             let lines = Lines { codes, scales, sums };
-            let y = y.zeroed();
-            match added {
-                Some(residual) => {
-                    y.copy_from_slice(&residual[piece * BAND * columns..][..y.len()]);
-                    int8_gemm::product::<true>(lines, panels, y);
-                }
-                None => int8_gemm::product::<false>(lines, panels, y),
-            }
+            let added = added.map(|added| &added[piece * BAND * columns..][..y.len()]);
+            int8_gemm::product(lines, panels, added, y);
         });
         drop(outputs);
         let y = match panels {
@@ -150,7 +144,7 @@ impl<const N: usize> Kernel<N> for CodedLinears {
             false => self.in_f32(&saved, &grad, for_x, for_weights),
         };
         let Gradients { x, gains, weights } = gradients;
-        let mut all = vec![x.map(|dx| tensor(dx, saved.x.layout().shape().clone()))];
+        let mut all = vec![x];
         if let Some(like) = saved.gains {
             all.push(gains.map(|gains| tensor(gains, like.layout().shape().clone())));
         }
@@ -166,7 +160,7 @@ impl<const N: usize> Kernel<N> for CodedLinears {
 
 /// Those that are wanted.
 struct Gradients {
-    x: Option<Vec<f32>>,
+    x: Option<FlexTensor>,
     gains: Option<Vec<f32>>,
     weights: Vec<Option<FlexTensor>>,
 }
@@ -212,7 +206,7 @@ impl CodedLinears {
             });
             let mut for_gains = vec![0.0; if gains.is_some() { d_input } else { 0 }];
             let mut operand = Rows::default();
-            let mut product = vec![0.0; if for_x { BAND * d_input } else { 0 }];
+            let mut behind_gate = Fresh::new(if self.gate.is_some() { BAND * d_input } else { 0 });
             let mut dxs = dxs.into_iter();
             for (band, grad) in grad.chunks(BAND * columns).enumerate() {
                 let rows = grad.len() / columns;
@@ -223,12 +217,20 @@ impl CodedLinears {
                 }
                 if let Some((transposed, dx)) = transposed.as_ref().zip(dxs.next()) {
                     operand.fill(grad, &segments);
-                    let product = &mut product[..rows * d_input];
-                    bf16_gemm::product(&operand, transposed, product);
-                    let dx = dx.zeroed();
-                    let x = &values(x)[first * source.row()..][..dx.len()];
+                    let x = &values(x)[first * source.row()..][..rows * source.row()];
                     let factors = factors.get(first..).unwrap_or_default();
-                    source.pull_back(x, factors, product, dx, &mut for_gains);
+                    let mut behind = behind_gate.pieces(rows * d_input);
+                    match self.gate.zip(behind.next()) {
+                        Some((gate, behind)) => {
+                            let grad = bf16_gemm::product(&operand, transposed, behind);
+                            source.behind_norm(x, factors, grad, &mut for_gains);
+                            source.before_gate(gate, x, grad, dx);
+                        }
+                        None => {
+                            let dx = bf16_gemm::product(&operand, transposed, dx);
+                            source.behind_norm(x, factors, dx, &mut for_gains);
+                        }
+                    }
                 }
             }
             for_gains
@@ -244,7 +246,7 @@ impl CodedLinears {
             false => Vec::new(),
         };
         Gradients {
-            x: for_x.then(|| dx.finish()),
+            x: for_x.then(|| tensor(dx.finish(), [rows, source.row()])),
             gains: (for_x && gains.is_some()).then(|| add_up(partial, d_input)),
             weights,
         }
@@ -265,19 +267,28 @@ impl CodedLinears {
         if for_x {
             let product = Flex::float_matmul(grad.clone(), weights.dequantize().transpose(0, 1));
             let mut product = product.to_contiguous();
-            let product = product.storage_mut::<f32>();
-            let mut to = vec![0.0; rows * source.row()];
-            let dxs = to.chunks_mut((PIECE * source.row()).max(1));
-            let pieces = product.chunks_mut((PIECE * d_input).max(1)).zip(dxs);
-            let partial = share(rows * source.row(), pieces.collect(), |piece, (grad, dx)| {
+            let before = if self.gate.is_some() { rows * source.row() } else { 0 };
+            let mut before = Fresh::new(before);
+            let mut dxs = before.pieces(PIECE * source.row());
+            let grads = product.storage_mut::<f32>().chunks_mut((PIECE * d_input).max(1));
+            let pieces = grads.map(|grad| (grad, dxs.next())).collect();
+            drop(dxs);
+            let partial = share(rows * source.row(), pieces, |piece, (grad, dx)| {
                 let first = piece * PIECE;
                 let mut for_gains = vec![0.0; if gains.is_some() { d_input } else { 0 }];
-                let x = &values(x)[first * source.row()..][..dx.len()];
+                let rows = grad.len() / d_input;
+                let x = &values(x)[first * source.row()..][..rows * source.row()];
                 let factors = factors.get(first..).unwrap_or_default();
-                source.pull_back(x, factors, grad, dx, &mut for_gains);
+                source.behind_norm(x, factors, grad, &mut for_gains);
+                if let Some((gate, dx)) = self.gate.zip(dx) {
+                    source.before_gate(gate, x, grad, dx);
+                }
                 for_gains
             });
-            dx = Some(to);
+            dx = Some(match self.gate {
+                Some(_) => tensor(before.finish(), [rows, source.row()]),
+                None => product,
+            });
             for_gains = gains.as_ref().map(|_| add_up(partial, d_input));
         }
         let mut of_weights = Vec::new();

@@ -6,9 +6,10 @@ use multiversion::multiversion;
 
 use super::{
     bf16_operands::{self, exact},
+    fresh::zeros,
     int8_gemm::{self, Codes},
     kernel::{as_matrix, tensor, values},
-    rows::for_pieces,
+    rows::{for_pieces, join, share},
 };
 use crate::{
     float::{ROUND, magnitude, sum},
@@ -31,44 +32,57 @@ impl WeightCoding {
         let weight = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight.clone()));
         let weight = weight.unsqueeze::<3>();
         let dims = [1, 2];
-        let damage = damage(values);
-        match self {
+        let measure = || match self {
             Self::Ternary => {
                 let s = inverse_absmean(weight, &dims).into_scalar();
-                Measured { coding: self, s, center: 0.0, scale: 1.0 / s + damage }
+                Measured { center: 0.0, s, threshold: 0.5, scale: 1.0 / s }
             }
             Self::Binary => {
                 let scale = weight.clone().abs().mean_dims(&dims).into_scalar();
                 let center = weight.mean_dims(&dims).into_scalar();
-                Measured { coding: self, s: 1.0, center, scale: scale + damage }
+                Measured { center, s: 1.0, threshold: 0.0, scale }
             }
-        }
+        };
+        let (measured, damage) = join(values.len(), measure, || damage(values));
+        Measured { scale: measured.scale + damage, ..measured }
     }
 }
 
 /// A quantiser that has seen its weight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measured {
-    coding: WeightCoding,
-    /// Factor before rounding.
-    s: f32,
-    /// What is subtracted before taking the sign.
+    /// What is subtracted first.
     center: f32,
+    /// Factor after that.
+    s: f32,
+    /// Where the magnitude of a code becomes one: what is rounded half to even, and clamped, is
+    /// above ½, and a sign is that of what is above 0.
+    threshold: f32,
     /// Codes become weights by this factor.
     pub(super) scale: f32,
 }
 
 impl Measured {
-    /// −1, 0 or 1.
+    /// Whether the code of a weight is 1, and whether it is −1.
     #[inline(always)]
-    fn code(self, w: f32) -> f32 {
-        match self.coding {
-            WeightCoding::Ternary => (w * self.s).round_ties_even().clamp(-1.0, 1.0),
-            WeightCoding::Binary => {
-                let centered = w - self.center;
-                f32::from(centered > 0.0) - f32::from(centered < 0.0)
-            }
-        }
+    fn sides(self, w: f32) -> (bool, bool) {
+        let w = (w - self.center) * self.s;
+        (w > self.threshold, w < -self.threshold)
+    }
+
+    /// The code, raised by one.
+    #[inline(always)]
+    fn raised(self, w: f32) -> u32 {
+        let (above, below) = self.sides(w);
+        1 + u32::from(above) - u32::from(below)
+    }
+
+    /// `code · scale`, for a scale of 1 or the weight's.
+    #[inline(always)]
+    fn scaled(self, w: f32, scale: f32) -> f32 {
+        let (above, below) = self.sides(w);
+        let positive = if above { scale } else { 0.0 * scale };
+        if below { -scale } else { positive }
     }
 }
 
@@ -81,12 +95,12 @@ pub(super) struct Weights {
 
 impl Weights {
     pub(super) fn new(coding: WeightCoding, weights: impl Iterator<Item = FlexTensor>) -> Self {
-        let weights: Vec<_> = weights
-            .map(|weight| {
-                let measured = coding.measure(&weight);
-                (weight, measured)
-            })
-            .collect();
+        let weights: Vec<_> = weights.collect();
+        let elements = weights.iter().map(|weight| values(weight).len()).sum();
+        let weights = share(elements, weights, |_, weight| {
+            let measured = coding.measure(&weight);
+            (weight, measured)
+        });
         let d_input = weights.first().map_or(0, |(weight, _)| as_matrix(weight).0);
         Self { weights, d_input }
     }
@@ -133,7 +147,7 @@ impl Weights {
     /// `w̃`, `[d_input, outputs of all]`.
     pub(super) fn dequantize(&self) -> FlexTensor {
         let columns: usize = self.widths().iter().sum();
-        let mut all = vec![0.0; self.d_input * columns];
+        let mut all = zeros(self.d_input * columns);
         for_pieces(2 * all.len(), self.d_input, [(&mut all, columns)], |first, [all]| {
             for (i, row) in all.chunks_exact_mut(columns).enumerate() {
                 let mut row = row;
@@ -152,7 +166,7 @@ impl Weights {
 /// `x̃`.
 pub(super) fn decode(x: &Codes, width: usize) -> FlexTensor {
     let rows = x.scales.len();
-    let mut to = vec![0.0; rows * width];
+    let mut to = zeros(rows * width);
     for_pieces(2 * to.len(), rows, [(&mut to, width)], |first, [to]| {
         for (i, to) in to.chunks_exact_mut(width).enumerate() {
             let stride = x.words * int8_gemm::QUAD;
@@ -203,21 +217,19 @@ fn fill_codes(
     column: usize,
     words: &mut [u32],
 ) {
-    int8_gemm::fill_panel(weight, d_output, column, words, |w| {
-        (measured.code(w) + 1.0) as i32 as u32
-    });
+    int8_gemm::fill_panels(weight, d_output, column, words, |w| measured.raised(w));
 }
 
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn write_codes(measured: Measured, weights: &[f32], to: &mut [u16]) {
     for (to, &w) in to.iter_mut().zip(weights) {
-        *to = exact(measured.code(w));
+        *to = exact(measured.scaled(w, 1.0));
     }
 }
 
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn dequantize(measured: Measured, from: &[f32], to: &mut [f32]) {
     for (to, &w) in to.iter_mut().zip(from) {
-        *to = measured.code(w) * measured.scale;
+        *to = measured.scaled(w, measured.scale);
     }
 }

@@ -3,6 +3,7 @@ use burn_flex::FlexTensor;
 use multiversion::multiversion;
 
 use super::{
+    fresh::zeros,
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
     rows::for_pieces,
 };
@@ -57,7 +58,7 @@ impl Kernel<1> for TokenLosses {
     ) -> [Option<FlexTensor>; 1] {
         let (rows, width) = as_matrix(&logits);
         let (from, grad) = (values(&logits), values(&grad));
-        let mut dx = vec![0.0; from.len()];
+        let mut dx = zeros(from.len());
         for_pieces(dx.len(), rows, [(&mut dx, width)], |first, [dx]| {
             for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
                 let row = first + i;

@@ -7,6 +7,21 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use super::rows::share;
+
+/// Elements that are one piece of [`zeros`].
+const PIECE: usize = 1 << 16;
+
+/// Zeros, written by all threads: for what is not computed piece by piece.
+pub(super) fn zeros<T: Copy + Default + Send + Sync>(len: usize) -> Vec<T> {
+    let mut fresh = Fresh::new(len);
+    let pieces = fresh.pieces(PIECE).collect();
+    share(len, pieces, |_, piece: Piece<'_, T>| {
+        piece.zeroed();
+    });
+    fresh.finish()
+}
+
 /// A vector to be. Zeros from the allocator would go to main memory and come back, where those of
 /// a piece stay in the cache of the thread that goes on with them.
 #[derive(Debug)]
@@ -51,11 +66,31 @@ impl<T: Copy + Default> Fresh<T> {
 }
 
 impl<'a, T: Copy + Default> Piece<'a, T> {
+    /// The number of its elements.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Parts of so many elements; the last may be shorter.
+    pub(super) fn parts(self, size: usize) -> impl Iterator<Item = Piece<'a, T>> {
+        let Self { slots, written } = self;
+        slots.chunks_mut(size.max(1)).map(move |slots| Piece { slots, written })
+    }
+
     /// Writes zeros.
     pub(super) fn zeroed(self) -> &'a mut [T] {
-        self.written.fetch_add(self.slots.len(), Ordering::Relaxed);
-        self.slots.fill(MaybeUninit::new(T::default()));
         // SAFETY: all of them are written.
+        unsafe { self.written(|slots| slots.fill(MaybeUninit::new(T::default()))) }
+    }
+
+    /// Has it written.
+    ///
+    /// # Safety
+    /// `write` writes every element.
+    pub(super) unsafe fn written(self, write: impl FnOnce(&mut [MaybeUninit<T>])) -> &'a mut [T] {
+        self.written.fetch_add(self.slots.len(), Ordering::Relaxed);
+        write(self.slots);
+        // SAFETY: they have been written, as the caller promises.
         unsafe { self.slots.assume_init_mut() }
     }
 }

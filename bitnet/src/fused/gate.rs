@@ -3,6 +3,7 @@ use burn_flex::FlexTensor;
 use multiversion::multiversion;
 
 use super::{
+    fresh::zeros,
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
     rows::for_pieces,
 };
@@ -63,7 +64,7 @@ impl Kernel<2> for Gate {
     fn forward(&self, [gate, up]: [FlexTensor; 2]) -> (FlexTensor, [FlexTensor; 2]) {
         let (rows, width) = as_matrix(&gate);
         let (g, u) = (values(&gate), values(&up));
-        let mut y = vec![0.0; g.len()];
+        let mut y = zeros(g.len());
         for_pieces(2 * g.len(), rows, [(&mut y, width)], |first, [y]| {
             let range = first * width..first * width + y.len();
             self.open(&g[range.clone()], &u[range], y);
@@ -79,7 +80,7 @@ impl Kernel<2> for Gate {
     ) -> [Option<FlexTensor>; 2] {
         let (rows, width) = as_matrix(&gate);
         let (g, u) = (values(&gate), values(&up));
-        let mut dg = vec![0.0; g.len()];
+        let mut dg = zeros(g.len());
         // In place, where nobody else has this gradient.
         let du = grad.storage_mut();
         for_pieces(3 * g.len(), rows, [(&mut dg, width), (du, width)], |first, [dg, du]| {

@@ -2,6 +2,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
 
 use super::{
+    fresh::zeros,
     kernel::{Kernel, compute, primitive, tensor, values},
     rows::for_pieces,
 };
@@ -38,7 +39,7 @@ impl Kernel<1> for SwapHeads {
 
 fn swap(x: &FlexTensor, [batch, a, b, width]: [usize; 4]) -> FlexTensor {
     let from = values(x);
-    let mut to = vec![0.0; from.len()];
+    let mut to = zeros(from.len());
     for_pieces(to.len(), batch * a * b, [(&mut to, width)], |first, [to]| {
         for (i, to) in to.chunks_exact_mut(width).enumerate() {
             let row = first + i;

@@ -7,10 +7,18 @@
 
 #![allow(unsafe_code, reason = "vector intrinsics over raw pointers")]
 
-use super::rows::share;
+use std::{iter::repeat_n, mem::MaybeUninit};
+
+use super::{
+    fresh::{Piece, zeros},
+    rows::share,
+};
 
 /// Output columns of a panel.
 const LANES: usize = 16;
+/// Panels that are filled together: rows of a weight are read by whole lines of the cache, some at
+/// a time.
+const TOGETHER: usize = 4;
 /// Inputs of a word.
 pub(super) const QUAD: usize = 4;
 /// Most inputs whose products cannot overflow.
@@ -33,7 +41,7 @@ impl Codes {
     /// Zeros for so many rows of `width` codes.
     pub(super) fn new(rows: usize, width: usize) -> Self {
         let words = width.div_ceil(QUAD);
-        let codes = vec![0; rows * words * QUAD];
+        let codes = zeros(rows * words * QUAD);
         Self { codes, words, scales: vec![0.0; rows], sums: vec![0; rows] }
     }
 }
@@ -60,45 +68,65 @@ pub(super) struct Panels {
 
 impl Panels {
     /// Lays out weights, all but the last of which have whole panels. Each is given by its values,
-    /// its number of outputs, its scale, and a function that fills a panel by [`fill_panel`], given
-    /// values, outputs, the first column, and the words.
+    /// its number of outputs, its scale, and a function that fills some panels by [`fill_panels`],
+    /// given values, outputs, the first column, and the words.
     pub(super) fn pack<F>(d_input: usize, weights: &[(&[f32], usize, f32, F)]) -> Self
     where
         F: Fn(&[f32], usize, usize, &mut [u32]) + Sync,
     {
         let depth = d_input.div_ceil(QUAD);
-        let places: Vec<(usize, usize)> = weights
-            .iter()
-            .enumerate()
-            .flat_map(|(i, weight)| (0..weight.1).step_by(LANES).map(move |column| (i, column)))
-            .collect();
-        let mut words = vec![0; places.len() * depth * LANES];
-        let panels = words.chunks_mut((depth * LANES).max(1)).zip(&places).collect();
-        let work = places.len() * depth * LANES;
-        share(work, panels, |_, (words, &(weight, column))| {
-            let (values, width, _, fill) = &weights[weight];
-            fill(values, *width, column, words);
+        let panels_of = |width: usize| width.div_ceil(LANES);
+        let panels: usize = weights.iter().map(|weight| panels_of(weight.1)).sum();
+        let mut words = zeros(panels * depth * LANES);
+        let mut scales = Vec::with_capacity(panels);
+        let mut work = Vec::new();
+        let mut rest = words.as_mut_slice();
+        for &(values, width, scale, ref fill) in weights {
+            let (own, others) = rest.split_at_mut(panels_of(width) * depth * LANES);
+            rest = others;
+            scales.extend(repeat_n(scale, panels_of(width)));
+            for (i, words) in own.chunks_mut((TOGETHER * depth * LANES).max(1)).enumerate() {
+                work.push((words, values, width, i * TOGETHER * LANES, fill));
+            }
+        }
+        share(panels * depth * LANES, work, |_, (words, values, width, column, fill)| {
+            fill(values, width, column, words);
         });
-        let scales = places.iter().map(|&(weight, _)| weights[weight].2).collect();
-        Self { words, depth, d_output: weights.iter().map(|weight| weight.1).sum(), scales }
+        let d_output = weights.iter().map(|weight| weight.1).sum();
+        Self { words, depth, d_output, scales }
     }
 }
 
-/// Adds `code(w)`, which is 0, 1 or 2, of the weights of some outputs to the words of a panel.
+/// Writes `code(w)`, which is 0, 1 or 2, of the weights of some outputs, from `column` on, to the
+/// words of their panels.
 #[inline(always)]
-pub(super) fn fill_panel(
+pub(super) fn fill_panels(
     weight: &[f32],
     d_output: usize,
     column: usize,
     words: &mut [u32],
     code: impl Fn(f32) -> u32,
 ) {
-    let lanes = LANES.min(d_output - column);
-    for (word, rows) in words.chunks_exact_mut(LANES).zip(weight.chunks(QUAD * d_output)) {
-        for (byte, row) in rows.chunks_exact(d_output).enumerate() {
-            for (word, &w) in word.iter_mut().zip(&row[column..column + lanes]) {
-                *word |= code(w) << (8 * byte);
+    let depth = (weight.len() / d_output).div_ceil(QUAD);
+    for (place, rows) in weight.chunks(QUAD * d_output).enumerate() {
+        for (panel, words) in words.chunks_exact_mut(depth * LANES).enumerate() {
+            let mut quads = [0; LANES];
+            for (byte, row) in rows.chunks_exact(d_output).enumerate() {
+                let row = &row[column + panel * LANES..];
+                match row.first_chunk::<LANES>() {
+                    Some(row) => {
+                        for lane in 0..LANES {
+                            quads[lane] |= code(row[lane]) << (8 * byte);
+                        }
+                    }
+                    None => {
+                        for (quad, &w) in quads.iter_mut().zip(row) {
+                            *quad |= code(w) << (8 * byte);
+                        }
+                    }
+                }
             }
+            words[place * LANES..][..LANES].copy_from_slice(&quads);
         }
     }
 }
@@ -114,26 +142,31 @@ pub(super) fn is_supported(d_input: usize) -> bool {
     has && d_input <= MAX_INPUTS
 }
 
-/// Writes `y = x · w`, or with `ADD` adds it, with `x` and `w` dequantised: codes multiplied in
-/// integers, exactly, then by the scale of both, once.
+/// Writes `y = x · w`, plus `added` if there is such a matrix, with `x` and `w` dequantised: codes
+/// multiplied in integers, exactly, then by the scale of both, once.
 ///
 /// # Panics
 /// If lengths do not fit, or if not [`is_supported`].
-pub(super) fn product<const ADD: bool>(x: Lines<'_>, w: &Panels, y: &mut [f32]) {
+pub(super) fn product(x: Lines<'_>, w: &Panels, added: Option<&[f32]>, y: Piece<'_, f32>) {
     assert!(is_supported(w.depth * QUAD), "the processor has been asked");
     let rows = x.scales.len();
     assert!(x.codes.len() == rows * w.depth * QUAD && x.sums.len() == rows, "left operand");
+    assert!(added.is_none_or(|added| added.len() == y.len()), "what is added");
     assert_eq!(y.len(), rows * w.d_output, "output");
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the processor has the instructions, as `is_supported` has said.
-    unsafe {
-        vnni::rows::<ADD>(x, w, y);
-    }
+    let write = |y: &mut [MaybeUninit<f32>]| {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has the instructions, as `is_supported` has said.
+        unsafe {
+            vnni::rows(x, w, added, y);
+        }
+    };
+    // SAFETY: all rows and columns of the product are written.
+    unsafe { y.written(write) };
 }
 
 #[cfg(target_arch = "x86_64")]
 mod vnni {
-    use std::arch::x86_64::*;
+    use std::{arch::x86_64::*, mem::MaybeUninit};
 
     use super::{LANES, Lines, Panels, QUAD};
 
@@ -141,31 +174,30 @@ mod vnni {
     const ROWS: usize = 6;
     const PANELS: usize = 4;
 
+    /// Writes all rows and columns.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub(super) fn rows<const ADD: bool>(x: Lines<'_>, w: &Panels, y: &mut [f32]) {
+    pub(super) fn rows(
+        x: Lines<'_>,
+        w: &Panels,
+        added: Option<&[f32]>,
+        y: &mut [MaybeUninit<f32>],
+    ) {
         let panels = w.scales.len();
         let count = x.scales.len();
         for panel in (0..panels).step_by(PANELS) {
             for row in (0..count).step_by(ROWS) {
-                let tile = Tile { x, row, w, panel };
-                let y = &mut y[row * w.d_output..];
+                let tile = Tile { x, row, w, panel, added };
                 let width = PANELS.min(panels - panel);
                 match (ROWS.min(count - row), width) {
-                    (6, 4) => tile.compute::<ADD, 6, 4>(y),
-                    (6, 3) => tile.compute::<ADD, 6, 3>(y),
-                    (6, 2) => tile.compute::<ADD, 6, 2>(y),
-                    (6, _) => tile.compute::<ADD, 6, 1>(y),
-                    (rows, 4) => {
-                        (0..rows).for_each(|i| {
-                            tile.below(i).compute::<ADD, 1, 4>(&mut y[i * w.d_output..])
-                        });
-                    }
+                    (6, 4) => tile.compute::<6, 4>(y),
+                    (6, 3) => tile.compute::<6, 3>(y),
+                    (6, 2) => tile.compute::<6, 2>(y),
+                    (6, _) => tile.compute::<6, 1>(y),
+                    (rows, 4) => (0..rows).for_each(|i| tile.below(i).compute::<1, 4>(y)),
                     (rows, width) => {
                         for i in 0..rows {
-                            for panel in 0..width {
-                                let tile = tile.below(i).right(panel);
-                                tile.compute::<ADD, 1, 1>(&mut y[i * w.d_output..]);
-                            }
+                            let tile = tile.below(i);
+                            (0..width).for_each(|panel| tile.right(panel).compute::<1, 1>(y));
                         }
                     }
                 }
@@ -180,6 +212,7 @@ mod vnni {
         row: usize,
         w: &'a Panels,
         panel: usize,
+        added: Option<&'a [f32]>,
     }
 
     impl Tile<'_> {
@@ -191,15 +224,15 @@ mod vnni {
             Self { panel: self.panel + panels, ..self }
         }
 
-        /// Computes `R` rows of `P` panels. `y` starts with the first row of the block, and has
-        /// all columns.
+        /// Computes `R` rows of `P` panels of `y`, the whole product.
         #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-        fn compute<const ADD: bool, const R: usize, const P: usize>(self, y: &mut [f32]) {
-            let Self { x, row, w, panel } = self;
+        fn compute<const R: usize, const P: usize>(self, y: &mut [MaybeUninit<f32>]) {
+            let Self { x, row, w, panel, added } = self;
             let (depth, d_output) = (w.depth, w.d_output);
+            let end = (row + R - 1) * d_output + d_output.min((panel + P) * LANES);
             assert!(x.codes.len() >= (row + R) * depth * QUAD);
             assert!(w.words.len() >= (panel + P) * depth * LANES);
-            assert!(y.len() >= (R - 1) * d_output + d_output.min((panel + P) * LANES));
+            assert!(y.len() >= end && added.is_none_or(|added| added.len() >= end));
             // SAFETY: all offsets below stay within the lengths just checked.
             let (codes, words) = unsafe {
                 (
@@ -232,13 +265,14 @@ mod vnni {
                     let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, raised));
                     let scale = _mm512_set1_ps(w.scales[panel + p] * x_scale);
                     let mut values = _mm512_mul_ps(sum, scale);
-                    // SAFETY: the lanes under the mask end at column d_output of row r.
+                    let at = (row + r) * d_output + column;
+                    // SAFETY: the lanes under the mask end at column d_output of that row.
                     unsafe {
-                        let to = y.as_mut_ptr().add(r * d_output + column);
-                        if ADD {
-                            values = _mm512_add_ps(values, _mm512_maskz_loadu_ps(mask, to));
+                        if let Some(added) = added {
+                            let added = _mm512_maskz_loadu_ps(mask, added.as_ptr().add(at));
+                            values = _mm512_add_ps(values, added);
                         }
-                        _mm512_mask_storeu_ps(to, mask, values);
+                        _mm512_mask_storeu_ps(y.as_mut_ptr().add(at).cast(), mask, values);
                     }
                 }
             }
@@ -251,6 +285,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fused::fresh::Fresh;
 
     /// Codes and a weight from small seeds: cheap to shrink, and any shape.
     fn example(rows: usize, d_input: usize, d_output: usize, seed: i32) -> (Codes, Vec<f32>) {
@@ -268,7 +303,7 @@ mod tests {
     }
 
     fn fill(weight: &[f32], d_output: usize, column: usize, words: &mut [u32]) {
-        fill_panel(weight, d_output, column, words, |w| (w + 1.0) as u32);
+        fill_panels(weight, d_output, column, words, |w| (w + 1.0) as u32);
     }
 
     /// The second weight has no outputs, or other ones and another scale.
@@ -281,11 +316,14 @@ mod tests {
         let panels =
             Panels::pack(d_input, &[0, 1].map(|i| (weights[i], d_outputs[i], scales[i], fill)));
         let columns = d_outputs[0] + d_outputs[1];
-        let mut y = vec![f32::NAN; x.scales.len() * columns];
         let lines = Lines { codes: &x.codes, scales: &x.scales, sums: &x.sums };
-        product::<false>(lines, &panels, &mut y);
-        let mut twice = y.clone();
-        product::<true>(lines, &panels, &mut twice);
+        let compute = |added: Option<&[f32]>| {
+            let mut y = Fresh::new(x.scales.len() * columns);
+            y.pieces(usize::MAX).for_each(|y| product(lines, &panels, added, y));
+            y.finish()
+        };
+        let y = compute(None);
+        let twice = compute(Some(&y));
         for (row, y) in y.chunks_exact(columns).enumerate() {
             for (column, &y) in y.iter().enumerate() {
                 let second = column >= d_outputs[0];

@@ -18,6 +18,8 @@ mod attention_core;
 #[cfg(feature = "flex")]
 mod bf16_gemm;
 #[cfg(feature = "flex")]
+mod bf16_linear;
+#[cfg(feature = "flex")]
 mod bf16_operands;
 #[cfg(feature = "flex")]
 mod coded_linear;
@@ -29,6 +31,8 @@ mod cross_entropy;
 mod fresh;
 #[cfg(feature = "flex")]
 mod gate;
+#[cfg(feature = "flex")]
+mod gradients;
 #[cfg(feature = "flex")]
 mod heads;
 #[cfg(feature = "flex")]
@@ -58,9 +62,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "flex")]
 pub(crate) use self::{
-    adamw::AdamWStep, attention::causal_attention, coded_linear::CodedLinears,
-    coding::WeightCoding, cross_entropy::token_losses, gate::Gate, heads::swap_heads,
-    kernel::applies, rms_norm::rms_norm, rope::rotate, self_attention::SelfAttention,
+    adamw::AdamWStep,
+    attention::causal_attention,
+    bf16_linear::bf16_linear,
+    coded_linear::CodedLinears,
+    coding::WeightCoding,
+    cross_entropy::token_losses,
+    gate::Gate,
+    gradients::{scale, sum_of_squares},
+    heads::swap_heads,
+    kernel::applies,
+    rms_norm::rms_norm,
+    rope::rotate,
+    self_attention::SelfAttention,
 };
 #[cfg(not(feature = "flex"))]
 pub(crate) use without::*;

@@ -3,6 +3,7 @@ use burn_flex::FlexTensor;
 use multiversion::multiversion;
 
 use super::{
+    fresh::zeros,
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
     rows::{add_up, for_pieces},
 };
@@ -40,7 +41,7 @@ impl Kernel<2> for RmsNorm {
     fn forward(&self, [x, gains]: [FlexTensor; 2]) -> (FlexTensor, Saved) {
         let (rows, width) = as_matrix(&x);
         let (from, g) = (values(&x), values(&gains));
-        let mut y = vec![0.0; rows * width];
+        let mut y = zeros(rows * width);
         let mut factors = vec![0.0; rows];
         for_pieces(y.len(), rows, [(&mut y, width), (&mut factors, 1)], |first, [y, factors]| {
             normalize(&from[first * width..], g, self.eps, y, factors);
@@ -81,13 +82,6 @@ pub(super) fn normalize(x: &[f32], gains: &[f32], eps: f32, y: &mut [f32], facto
             *y = x * *factor * gain;
         }
     }
-}
-
-/// The factor of a row.
-#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub(super) fn factor(x: &[f32], eps: f32) -> f32 {
-    let mean = sum([x], |[x]| x * x) / x.len() as f32;
-    1.0 / (mean + eps).sqrt()
 }
 
 /// Replaces the gradient of rows of the output by that of the input; adds their part of that of the

@@ -3,6 +3,7 @@ use burn_flex::FlexTensor;
 use multiversion::multiversion;
 
 use super::{
+    fresh::zeros,
     kernel::{Kernel, compute, primitive, tensor, values},
     rows::for_pieces,
 };
@@ -38,7 +39,7 @@ impl Kernel<3> for Rotate {
     fn forward(&self, [x, cos, sin]: [FlexTensor; 3]) -> (FlexTensor, Saved) {
         let [batch, seq, heads, width] = self.shape;
         let (from, c, s) = (values(&x), values(&cos), values(&sin));
-        let mut y = vec![0.0; from.len()];
+        let mut y = zeros(from.len());
         for_pieces(2 * y.len(), batch * seq * heads, [(&mut y, width)], |first, [y]| {
             for (i, y) in y.chunks_exact_mut(width).enumerate() {
                 let row = first + i;
@@ -46,7 +47,7 @@ impl Kernel<3> for Rotate {
                 let (batch, head) = (stack / heads, stack % heads);
                 let table = (position * heads + head) * width;
                 let x = &from[(batch * seq * heads + position * heads + head) * width..][..width];
-                turn(x, &c[table..][..width], &s[table..][..width], 1.0, y);
+                turn(x, [&c[table..], &s[table..]], width, 1.0, y);
             }
         });
         (tensor(y, [batch, heads, seq, width]), [cos, sin])
@@ -61,7 +62,7 @@ impl Kernel<3> for Rotate {
     ) -> [Option<FlexTensor>; 3] {
         let [batch, seq, heads, width] = self.shape;
         let (dy, c, s) = (values(&grad), values(&cos), values(&sin));
-        let mut dx = vec![0.0; dy.len()];
+        let mut dx = zeros(dy.len());
         for_pieces(2 * dx.len(), batch * seq * heads, [(&mut dx, width)], |first, [dx]| {
             for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
                 let row = first + i;
@@ -69,24 +70,38 @@ impl Kernel<3> for Rotate {
                 let (batch, position) = (place / seq, place % seq);
                 let table = (position * heads + head) * width;
                 let dy = &dy[((batch * heads + head) * seq + position) * width..][..width];
-                turn(dy, &c[table..][..width], &s[table..][..width], -1.0, dx);
+                turn(dy, [&c[table..], &s[table..]], width, -1.0, dx);
             }
         });
         [Some(tensor(dx, self.shape)), None, None]
     }
 }
 
-/// Rotates one head by its angles, or back where `sign` is −1.
+/// Rotates heads by the angles of their places, of which there are as many, or back where `sign`
+/// is −1.
+///
+/// # Shapes
+/// - `x`: `[places, width]`; `y` has the same shape, cosines and sines at least
 #[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub(super) fn turn(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
-    let half = x.len() / 2;
-    let (a, b) = x.split_at(half);
-    let (to_a, to_b) = y.split_at_mut(half);
-    for ((y, (a, b)), (cos, sin)) in to_a.iter_mut().zip(a.iter().zip(b)).zip(cos.iter().zip(sin)) {
-        *y = a * cos - sign * b * sin;
+pub(super) fn turn(x: &[f32], [cos, sin]: [&[f32]; 2], width: usize, sign: f32, y: &mut [f32]) {
+    let half = width / 2;
+    let angles = cos.chunks_exact(width).zip(sin.chunks_exact(width));
+    let rows = x.chunks_exact(width).zip(y.chunks_exact_mut(width));
+    for ((x, y), (cos, sin)) in rows.zip(angles) {
+        let (a, b) = x.split_at(half);
+        let (to_a, to_b) = y.split_at_mut(half);
+        let (cos, sin) = (cos.split_at(half), sin.split_at(half));
+        rotated([a, b, cos.0, sin.0], -sign, to_a);
+        rotated([b, a, cos.1, sin.1], sign, to_b);
     }
-    let (cos, sin) = (&cos[half..], &sin[half..]);
-    for ((y, (a, b)), (cos, sin)) in to_b.iter_mut().zip(a.iter().zip(b)).zip(cos.iter().zip(sin)) {
-        *y = b * cos + sign * a * sin;
+}
+
+/// `a·cos + sign·b·sin`
+#[inline(always)]
+fn rotated([a, b, cos, sin]: [&[f32]; 4], sign: f32, to: &mut [f32]) {
+    let len = to.len();
+    let [a, b, cos, sin] = [a, b, cos, sin].map(|values| &values[..len]);
+    for i in 0..len {
+        to[i] = a[i] * cos[i] + sign * b[i] * sin[i];
     }
 }

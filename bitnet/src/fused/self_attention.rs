@@ -6,6 +6,7 @@ use burn_flex::FlexTensor;
 
 use super::{
     attention_core::CausalAttention,
+    fresh::zeros,
     kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
     rms_norm,
     rope::turn,
@@ -84,13 +85,16 @@ struct Head<'a> {
 /// What attention takes: queries `[group, seq, dim]`, keys and values `[seq, dim]`.
 type Operands = [Vec<f32>; 3];
 
+/// What the norm of queries or of keys has seen: its rows, and the factor of each.
+type Seen = Option<[Vec<f32>; 2]>;
+
 impl<const N: usize> Kernel<N> for SelfAttention {
     type Saved = Saved;
 
     fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Saved) {
         let (rows, _) = as_matrix(&inputs[0]);
         let columns = self.heads[0] * self.dim;
-        let mut out = vec![0.0; rows * columns];
+        let mut out = zeros(rows * columns);
         let queries = self.group() / self.dim * self.seq;
         let mut log_sums = vec![0.0; rows * self.heads[0]];
         let stripes = split(&mut out, self.seq, &vec![self.group(); self.heads[1]]);
@@ -99,7 +103,7 @@ impl<const N: usize> Kernel<N> for SelfAttention {
         let heads = self.all(&inputs, &scaled);
         share(rows * columns, work, |index, (mut to, log_sums)| {
             let head = heads(index);
-            let [q, k, v] = head.operands();
+            let ([q, k, v], _) = head.operands();
             let mut mixed = vec![0.0; q.len()];
             self.core().forward([&q, &k, &v], &mut mixed, log_sums);
             head.scatter(&mixed, &mut to);
@@ -118,7 +122,7 @@ impl<const N: usize> Kernel<N> for SelfAttention {
         let columns = self.heads[0] * self.dim;
         let kv_heads = self.heads[1];
         let queries = self.group() / self.dim * self.seq;
-        let mut dx = vec![0.0; values(&inputs[0]).len()];
+        let mut dx = zeros(values(&inputs[0]).len());
         let mut work = Vec::new();
         for stripes in split(&mut dx, self.seq, &self.widths()) {
             let mut stripes = stripes.into_iter();
@@ -130,14 +134,15 @@ impl<const N: usize> Kernel<N> for SelfAttention {
         let heads = self.all(&inputs, &scaled);
         let partial = share(rows * columns, work, |index, to| {
             let head = heads(index);
-            let operands @ [q, k, v] = &head.operands();
+            let (operands, seen) = head.operands();
+            let [q, k, v] = &operands;
             let grad = &grad[index / kv_heads * self.seq * columns..][..self.seq * columns];
             let grad = head.gather(grad, columns, head.head * self.group(), self.group());
             let log_sums = &log_sums[index * queries..][..queries];
             let mut gradients = operands.each_ref().map(|operand| vec![0.0; operand.len()]);
             let all = gradients.each_mut().map(Vec::as_mut_slice);
             self.core().backward([q, k, v], &grad, log_sums, all);
-            head.scatter_gradients(gradients, to)
+            head.scatter_gradients(gradients, seen, to)
         });
         drop(heads);
         let mut all = vec![Some(tensor(dx, inputs[0].layout().shape().clone())), None, None];
@@ -195,44 +200,39 @@ impl Head<'_> {
         to
     }
 
-    /// Row `i` of the queries, or of the keys or values, as the projections give it.
-    fn projected(&self, operand: usize, i: usize) -> &[f32] {
+    /// Queries, scaled, keys and values as attention takes them, and what their norms have seen.
+    fn operands(&self) -> (Operands, [Seen; 2]) {
         let SelfAttention { seq, dim, .. } = *self.kernel;
         let stride = self.qkv.len() / seq;
-        let column = self.columns()[operand] + i / seq * dim;
-        &self.qkv[i % seq * stride + column..][..dim]
-    }
-
-    /// Queries, scaled, keys and values as attention takes them.
-    fn operands(&self) -> Operands {
-        let SelfAttention { seq, dim, .. } = *self.kernel;
-        let mut row = vec![0.0; dim];
-        let mut turned = |operand: usize, width: usize| {
-            let mut to = vec![0.0; seq * width];
-            for (i, to) in to.chunks_exact_mut(dim).enumerate() {
-                let mut x = self.projected(operand, i);
-                if let Some(gains) = self.gains[operand] {
-                    rms_norm::normalize(x, gains, self.eps(), &mut row, &mut [0.0]);
-                    x = &row;
+        let columns = self.columns();
+        let turned = |operand: usize, width: usize| {
+            let x = self.gather(self.qkv, stride, columns[operand], width);
+            let mut to = vec![0.0; x.len()];
+            match self.gains[operand] {
+                Some(gains) => {
+                    let eps = self.kernel.norm.unwrap_or_default() as f32;
+                    let mut normed = vec![0.0; x.len()];
+                    let mut factors = vec![0.0; x.len() / dim];
+                    rms_norm::normalize(&x, gains, eps, &mut normed, &mut factors);
+                    self.turn(operand, &normed, 1.0, &mut to);
+                    (to, Some([x, factors]))
                 }
-                let [cos, sin] = self.angles(operand, i);
-                turn(x, cos, sin, 1.0, to);
+                None => {
+                    self.turn(operand, &x, 1.0, &mut to);
+                    (to, None)
+                }
             }
-            to
         };
-        let [q, k] = [turned(0, self.kernel.group()), turned(1, dim)];
-        let [.., first] = self.columns();
-        [q, k, self.gather(self.qkv, self.qkv.len() / seq, first, dim)]
+        let [(q, of_q), (k, of_k)] = [turned(0, self.kernel.group()), turned(1, dim)];
+        let v = self.gather(self.qkv, stride, columns[2], dim);
+        ([q, k, v], [of_q, of_k])
     }
 
-    fn eps(&self) -> f32 {
-        self.kernel.norm.unwrap_or_default() as f32
-    }
-
-    /// Cosines and sines of the position of row `i` of queries or keys.
-    fn angles(&self, operand: usize, i: usize) -> [&[f32]; 2] {
+    /// Turns heads of queries or keys by the angles of their positions, or back.
+    fn turn(&self, operand: usize, heads: &[f32], sign: f32, to: &mut [f32]) {
         let SelfAttention { seq, dim, .. } = *self.kernel;
-        self.angles[operand].map(|angles| &angles[i % seq * dim..][..dim])
+        let heads = heads.chunks_exact(seq * dim).zip(to.chunks_exact_mut(seq * dim));
+        heads.for_each(|(head, to)| turn(head, self.angles[operand], dim, sign, to));
     }
 
     /// Writes heads side by side.
@@ -246,23 +246,24 @@ impl Head<'_> {
 
     /// Takes gradients back to what the projections gave, and writes them. Gives those of the
     /// gains of queries and keys.
-    fn scatter_gradients(&self, gradients: Operands, to: [Stripe<'_>; 3]) -> [Vec<f32>; 2] {
-        let SelfAttention { seq, dim, .. } = *self.kernel;
+    fn scatter_gradients(
+        &self,
+        [q, k, v]: Operands,
+        seen: [Seen; 2],
+        [to_q, to_k, mut to_v]: [Stripe<'_>; 3],
+    ) -> [Vec<f32>; 2] {
+        let dim = self.kernel.dim;
         let mut for_gains = [vec![0.0; dim], vec![0.0; dim]];
-        let [mut to_q, mut to_k, mut to_v] = to;
-        for (operand, to) in [&mut to_q, &mut to_k].into_iter().enumerate() {
-            for (i, grad) in gradients[operand].chunks_exact(dim).enumerate() {
-                let to = &mut to.row(i % seq)[i / seq * dim..][..dim];
-                let [cos, sin] = self.angles(operand, i);
-                turn(grad, cos, sin, -1.0, to);
-                if let Some(gains) = self.gains[operand] {
-                    let x = self.projected(operand, i);
-                    let factor = rms_norm::factor(x, self.eps());
-                    rms_norm::pull_back(x, gains, &[factor], to, &mut for_gains[operand]);
-                }
+        let of_both = [q, k].into_iter().zip(seen).zip([to_q, to_k]);
+        for (operand, ((grad, seen), mut to)) in of_both.enumerate() {
+            let mut back = vec![0.0; grad.len()];
+            self.turn(operand, &grad, -1.0, &mut back);
+            if let Some(([x, factors], gains)) = seen.as_ref().zip(self.gains[operand]) {
+                rms_norm::pull_back(x, gains, factors, &mut back, &mut for_gains[operand]);
             }
+            self.scatter(&back, &mut to);
         }
-        self.scatter(&gradients[2], &mut to_v);
+        self.scatter(&v, &mut to_v);
         for_gains
     }
 }

@@ -1,6 +1,6 @@
 //! What rows of activations go through before a quantised layer: gate, norm, codes. And back.
 
-use super::{coding::encode_row, gate::Gate, rms_norm};
+use super::{coding::encode_row, fresh::Piece, gate::Gate, rms_norm};
 
 /// The way of a row to its codes.
 #[derive(Debug, Clone, Copy)]
@@ -69,32 +69,32 @@ impl Source<'_> {
         }
     }
 
-    /// The gradients `dx` of rows, from those of what is encoded, which are overwritten; adds to
-    /// those of the gains.
-    pub(super) fn pull_back(
+    /// Takes gradients of what is encoded back through the norm, in place; adds to those of the
+    /// gains.
+    pub(super) fn behind_norm(
         &self,
         x: &[f32],
         factors: &[f32],
         grad: &mut [f32],
-        dx: &mut [f32],
         for_gains: &mut [f32],
     ) {
+        let Some((gains, _)) = self.norm else { return };
         let mut hidden = vec![0.0; self.width];
         let rows = x.chunks_exact(self.row()).zip(grad.chunks_exact_mut(self.width));
-        for (row, ((x, grad), dx)) in rows.zip(dx.chunks_exact_mut(self.row())).enumerate() {
-            if let Some((gains, _)) = self.norm {
-                let x = self.behind_gate(x, &mut hidden);
-                rms_norm::pull_back(x, gains, &factors[row..=row], grad, for_gains);
-            }
-            match self.gate {
-                Some(gate) => {
-                    let (g, up) = x.split_at(self.width);
-                    let (dg, du) = dx.split_at_mut(self.width);
-                    du.copy_from_slice(grad);
-                    gate.pull_back([g, up], dg, du);
-                }
-                None => dx.copy_from_slice(grad),
-            }
+        for ((x, grad), factor) in rows.zip(factors.chunks(1)) {
+            let x = self.behind_gate(x, &mut hidden);
+            rms_norm::pull_back(x, gains, factor, grad, for_gains);
+        }
+    }
+
+    /// The gradients of rows before the gate, from those behind it.
+    pub(super) fn before_gate(&self, gate: Gate, x: &[f32], grad: &[f32], dx: Piece<'_, f32>) {
+        let rows = x.chunks_exact(self.row()).zip(grad.chunks_exact(self.width));
+        for ((x, grad), dx) in rows.zip(dx.parts(self.row())) {
+            let (g, up) = x.split_at(self.width);
+            let (dg, du) = dx.zeroed().split_at_mut(self.width);
+            du.copy_from_slice(grad);
+            gate.pull_back([g, up], dg, du);
         }
     }
 }

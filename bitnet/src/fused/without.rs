@@ -27,6 +27,18 @@ pub(crate) fn rotate<B: Backend>(
     unreachable!("nothing is fused")
 }
 
+pub(crate) fn bf16_linear<B: Backend>(_: Tensor<B, 2>, _: Tensor<B, 2>, _: bool) -> Tensor<B, 2> {
+    unreachable!("nothing is fused")
+}
+
+pub(crate) fn sum_of_squares<B: Backend>(_: &[Tensor<B, 1>]) -> f64 {
+    unreachable!("nothing is fused")
+}
+
+pub(crate) fn scale<B: Backend>(_: Vec<Tensor<B, 1>>, _: f32) -> Vec<Tensor<B, 1>> {
+    unreachable!("nothing is fused")
+}
+
 pub(crate) fn swap_heads<B: Backend>(_: Tensor<B, 4>) -> Tensor<B, 4> {
     unreachable!("nothing is fused")
 }

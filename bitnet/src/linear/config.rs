@@ -150,7 +150,9 @@ impl BitLinearConfig {
                 norm: self.norm,
                 norm_eps: self.norm_eps,
                 group_size: self.group_size,
-                before_nonlinearity: self.before_nonlinearity,
+                // Where it has no effect, layers that differ in nothing else are alike.
+                before_nonlinearity: self.before_nonlinearity
+                    && self.quant == WeightQuant::BinaryPaper,
                 strength: 1.0,
             },
             precision: Precision::F32,

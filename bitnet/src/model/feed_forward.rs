@@ -139,3 +139,31 @@ fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     let twice_phi = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0);
     x * twice_phi.mul_scalar(0.5)
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn_flex::Flex;
+
+    use super::*;
+
+    #[test]
+    fn gated_networks_behind_norms_are_two_operations() {
+        let device = Default::default();
+        for (kind, joint) in [
+            (FeedForwardKind::Relu2Gated, true),
+            (FeedForwardKind::Swiglu, true),
+            (FeedForwardKind::Gelu, false),
+        ] {
+            let config = BitNetTransformerConfig {
+                ff_dim: 64,
+                feed_forward: kind,
+                ..BitNetTransformerConfig::new(9, 32, 1)
+            };
+            let network = FeedForward::<Flex>::new(&config, &device);
+            let norm = config.block_norm(32, &device);
+            let x = Tensor::ones([3, 32], &device);
+            let found = network.forward_joint(&x, norm.as_ref(), Observer::NONE);
+            assert_eq!(found.is_some(), joint, "{kind:?}");
+        }
+    }
+}

@@ -198,11 +198,10 @@ impl<B: Backend> BitNetTransformer<B> {
     fn head(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
         let [batch, seq, dim] = x.dims();
         let x = self.norm.forward(x).reshape([batch * seq, dim]);
-        let weight = match &self.lm_head {
-            Some(head) => head.weight.val(),
-            None => self.embed_tokens.weight.val().transpose(),
+        let logits = match &self.lm_head {
+            Some(head) => self.precision.project(x, head.weight.val(), false),
+            None => self.precision.project(x, self.embed_tokens.weight.val(), true),
         };
-        let logits = self.precision.matmul(x, weight);
         logits.reshape([batch, seq, self.config.num_tokens])
     }
 }

@@ -1,16 +1,21 @@
+use std::{iter::Peekable, vec};
+
 use burn::{
-    module::{AutodiffModule, ModuleVisitor, Param},
+    module::{AutodiffModule, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
-    tensor::{Tensor, backend::AutodiffBackend},
+    tensor::{
+        Shape, Tensor,
+        backend::{AutodiffBackend, Backend},
+    },
 };
 
-use crate::reciprocal::reciprocal;
+use crate::{fused, reciprocal::reciprocal};
 
 /// Scales the gradients of `module` so that their norm, over all parameters together, is at most
 /// `max_norm` (arXiv 1211.5063). Directions are kept: clipping tensor by tensor would not.
 ///
-/// Returns the gradients and the norm before clipping, `[1]`. Nothing is read back from the
-/// device.
+/// Returns the gradients and the norm before clipping, `[1]`. Nothing is read back from a device
+/// other than the processor.
 pub fn clip_global_norm<B, M>(
     module: &M,
     mut grads: GradientsParams,
@@ -21,38 +26,65 @@ where
     M: AutodiffModule<B>,
 {
     let device = module.devices().into_iter().next().unwrap_or_default();
-    let mut squares = SumOfSquares::<B> { grads: &grads, sum: Tensor::zeros([1], &device) };
-    module.visit(&mut squares);
-    let norm = squares.sum.sqrt();
-    // As PyTorch: the small term keeps a zero norm from dividing by zero.
-    let scale = reciprocal(norm.clone().add_scalar(1e-6)).mul_scalar(max_norm).clamp_max(1.0);
-    module.visit(&mut Scale::<B> { grads: &mut grads, scale });
+    let mut taken = Take::<B> { grads: &mut grads, all: Vec::new() };
+    module.visit(&mut taken);
+    let (params, all): (Vec<_>, Vec<_>) = taken.all.into_iter().unzip();
+    let (all, norm) = clip(all, max_norm, &device);
+    let all = params.into_iter().zip(all).collect::<Vec<_>>().into_iter().peekable();
+    module.visit(&mut PutBack::<B> { grads: &mut grads, all });
     (grads, norm)
 }
 
-struct SumOfSquares<'a, B: AutodiffBackend> {
-    grads: &'a GradientsParams,
-    sum: Tensor<B::InnerBackend, 1>,
+/// Clips flattened tensors. Gives their norm, too.
+fn clip<B: Backend>(
+    grads: Vec<Tensor<B, 1>>,
+    max_norm: f64,
+    device: &B::Device,
+) -> (Vec<Tensor<B, 1>>, Tensor<B, 1>) {
+    // As PyTorch: the small term keeps a zero norm from dividing by zero.
+    const SMALL: f64 = 1e-6;
+    if !grads.is_empty() && grads.iter().all(fused::applies) {
+        let norm = fused::sum_of_squares(&grads).sqrt();
+        let factor = max_norm / (norm + SMALL);
+        let grads = if factor >= 1.0 { grads } else { fused::scale(grads, factor as f32) };
+        return (grads, Tensor::from_floats([norm as f32], device));
+    }
+    let squares = grads.iter().map(|grad| grad.clone().square().sum());
+    let norm = squares.fold(Tensor::zeros([1], device), Tensor::add).sqrt();
+    let factor = reciprocal(norm.clone().add_scalar(SMALL)).mul_scalar(max_norm).clamp_max(1.0);
+    (grads.into_iter().map(|grad| grad * factor.clone()).collect(), norm)
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
+/// A parameter, and the shape of its gradient.
+type Place = (ParamId, Shape);
+type Taken<B> = (Place, Tensor<<B as AutodiffBackend>::InnerBackend, 1>);
+
+/// Takes out all gradients, flattened.
+struct Take<'a, B: AutodiffBackend> {
+    grads: &'a mut GradientsParams,
+    all: Vec<Taken<B>>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Take<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
-            self.sum = self.sum.clone() + grad.square().sum();
+        if let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) {
+            let shape = grad.shape();
+            let flat = grad.reshape([shape.num_elements()]);
+            self.all.push(((param.id, shape), flat));
         }
     }
 }
 
-struct Scale<'a, B: AutodiffBackend> {
+/// Puts them back, in the same order.
+struct PutBack<'a, B: AutodiffBackend> {
     grads: &'a mut GradientsParams,
-    scale: Tensor<B::InnerBackend, 1>,
+    all: Peekable<vec::IntoIter<Taken<B>>>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_, B> {
+impl<B: AutodiffBackend> ModuleVisitor<B> for PutBack<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) {
-            let scaled = grad * self.scale.clone().unsqueeze();
-            self.grads.register::<B::InnerBackend, D>(param.id, scaled);
+        if let Some(((id, shape), flat)) = self.all.next_if(|((id, _), _)| *id == param.id) {
+            self.grads.register::<B::InnerBackend, D>(id, flat.reshape::<D, _>(shape));
         }
     }
 }

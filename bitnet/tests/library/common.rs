@@ -1,6 +1,8 @@
 //! What the integration tests share: one instance of a test for every backend, and tensors to and
 //! from plain vectors.
 
+use std::cell::Cell;
+
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -49,7 +51,7 @@ macro_rules! for_each_backend {
             $(#[test]
             #[ignore = "needs an NVIDIA GPU"]
             fn $test() {
-                super::$test::<burn_cuda::Cuda>();
+                crate::common::in_tf32(super::$test::<burn_cuda::Cuda>);
             })+
         }
     };
@@ -95,6 +97,34 @@ pub(crate) fn random_tensor<B: Backend, const D: usize>(
     tensor(&randoms(seed, shape.iter().product(), std), shape)
 }
 
+thread_local! {
+    static TF32: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a test on a device that rounds the operands of f32 products to TF32, which has 10 bits of
+/// mantissa.
+#[allow(dead_code, reason = "only on some backends")]
+pub(crate) fn in_tf32(test: fn()) {
+    TF32.set(true);
+    test();
+}
+
+/// Whether this is such a device.
+pub(crate) fn is_tf32() -> bool {
+    TF32.get()
+}
+
+/// The tolerance for products of f32: on such a device that of a few of them.
+fn of_products(tolerance: f32) -> f32 {
+    if is_tf32() { tolerance.max(5e-3) } else { tolerance }
+}
+
+/// The tolerance for whole models: on such a device inputs of quantisers move across rounding
+/// boundaries, and each that does changes a code.
+pub(crate) fn of_models(tolerance: f32) -> f32 {
+    if is_tf32() { tolerance.max(0.2) } else { tolerance }
+}
+
 /// Checks values against expected ones, with a tolerance relative to the largest of these.
 #[track_caller]
 pub(crate) fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32, what: &str) {
@@ -104,7 +134,7 @@ pub(crate) fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32, wha
         let difference = (a - e).abs() / top;
         // Written so that NaN fails.
         assert!(
-            difference <= tolerance,
+            difference <= of_products(tolerance),
             "{what}[{index}]: {a} instead of {e}, off by {difference:e}"
         );
     }

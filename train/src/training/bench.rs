@@ -99,10 +99,9 @@ impl BackendVisitor for Bench {
         let transformer = config.model.transformer(VOCABULARY);
         let parameters = transformer.parameter_count() as u64;
         let transformer = transformer.init_seeded::<Autodiff<B>>(config.seed, &device)?;
-        let model = LanguageModel::new(transformer.with_precision(config.backend.precision));
+        let mut model = LanguageModel::new(transformer.with_precision(config.backend.precision));
         let mut run = Steps {
             optimizer: optimizer(&config, &model),
-            model,
             workers: Workers::new(config.workers())?,
             config: &config,
             device: device.clone(),
@@ -114,7 +113,8 @@ impl BackendVisitor for Bench {
 
         let mut times = Vec::with_capacity(steps);
         for index in 0..warmup + steps {
-            let (time, loss) = run.step(&batches, index)?;
+            let (time, loss);
+            (model, time, loss) = run.step(model, &batches, index)?;
             ensure!(loss.is_finite(), "the loss is not finite in step {}", index + 1);
             times.push(time);
         }
@@ -147,9 +147,8 @@ impl BackendVisitor for Bench {
     }
 }
 
-/// A model that is being trained.
+/// What a step needs beside the model.
 struct Steps<'a, B: AutodiffBackend> {
-    model: LanguageModel<B>,
     optimizer: RunOptimizer<B>,
     workers: Workers,
     config: &'a Config,
@@ -157,9 +156,14 @@ struct Steps<'a, B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Steps<'_, B> {
-    /// One step, as a run has it. Gives its times and its loss.
-    fn step(&mut self, batches: &TrainBatches, index: usize) -> anyhow::Result<(Times, f64)> {
-        let Self { model, workers, config, device, .. } = self;
+    /// One step, as a run has it. Gives the model, the step's times and its loss.
+    fn step(
+        &mut self,
+        model: LanguageModel<B>,
+        batches: &TrainBatches,
+        index: usize,
+    ) -> anyhow::Result<(LanguageModel<B>, Times, f64)> {
+        let Self { workers, config, device, .. } = self;
         let train = &config.train;
         let mut times = Times::default();
         let started = Instant::now();
@@ -187,7 +191,7 @@ impl<B: AutodiffBackend> Steps<'_, B> {
                 times.backward += seconds[1] / round;
                 loss += nats;
                 let started = Instant::now();
-                accumulator.accumulate(model, grads);
+                accumulator.accumulate(&model, grads);
                 adding += started.elapsed().as_secs_f64();
             }
         }
@@ -195,14 +199,13 @@ impl<B: AutodiffBackend> Steps<'_, B> {
         let before = Instant::now();
         let max_norm = if train.clip > 0.0 { train.clip } else { f64::INFINITY };
         let (grads, _): (GradientsParams, _) =
-            clip_global_norm(model, accumulator.grads(), max_norm);
+            clip_global_norm(&model, accumulator.grads(), max_norm);
         let lr = train.schedule().learning_rate(index as u64);
-        let stepped = self.optimizer.step(lr, self.model.clone(), grads);
-        self.model = stepped;
+        let model = self.optimizer.step(lr, model, grads);
         B::sync(&self.device)?;
         times.optimizer = adding + before.elapsed().as_secs_f64();
         times.step = started.elapsed().as_secs_f64();
-        Ok((times, loss))
+        Ok((model, times, loss))
     }
 }
 

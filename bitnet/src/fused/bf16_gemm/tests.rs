@@ -2,7 +2,10 @@ use half::bf16;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fused::bf16_operands::{DEPTH, exact, fill_columns, fill_panels};
+use crate::fused::{
+    bf16_operands::{DEPTH, exact, fill_columns, fill_panels},
+    fresh::Fresh,
+};
 
 fn values(count: usize, seed: i32) -> Vec<f32> {
     let noise = |i: usize| (i as i32).wrapping_mul(1_103_515_245).wrapping_add(seed) >> 8;
@@ -27,6 +30,14 @@ fn check(found: &[f32], columns: usize, expected: impl Fn(usize, usize) -> (f64,
 /// The sum of some products, and of their magnitudes.
 fn sums(products: impl Iterator<Item = f64>) -> (f64, f64) {
     products.fold((0.0, 0.0), |(sum, all), product| (sum + product, all + product.abs()))
+}
+
+fn computed(left: &Rows, right: &Panels) -> Vec<f32> {
+    let mut out = Fresh::new(left.rows * right.columns);
+    for out in out.pieces(usize::MAX) {
+        product(left, right, out);
+    }
+    out.finish()
 }
 
 fn write_exactly(row: &[f32], to: &mut [u16]) {
@@ -59,9 +70,7 @@ proptest! {
         // Twice, as it is used again.
         left.fill(&values(rows * width, 3), &[(width, 1.0)]);
         left.fill(&grad, &[(inner[0], factors[0]), (inner[1], factors[1])]);
-        let mut out = vec![f32::NAN; rows * columns];
-        product(&left, &right, &mut out);
-        check(&out, columns, |row, column| {
+        check(&computed(&left, &right), columns, |row, column| {
             sums((0..width).map(|k| {
                 let (i, at) = if k < inner[0] { (0, k) } else { (1, k - inner[0]) };
                 let code = codes[i][column * inner[i] + at];
@@ -133,8 +142,6 @@ fn what_is_no_number_reaches_the_product() {
     for bad in [f32::NAN, f32::INFINITY] {
         let mut left = Rows::default();
         left.fill(&[bad, 1.0, 1.0], &[(3, 1.0)]);
-        let mut out = [0.0];
-        product(&left, &right, &mut out);
-        assert!(!out[0].is_finite());
+        assert!(!computed(&left, &right)[0].is_finite());
     }
 }
