@@ -6,6 +6,7 @@ One line of JSON: {"mode": …, "tokens_per_second": median, "peak_resident_mb":
 import argparse
 import contextlib
 import json
+import math
 import resource
 import statistics
 import time
@@ -53,7 +54,10 @@ def main():
         else contextlib.nullcontext()
     )
 
-    batch, accumulation = train["batch"], train["accumulation"]
+    # Micro-batches that the other side computes at the same time are one here, which spreads over
+    # the threads better.
+    together = math.gcd(train["workers"], train["accumulation"])
+    batch, accumulation = train["batch"] * together, train["accumulation"] // together
     text = torch.randint(0, shape.vocab, (1 << 20,))
 
     def step():

@@ -4,8 +4,9 @@
     python3 benches/pytorch/compare.py --config configs/quickstart.toml
 
 Both sides train on random bytes, with the configuration that `train --print-config` prints. PyTorch
-runs in each mode; the ratio is to its fastest. In bf16 mode the gradients of our quantised linears
-are products in bf16, as in PyTorch's bf16 modes all products of linears are.
+runs in each mode; the ratio is to its fastest. In bf16 mode attention, output head and the gradients
+of our quantised linears are products in bf16, as in PyTorch's bf16 modes all products are. Where we
+compute micro-batches at the same time, PyTorch has them as one batch.
 """
 
 import argparse

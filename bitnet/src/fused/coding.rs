@@ -9,11 +9,12 @@ use super::{
     fresh::zeros,
     int8_gemm::{self, Codes},
     kernel::{as_matrix, tensor, values},
-    rows::{for_pieces, join, share},
+    magnitude::mean,
+    rows::{for_pieces, share},
 };
 use crate::{
     float::{ROUND, magnitude, sum},
-    quant::{SCALE_EPS, inverse_absmean},
+    quant::SCALE_EPS,
 };
 
 /// The weight quantisers that are fused.
@@ -26,25 +27,24 @@ pub(crate) enum WeightCoding {
 }
 
 impl WeightCoding {
+    /// Measures a weight as the composed quantiser does it, so that both give it the same codes.
     pub(super) fn measure(self, weight: &FlexTensor) -> Measured {
-        let values = values(weight);
-        // Reduced as the composed quantiser does it, so that both give every weight the same code.
-        let weight = Tensor::<Flex, 2>::from_primitive(TensorPrimitive::Float(weight.clone()));
-        let weight = weight.unsqueeze::<3>();
-        let dims = [1, 2];
-        let measure = || match self {
+        let magnitude = mean(values(weight));
+        // NaN, if something is not finite: codes would not show it.
+        let damage = magnitude * 0.0;
+        match self {
             Self::Ternary => {
-                let s = inverse_absmean(weight, &dims).into_scalar();
-                Measured { center: 0.0, s, threshold: 0.5, scale: 1.0 / s }
+                let lowest = SCALE_EPS as f32;
+                let s = 1.0 / if magnitude < lowest { lowest } else { magnitude };
+                Measured { center: 0.0, s, threshold: 0.5, scale: 1.0 / s + damage }
             }
             Self::Binary => {
-                let scale = weight.clone().abs().mean_dims(&dims).into_scalar();
-                let center = weight.mean_dims(&dims).into_scalar();
-                Measured { center, s: 1.0, threshold: 0.0, scale }
+                let weight = TensorPrimitive::Float(weight.clone());
+                let weight = Tensor::<Flex, 2>::from_primitive(weight).unsqueeze::<3>();
+                let center = weight.mean_dims(&[1, 2]).into_scalar();
+                Measured { center, s: 1.0, threshold: 0.0, scale: magnitude + damage }
             }
-        };
-        let (measured, damage) = join(values.len(), measure, || damage(values));
-        Measured { scale: measured.scale + damage, ..measured }
+        }
     }
 }
 
@@ -176,12 +176,6 @@ pub(super) fn decode(x: &Codes, width: usize) -> FlexTensor {
         }
     });
     tensor(to, [rows, width])
-}
-
-/// Zero, or NaN if something is not finite: codes would not show it.
-#[multiversion(targets("x86_64+avx2+fma+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn damage(values: &[f32]) -> f32 {
-    sum([values], |[value]| value * 0.0)
 }
 
 /// 8-bit absmax codes of a row. Gives the scale, NaN for a row that is not finite, and the sum of

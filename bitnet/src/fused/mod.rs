@@ -40,6 +40,8 @@ mod int8_gemm;
 #[cfg(feature = "flex")]
 mod kernel;
 #[cfg(feature = "flex")]
+mod magnitude;
+#[cfg(feature = "flex")]
 mod rms_norm;
 #[cfg(feature = "flex")]
 mod rope;
@@ -72,6 +74,7 @@ pub(crate) use self::{
     gradients::{scale, sum_of_squares},
     heads::swap_heads,
     kernel::applies,
+    magnitude::mean_magnitude,
     rms_norm::rms_norm,
     rope::rotate,
     self_attention::SelfAttention,

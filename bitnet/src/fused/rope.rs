@@ -8,6 +8,9 @@ use super::{
     rows::for_pieces,
 };
 
+/// Elements that are rotated at once.
+const LANES: usize = 8;
+
 /// Rotates the halves `(a, b)` of each head to `(a·cos − b·sin, b·cos + a·sin)`, and brings the
 /// heads before the sequence.
 ///
@@ -99,9 +102,19 @@ pub(super) fn turn(x: &[f32], [cos, sin]: [&[f32]; 2], width: usize, sign: f32, 
 /// `a·cos + sign·b·sin`
 #[inline(always)]
 fn rotated([a, b, cos, sin]: [&[f32]; 4], sign: f32, to: &mut [f32]) {
-    let len = to.len();
-    let [a, b, cos, sin] = [a, b, cos, sin].map(|values| &values[..len]);
-    for i in 0..len {
-        to[i] = a[i] * cos[i] + sign * b[i] * sin[i];
+    let element = |a: f32, b: f32, cos: f32, sin: f32| a * cos + sign * b * sin;
+    // Heads are narrow: a loop of any length would do most of it element by element.
+    let (whole, rest) = to.as_chunks_mut::<LANES>();
+    let parts = [a, b, cos, sin].map(|values| values.as_chunks::<LANES>().0);
+    let [a_parts, b_parts, cos_parts, sin_parts] = parts.map(|values| &values[..whole.len()]);
+    for (i, to) in whole.iter_mut().enumerate() {
+        for lane in 0..LANES {
+            let (a, b) = (a_parts[i][lane], b_parts[i][lane]);
+            to[lane] = element(a, b, cos_parts[i][lane], sin_parts[i][lane]);
+        }
+    }
+    let first = whole.len() * LANES;
+    for (i, to) in (first..).zip(rest) {
+        *to = element(a[i], b[i], cos[i], sin[i]);
     }
 }

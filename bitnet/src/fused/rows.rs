@@ -53,19 +53,6 @@ pub(super) fn share<T: Send, R: Send>(
     }
 }
 
-/// Does two things, at the same time if they touch enough elements.
-pub(super) fn join<A: Send, B: Send>(
-    work: usize,
-    a: impl FnOnce() -> A + Send,
-    b: impl FnOnce() -> B + Send,
-) -> (A, B) {
-    if work < WORTH_SHARING || rayon::current_num_threads() == 1 {
-        (a(), b())
-    } else {
-        rayon::join(a, b)
-    }
-}
-
 /// Adds rows of partial sums.
 pub(super) fn add_up(partial: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
     let mut total = vec![0.0; width];

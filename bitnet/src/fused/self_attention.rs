@@ -191,10 +191,11 @@ impl Head<'_> {
     /// Some columns of a matrix, head by head: `[width / dim, seq, dim]`.
     fn gather(&self, from: &[f32], stride: usize, first: usize, width: usize) -> Vec<f32> {
         let SelfAttention { seq, dim, .. } = *self.kernel;
-        let mut to = Vec::with_capacity(seq * width);
-        for column in (first..first + width).step_by(dim) {
-            for row in from.chunks_exact(stride) {
-                to.extend_from_slice(&row[column..column + dim]);
+        let mut to = vec![0.0; seq * width];
+        let heads = to.chunks_exact_mut(seq * dim).zip((first..).step_by(dim));
+        for (head, column) in heads {
+            for (to, row) in head.chunks_exact_mut(dim).zip(from.chunks_exact(stride)) {
+                to.copy_from_slice(&row[column..column + dim]);
             }
         }
         to

@@ -31,6 +31,10 @@ pub(crate) fn bf16_linear<B: Backend>(_: Tensor<B, 2>, _: Tensor<B, 2>, _: bool)
     unreachable!("nothing is fused")
 }
 
+pub(crate) fn mean_magnitude<B: Backend, const D: usize>(_: Tensor<B, D>) -> Tensor<B, D> {
+    unreachable!("nothing is fused")
+}
+
 pub(crate) fn sum_of_squares<B: Backend>(_: &[Tensor<B, 1>]) -> f64 {
     unreachable!("nothing is fused")
 }

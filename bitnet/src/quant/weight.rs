@@ -2,7 +2,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
 use super::SCALE_EPS;
-use crate::reciprocal::reciprocal;
+use crate::{fused, reciprocal::reciprocal};
 
 /// How a [`BitLinear`](crate::BitLinear) quantises its weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -77,17 +77,18 @@ pub fn ternary_absmean<B: Backend, const D: usize>(
     weight: Tensor<B, D>,
     dims: &[usize],
 ) -> (Tensor<B, D>, Tensor<B, D>) {
-    let s = inverse_absmean(weight.clone(), dims);
+    let s = reciprocal(absmean(weight.clone(), dims).clamp_min(SCALE_EPS));
     let codes = (weight * s.clone()).round().clamp(-1.0, 1.0);
     (codes, reciprocal(s))
 }
 
-/// `1 / mean|w|`, with the mean at or above [`SCALE_EPS`].
-pub(crate) fn inverse_absmean<B: Backend, const D: usize>(
-    weight: Tensor<B, D>,
-    dims: &[usize],
-) -> Tensor<B, D> {
-    reciprocal(weight.abs().mean_dims(dims).clamp_min(SCALE_EPS))
+/// `mean|w|` over some dimensions.
+fn absmean<B: Backend, const D: usize>(weight: Tensor<B, D>, dims: &[usize]) -> Tensor<B, D> {
+    let whole = (0..D).all(|dim| dims.contains(&dim) || weight.dims()[dim] == 1);
+    if whole && fused::applies(&weight) {
+        return fused::mean_magnitude(weight);
+    }
+    weight.abs().mean_dims(dims)
 }
 
 /// Binary weights of the training tips (figure 5): codes `sign(w − mean w)` with `sign(0) = 0`,
@@ -96,7 +97,7 @@ pub fn binary_absmean<B: Backend, const D: usize>(
     weight: Tensor<B, D>,
     dims: &[usize],
 ) -> (Tensor<B, D>, Tensor<B, D>) {
-    let scale = weight.clone().abs().mean_dims(dims);
+    let scale = absmean(weight.clone(), dims);
     let mean = weight.clone().mean_dims(dims);
     ((weight - mean).sign(), scale)
 }
@@ -107,7 +108,7 @@ pub fn binary_paper<B: Backend, const D: usize>(
     weight: Tensor<B, D>,
     dims: &[usize],
 ) -> (Tensor<B, D>, Tensor<B, D>) {
-    let beta = weight.clone().abs().mean_dims(dims);
+    let beta = absmean(weight.clone(), dims);
     let alpha = weight.clone().mean_dims(dims);
     let positive = (weight - alpha).greater_elem(0.0).float();
     (positive.mul_scalar(2.0).sub_scalar(1.0), beta)
