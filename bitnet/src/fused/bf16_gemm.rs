@@ -41,12 +41,14 @@ pub(super) fn product<'a>(left: &Rows, right: &Panels, out: Piece<'a, f32>) -> &
     assert!(left.pairs == right.pairs && left.pairs > 0, "inner dimensions");
     assert_eq!(out.len(), left.rows * right.columns, "output");
     let write = |out: &mut [MaybeUninit<f32>]| {
-        let out = out.as_mut_ptr().cast();
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has the instructions; `out` has all rows and columns.
         unsafe {
+            let out = out.as_mut_ptr().cast();
             dot::part(left, 0..left.rows, right, 0..right.columns, out, right.columns);
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = out;
     };
     // SAFETY: all rows and columns are written, as there is something to add up.
     unsafe { out.written(write) }

@@ -159,6 +159,8 @@ pub(super) fn product(x: Lines<'_>, w: &Panels, added: Option<&[f32]>, y: Piece<
         unsafe {
             vnni::rows(x, w, added, y);
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = y;
     };
     // SAFETY: all rows and columns of the product are written.
     unsafe { y.written(write) };
