@@ -10,7 +10,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::mem::MaybeUninit;
 
 use super::{
     bf16_operands::{Columns, LANES, Panels, ROWS, Rows},
@@ -84,15 +84,17 @@ pub(super) fn transposed_product(
         before += width;
     }
     share(left.rows * right.columns * left.pairs / 64, pieces, |_, piece| {
-        let (rows, columns, before, width, Place(out)) = piece;
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has the instructions. Each piece writes its own rows and columns
         // of an allocation that has them all.
         unsafe {
+            let (rows, columns, before, width, Place(out)) = piece;
             let out = out.add(rows.start * width + columns.start);
             let columns = before + columns.start..before + columns.end;
             dot::part(left, rows, right, columns, out, width);
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = piece;
     });
     for (out, width) in outs.iter_mut().zip(widths) {
         // SAFETY: the pieces cover all rows and columns, and have written them.
@@ -110,9 +112,9 @@ unsafe impl Send for Place {}
 
 #[cfg(target_arch = "x86_64")]
 mod dot {
-    use std::arch::x86_64::*;
+    use std::{arch::x86_64::*, ops::Range};
 
-    use super::{Columns, LANES, Panels, ROWS, Range, Rows};
+    use super::{Columns, LANES, Panels, ROWS, Rows};
     use crate::fused::bf16_operands::DEPTH;
 
     /// Panels that are computed together: 12 · 2 sums leave room for what is multiplied.
