@@ -51,6 +51,7 @@ pub mod loss;
 pub mod memory;
 pub mod model;
 pub mod norm;
+mod ops;
 pub mod optim;
 pub mod packed;
 pub mod precision;

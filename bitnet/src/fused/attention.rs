@@ -1,12 +1,13 @@
 use burn::tensor::{Tensor, TensorMetadata, backend::Backend};
-use burn_flex::FlexTensor;
+use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
 use super::{
     attention_core::CausalAttention,
     fresh::zeros,
-    kernel::{Kernel, compute, primitive, tensor, values},
+    kernel::{compute, primitive, tensor, values},
 };
+use crate::ops::autodiff::DifferentiableOp;
 
 /// Multiplications that are worth a second thread.
 const WORTH_SHARING: usize = 1 << 18;
@@ -42,7 +43,7 @@ pub(super) struct Saved {
     log_sums: Vec<f32>,
 }
 
-impl Kernel<3> for CausalAttention {
+impl DifferentiableOp<Flex, 3> for CausalAttention {
     type Saved = Saved;
 
     fn forward(&self, [q, k, v]: [FlexTensor; 3]) -> (FlexTensor, Saved) {

@@ -1,15 +1,16 @@
 //! A linear layer of full precision in bf16: the output head.
 
 use burn::tensor::{Tensor, backend::Backend};
-use burn_flex::FlexTensor;
+use burn_flex::{Flex, FlexTensor};
 
 use super::{
     bf16_gemm,
     bf16_operands::{Columns, Panels, ROWS, Rows},
     fresh::Fresh,
-    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    kernel::{as_matrix, compute, primitive, tensor, values},
     rows::share,
 };
+use crate::ops::autodiff::DifferentiableOp;
 
 /// Rows that are computed at once.
 const BAND: usize = 8 * ROWS;
@@ -69,7 +70,7 @@ impl Bf16Linear {
     }
 }
 
-impl Kernel<2> for Bf16Linear {
+impl DifferentiableOp<Flex, 2> for Bf16Linear {
     type Saved = [FlexTensor; 2];
 
     fn forward(&self, [x, w]: [FlexTensor; 2]) -> (FlexTensor, [FlexTensor; 2]) {

@@ -10,10 +10,11 @@ use super::{
     fresh::Fresh,
     gate::Gate,
     int8_gemm::{self, Codes, Lines, QUAD},
-    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    kernel::{as_matrix, compute, primitive, tensor, values},
     rows::{add_up, share},
     source::{Encoded, Source},
 };
+use crate::ops::autodiff::DifferentiableOp;
 
 /// Rows of a block of operands in bf16, which are one piece of work of the backward pass.
 const PIECE: usize = 2 * DEPTH;
@@ -66,7 +67,7 @@ impl CodedLinears {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Saved {
+pub(crate) struct Saved {
     x: FlexTensor,
     gains: Option<FlexTensor>,
     weights: Weights,
@@ -74,7 +75,7 @@ pub(super) struct Saved {
     factors: Vec<f32>,
 }
 
-impl<const N: usize> Kernel<N> for CodedLinears {
+impl<const N: usize> DifferentiableOp<Flex, N> for CodedLinears {
     type Saved = Saved;
 
     fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Saved) {

@@ -1,13 +1,14 @@
 use burn::tensor::{Int, Tensor, backend::Backend};
-use burn_flex::FlexTensor;
+use burn_flex::{Flex, FlexTensor};
 use multiversion::multiversion;
 
 use super::{
     fresh::zeros,
-    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    kernel::{as_matrix, compute, primitive, tensor, values},
     rows::for_pieces,
 };
 use crate::float::{exp, maximum, sum};
+use crate::ops::autodiff::DifferentiableOp;
 
 /// `−log p(target)` of each row.
 ///
@@ -31,7 +32,7 @@ struct TokenLosses {
 /// The logits, and `log Σ exp` of each row.
 type Saved = (FlexTensor, Vec<f32>);
 
-impl Kernel<1> for TokenLosses {
+impl DifferentiableOp<Flex, 1> for TokenLosses {
     type Saved = Saved;
 
     fn forward(&self, [logits]: [FlexTensor; 1]) -> (FlexTensor, Saved) {

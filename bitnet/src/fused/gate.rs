@@ -1,13 +1,14 @@
 use burn::tensor::{Tensor, backend::Backend};
-use burn_flex::FlexTensor;
+use burn_flex::{Flex, FlexTensor};
 use multiversion::multiversion;
 
 use super::{
     fresh::zeros,
-    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    kernel::{as_matrix, compute, primitive, tensor, values},
     rows::for_pieces,
 };
 use crate::float::exp;
+use crate::ops::autodiff::DifferentiableOp;
 
 /// What a gate does to its first input.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +59,7 @@ fn silu(x: f32) -> (f32, f32) {
     (x * sigmoid, sigmoid * (1.0 + x * (1.0 - sigmoid)))
 }
 
-impl Kernel<2> for Gate {
+impl DifferentiableOp<Flex, 2> for Gate {
     type Saved = [FlexTensor; 2];
 
     fn forward(&self, [gate, up]: [FlexTensor; 2]) -> (FlexTensor, [FlexTensor; 2]) {

@@ -1,11 +1,12 @@
 use burn::tensor::{Tensor, backend::Backend};
-use burn_flex::FlexTensor;
+use burn_flex::{Flex, FlexTensor};
 
 use super::{
     fresh::zeros,
-    kernel::{Kernel, compute, primitive, tensor, values},
+    kernel::{compute, primitive, tensor, values},
     rows::for_pieces,
 };
+use crate::ops::autodiff::DifferentiableOp;
 
 /// Swaps the two middle dimensions, into a contiguous tensor: brings heads before the sequence, or
 /// back behind it.
@@ -24,7 +25,7 @@ struct SwapHeads {
     shape: [usize; 4],
 }
 
-impl Kernel<1> for SwapHeads {
+impl DifferentiableOp<Flex, 1> for SwapHeads {
     type Saved = ();
 
     fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, ()) {

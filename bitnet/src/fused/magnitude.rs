@@ -1,13 +1,14 @@
 use burn::tensor::{Tensor, backend::Backend};
-use burn_flex::FlexTensor;
+use burn_flex::{Flex, FlexTensor};
 use multiversion::multiversion;
 
 use super::{
     fresh::zeros,
-    kernel::{Kernel, compute, primitive, tensor, values},
+    kernel::{compute, primitive, tensor, values},
     rows::share,
 };
 use crate::float::sum;
+use crate::ops::autodiff::DifferentiableOp;
 
 /// Elements that are one piece of work.
 const PIECE: usize = 1 << 14;
@@ -27,7 +28,7 @@ pub(super) fn mean(values: &[f32]) -> f32 {
 #[derive(Debug, Clone)]
 struct MeanMagnitude;
 
-impl Kernel<1> for MeanMagnitude {
+impl DifferentiableOp<Flex, 1> for MeanMagnitude {
     type Saved = FlexTensor;
 
     fn forward(&self, [x]: [FlexTensor; 1]) -> (FlexTensor, FlexTensor) {

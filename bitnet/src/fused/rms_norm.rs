@@ -1,13 +1,14 @@
 use burn::tensor::{Tensor, backend::Backend};
-use burn_flex::FlexTensor;
+use burn_flex::{Flex, FlexTensor};
 use multiversion::multiversion;
 
 use super::{
     fresh::zeros,
-    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    kernel::{as_matrix, compute, primitive, tensor, values},
     rows::{add_up, for_pieces},
 };
 use crate::float::sum;
+use crate::ops::autodiff::DifferentiableOp;
 
 /// RMSNorm with gains, over the last dimension.
 ///
@@ -35,7 +36,7 @@ struct Saved {
     factors: Vec<f32>,
 }
 
-impl Kernel<2> for RmsNorm {
+impl DifferentiableOp<Flex, 2> for RmsNorm {
     type Saved = Saved;
 
     fn forward(&self, [x, gains]: [FlexTensor; 2]) -> (FlexTensor, Saved) {

@@ -1,12 +1,13 @@
 use burn::tensor::{Tensor, backend::Backend};
-use burn_flex::FlexTensor;
+use burn_flex::{Flex, FlexTensor};
 use multiversion::multiversion;
 
 use super::{
     fresh::zeros,
-    kernel::{Kernel, compute, primitive, tensor, values},
+    kernel::{compute, primitive, tensor, values},
     rows::for_pieces,
 };
+use crate::ops::autodiff::DifferentiableOp;
 
 /// Elements that are rotated at once.
 const LANES: usize = 8;
@@ -36,7 +37,7 @@ struct Rotate {
 /// Cosines and sines.
 type Saved = [FlexTensor; 2];
 
-impl Kernel<3> for Rotate {
+impl DifferentiableOp<Flex, 3> for Rotate {
     type Saved = Saved;
 
     fn forward(&self, [x, cos, sin]: [FlexTensor; 3]) -> (FlexTensor, Saved) {

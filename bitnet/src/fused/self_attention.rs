@@ -2,17 +2,18 @@
 //! to what the output projection takes.
 
 use burn::tensor::{Tensor, backend::Backend};
-use burn_flex::FlexTensor;
+use burn_flex::{Flex, FlexTensor};
 
 use super::{
     attention_core::CausalAttention,
     fresh::zeros,
-    kernel::{Kernel, as_matrix, compute, primitive, tensor, values},
+    kernel::{as_matrix, compute, primitive, tensor, values},
     rms_norm,
     rope::turn,
     rows::{add_up, share},
     stripes::{Stripe, split},
 };
+use crate::ops::autodiff::DifferentiableOp;
 
 /// Norm of each head of queries and keys, if there is one, rotation, and causal attention. Each
 /// head is brought together, computed and written back where it belongs.
@@ -64,7 +65,7 @@ impl SelfAttention {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Saved {
+pub(crate) struct Saved {
     inputs: Vec<FlexTensor>,
     /// Logarithm of the sum of a query's exponentials, `[batch, kv_heads, group · seq]`.
     log_sums: Vec<f32>,
@@ -88,7 +89,7 @@ type Operands = [Vec<f32>; 3];
 /// What the norm of queries or of keys has seen: its rows, and the factor of each.
 type Seen = Option<[Vec<f32>; 2]>;
 
-impl<const N: usize> Kernel<N> for SelfAttention {
+impl<const N: usize> DifferentiableOp<Flex, N> for SelfAttention {
     type Saved = Saved;
 
     fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Saved) {
