@@ -22,7 +22,6 @@ pub use activation::{
 };
 pub use packed_codes::PackedCodes;
 pub use straight_through::straight_through;
-#[cfg(feature = "flex")]
 pub use weight::{QuantizedWeight, WeightQuant, binary_absmean, binary_paper, ternary_absmean};
 
 /// Lower bound of `mean|w|` and `max|x|` before they are inverted (training tips, figure 5).
