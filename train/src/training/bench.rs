@@ -1,31 +1,36 @@
-//! How fast a configuration trains: steps over random bytes, with the clock in between.
+//! How fast a configuration trains: the steps of a run over random bytes, with the clock in
+//! between.
 
-use std::time::Instant;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
 
 use anyhow::ensure;
 use bitnet::{
     backend::BackendVisitor,
-    data::{Batch, Tokens, TrainBatches},
-    loss::cross_entropy,
+    data::{Tokens, TrainBatches},
     memory::peak_resident_bytes,
-    optim::clip_global_norm,
 };
 use burn::{
     backend::Autodiff,
-    module::Module,
-    optim::{GradientsAccumulator, GradientsParams, Optimizer},
+    data::dataloader::{DataLoader, DataLoaderIterator},
     tensor::{
-        ElementConversion, Tensor,
+        ElementConversion,
         backend::{AutodiffBackend, Backend},
     },
 };
+use burn_train::Learner;
 use serde::Serialize;
 
 use super::{
-    model::{FITS, LanguageModel},
+    loaders::TrainLoader,
+    model::{LanguageModel, MicroBatch},
     preflight,
-    session::{RunOptimizer, optimizer},
+    scheduler::StepScheduler,
+    session::{Components, optimizer},
     speed::Speed,
+    step::Step,
     workers::Workers,
 };
 use crate::config::Config;
@@ -54,7 +59,7 @@ pub struct Measured {
     pub forward: f64,
     /// Backward passes, the mean of the workers.
     pub backward: f64,
-    /// Adding up and clipping gradients, and the optimiser.
+    /// Adding up and clipping gradients, the optimiser, and waiting for the slowest worker.
     pub optimizer: f64,
     /// Highest resident memory of the process, in bytes.
     pub peak_resident_bytes: Option<u64>,
@@ -80,7 +85,7 @@ struct Bench {
     steps: usize,
 }
 
-/// The parts of one step.
+/// The parts of one step, in seconds.
 #[derive(Debug, Clone, Copy, Default)]
 struct Times {
     step: f64,
@@ -99,22 +104,32 @@ impl BackendVisitor for Bench {
         let transformer = config.model.transformer(VOCABULARY);
         let parameters = transformer.parameter_count() as u64;
         let transformer = transformer.init_seeded::<Autodiff<B>>(config.seed, &device)?;
-        let mut model = LanguageModel::new(transformer.with_precision(config.backend.precision));
-        let mut run = Steps {
-            optimizer: optimizer(&config, &model),
-            workers: Workers::new(config.workers())?,
-            config: &config,
-            device: device.clone(),
-        };
+        let model = LanguageModel::new(transformer.with_precision(config.backend.precision));
         let text: Tokens = random_bytes().collect::<Vec<_>>().into();
         let part = 0..text.len();
-        let batches =
-            TrainBatches::new(text, part, train.batch, config.model.context, config.seed)?;
+        let loader = TrainLoader::<Autodiff<B>> {
+            batches: TrainBatches::new(text, part, train.batch, config.model.context, config.seed)?,
+            range: 0..((warmup + steps) * train.accumulation) as u64,
+            share: 1.0 / train.accumulation as f64,
+            teacher: None,
+            device: device.clone(),
+        };
+        let optimizer = optimizer(&config, &model);
+        let scheduler = StepScheduler::new(train.schedule(), 0);
+        let mut learner = Learner::new(model, optimizer, scheduler);
+        let workers = Workers::new(config.workers())?;
 
+        let mut batches = loader.iter();
         let mut times = Vec::with_capacity(steps);
         for index in 0..warmup + steps {
-            let (time, loss);
-            (model, time, loss) = run.step(model, &batches, index)?;
+            let step = Step {
+                workers: &workers,
+                clip: train.clip,
+                quant_strength: train.quant_strength(index as u64),
+                device: &device,
+            };
+            let (time, loss) =
+                measured_step(&step, &mut learner, batches.as_mut(), train.accumulation)?;
             ensure!(loss.is_finite(), "the loss is not finite in step {}", index + 1);
             times.push(time);
         }
@@ -147,83 +162,44 @@ impl BackendVisitor for Bench {
     }
 }
 
-/// What a step needs beside the model.
-struct Steps<'a, B: AutodiffBackend> {
-    optimizer: RunOptimizer<B>,
-    workers: Workers,
-    config: &'a Config,
-    device: B::Device,
-}
-
-impl<B: AutodiffBackend> Steps<'_, B> {
-    /// One step, as a run has it. Gives the model, the step's times and its loss.
-    fn step(
-        &mut self,
-        model: LanguageModel<B>,
-        batches: &TrainBatches,
-        index: usize,
-    ) -> anyhow::Result<(LanguageModel<B>, Times, f64)> {
-        let Self { workers, config, device, .. } = self;
-        let train = &config.train;
-        let mut times = Times::default();
-        let started = Instant::now();
-        let first = (index * train.accumulation) as u64;
-        let mut micro_batches: Vec<Batch<B>> = (first..first + train.accumulation as u64)
-            .map(|index| batches.batch(index, device))
-            .collect();
-        times.data = started.elapsed().as_secs_f64();
-
-        let mut accumulator = GradientsAccumulator::<LanguageModel<B>>::new();
-        let (mut adding, mut loss) = (0.0, 0.0);
-        let share = 1.0 / train.accumulation as f64;
-        while !micro_batches.is_empty() {
-            let now = micro_batches.drain(..workers.count().min(micro_batches.len()));
-            let work: Vec<_> = now
-                .map(|batch| {
-                    let model = model.clone().fork(device);
-                    move || passes(&model, batch, share)
-                })
-                .collect();
-            let round = work.len() as f64;
-            for passes in workers.run(work) {
-                let (grads, seconds, nats) = passes?;
-                times.forward += seconds[0] / round;
-                times.backward += seconds[1] / round;
-                loss += nats;
-                let started = Instant::now();
-                accumulator.accumulate(&model, grads);
-                adding += started.elapsed().as_secs_f64();
-            }
-        }
-
-        let before = Instant::now();
-        let max_norm = if train.clip > 0.0 { train.clip } else { f64::INFINITY };
-        let (grads, _): (GradientsParams, _) =
-            clip_global_norm(&model, accumulator.grads(), max_norm);
-        let lr = train.schedule().learning_rate(index as u64);
-        let model = self.optimizer.step(lr, model, grads);
-        B::sync(&self.device)?;
-        times.optimizer = adding + before.elapsed().as_secs_f64();
-        times.step = started.elapsed().as_secs_f64();
-        Ok((model, times, loss))
-    }
-}
-
-/// Gradients, the times of forward and backward pass, and the loss.
-type Passes = anyhow::Result<(GradientsParams, [f64; 2], f64)>;
-
-fn passes<B: AutodiffBackend>(model: &LanguageModel<B>, batch: Batch<B>, share: f64) -> Passes {
+/// A step of a run, with the device waited for and the clock read in between. Returns its times
+/// and its loss.
+fn measured_step<B: AutodiffBackend>(
+    step: &Step<'_, B>,
+    learner: &mut Learner<Components<B>>,
+    batches: &mut dyn DataLoaderIterator<MicroBatch<B>>,
+    accumulation: usize,
+) -> anyhow::Result<(Times, f64)> {
     let started = Instant::now();
-    let logits = model.transformer.forward(batch.inputs).expect(FITS);
-    let loss: Tensor<B, 1> = cross_entropy(logits, batch.targets).mul_scalar(share);
-    // Reading a value waits for it.
-    let nats: f64 = loss.clone().inner().into_scalar().elem();
-    let forward = started.elapsed().as_secs_f64();
-    let device = loss.device();
-    let grads = GradientsParams::from_grads(loss.backward(), model);
-    B::sync(&device)?;
-    let backward = started.elapsed().as_secs_f64() - forward;
-    Ok((grads, [forward, backward], nats))
+    let micro_batches: Vec<_> = batches.take(accumulation).collect();
+    let data = started.elapsed().as_secs_f64();
+
+    let of_passes = Mutex::new([0.0; 2]);
+    let (loss, _) = step.take_with(learner, micro_batches, |model, batch| {
+        let started = Instant::now();
+        let mut forward = 0.0;
+        let output = model.passes(batch, |loss| {
+            // Reading a value waits for it.
+            let _ = loss.to_data();
+            forward = started.elapsed().as_secs_f64();
+        });
+        // What cannot be waited for here fails where the loss is read.
+        drop(B::sync(step.device));
+        let both = started.elapsed().as_secs_f64();
+        let mut sums = of_passes.lock().unwrap_or_else(PoisonError::into_inner);
+        sums[0] += forward;
+        sums[1] += both - forward;
+        output
+    });
+    B::sync(step.device)?;
+    let elapsed = started.elapsed().as_secs_f64();
+    // Workers compute at the same time: what counts is a round of them.
+    let rounds = accumulation.div_ceil(step.workers.count()) as f64 / accumulation as f64;
+    let of_passes = of_passes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let [forward, backward] = of_passes.map(|seconds| seconds * rounds);
+    let optimizer = elapsed - data - forward - backward;
+    let times = Times { step: elapsed, data, forward, backward, optimizer };
+    Ok((times, loss.into_scalar().elem()))
 }
 
 /// Bytes of a linear congruential generator (Knuth's MMIX).

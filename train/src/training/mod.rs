@@ -18,6 +18,7 @@ mod session;
 mod show;
 mod speed;
 mod state;
+mod step;
 mod strategy;
 mod teacher;
 mod text;

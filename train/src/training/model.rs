@@ -15,7 +15,7 @@ use burn::{
 };
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
-use super::{item::Item, teacher::Teacher, text::Text};
+use super::{item::Item, step::Passes, teacher::Teacher, text::Text};
 
 /// The transformer as burn-train's learner sees it.
 #[derive(Module, Debug)]
@@ -72,6 +72,18 @@ impl<B: AutodiffBackend> TrainStep for LanguageModel<B> {
     type Output = Item<Tensor<B::InnerBackend, 1>>;
 
     fn step(&self, input: MicroBatch<B>) -> TrainOutput<Self::Output> {
+        self.passes(input, |_| {})
+    }
+}
+
+impl<B: AutodiffBackend> LanguageModel<B> {
+    /// Forward and backward pass of a micro-batch; `between` them gets the share of the loss that
+    /// the step returns.
+    pub fn passes(
+        &self,
+        input: MicroBatch<B>,
+        between: impl FnOnce(&Tensor<B::InnerBackend, 1>),
+    ) -> Passes<B> {
         let MicroBatch { batch: Batch { inputs, targets }, share, teacher } = input;
         let taught = teacher.map(|teacher| (teacher.logits(inputs.clone().inner()), teacher));
         let logits = self.transformer.forward(inputs).expect(FITS);
@@ -81,8 +93,8 @@ impl<B: AutodiffBackend> TrainStep for LanguageModel<B> {
             Some((taught, teacher)) => teacher.mix(loss, logits, taught),
             None => loss,
         };
-        let loss = loss.mul_scalar(share);
-        let grads = loss.backward();
+        between(&value);
+        let grads = loss.mul_scalar(share).backward();
         TrainOutput::new(self, grads, Item::new(value))
     }
 }

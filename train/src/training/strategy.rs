@@ -4,32 +4,27 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use bitnet::{
-    evaluate::Evaluation,
-    optim::{clip_global_norm, moving_average},
-    pretrained::Pretrained,
-};
+use bitnet::{evaluate::Evaluation, optim::moving_average, pretrained::Pretrained};
 use burn::{
     data::dataloader::{DataLoader, DataLoaderIterator},
-    module::{AutodiffModule, Module},
-    optim::{GradientsAccumulator, GradientsParams},
-    tensor::{Tensor, backend::AutodiffBackend},
+    module::AutodiffModule,
+    tensor::backend::AutodiffBackend,
 };
 use burn_train::{
     Interrupter, Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor,
-    TrainLoader, TrainOutput, TrainStep, TrainingComponents, ValidLoader,
+    TrainLoader, TrainingComponents, ValidLoader,
 };
 
 use super::{
     instruments::Panel,
     interval::{Interval, StepResult},
-    item::Item,
     loaders::ValidationLoader,
     model::{LanguageModel, MicroBatch, ValidationBatch},
     outcome::{ModelSize, Outcome},
     session::{Components, RunOptimizer},
     speed::Speed,
     state::{End, IntervalState, State},
+    step::Step,
     text::Text,
     validation::{evaluate, evaluate_if_any, sample},
     workers::Workers,
@@ -273,52 +268,20 @@ impl<B: AutodiffBackend> Run<'_, B> {
         Ok(Some(outcome))
     }
 
-    /// One optimiser step. Gives the mean loss and the norm of the gradient.
+    /// One optimiser step. Returns the mean loss and the norm of the gradient.
     fn step(&mut self, batches: &mut dyn DataLoaderIterator<MicroBatch<B>>) -> StepResult<B> {
         let train = &self.strategy.config.train;
-        // What is saved and validated is the learner's own, which is quantised at full strength.
-        let mut model = self.learner.model();
-        model.transformer.set_quant_strength(train.quant_strength(self.state.step));
-        let mut loss = Tensor::zeros([1], &self.strategy.device);
-        let mut accumulator = GradientsAccumulator::<LanguageModel<B>>::new();
-        let micro_batches: Vec<_> = batches.take(train.accumulation).collect();
-        let mut rest = micro_batches.into_iter();
-        while rest.len() > 0 {
-            // Added in the order of the batches, so that the sum does not depend on timing.
-            for output in
-                self.concurrently(&model, rest.by_ref().take(self.strategy.workers.count()))
-            {
-                loss = loss + output.item.value;
-                accumulator.accumulate(&model, output.grads);
-            }
-        }
-        let max_norm = if train.clip > 0.0 { train.clip } else { f64::INFINITY };
-        let (grads, norm): (GradientsParams, _) =
-            clip_global_norm(&model, accumulator.grads(), max_norm);
-        // The learner's own clone of the parameters is then the only one.
-        drop(model);
-        self.learner.lr_step();
-        self.learner.optimizer_step(grads);
+        let step = Step {
+            workers: &self.strategy.workers,
+            clip: train.clip,
+            quant_strength: train.quant_strength(self.state.step),
+            device: &self.strategy.device,
+        };
+        let result = step.take(&mut self.learner, batches.take(train.accumulation).collect());
         self.average = self.average.take().map(|average| {
             moving_average(average, &self.learner.model().valid(), train.ema_decay(self.state.step))
         });
-        (loss, norm)
-    }
-
-    /// Forward and backward passes of some micro-batches, each by a worker of its own.
-    fn concurrently(
-        &self,
-        model: &LanguageModel<B>,
-        batches: impl Iterator<Item = MicroBatch<B>>,
-    ) -> Vec<TrainOutput<Item<Tensor<B::InnerBackend, 1>>>> {
-        let work = batches
-            .map(|batch| {
-                // A fork has autodiff nodes of its own: the passes do not wait for one another.
-                let model = model.clone().fork(&self.strategy.device);
-                move || TrainStep::step(&model, batch)
-            })
-            .collect();
-        self.strategy.workers.run(work)
+        result
     }
 
     pub(super) fn tokens_per_step(&self) -> u64 {
