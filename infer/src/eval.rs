@@ -35,9 +35,18 @@ pub struct EvalArgs {
     /// Evaluate this share at the end of the data alone: 0.05 of enwik8 is its test part
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
     last: f64,
-    /// Field or column of .jsonl and .parquet files that holds the text
+    /// Field or column of .jsonl, .json and .parquet files that holds the text
     #[arg(long, value_name = "NAME", default_value = "text")]
     text_field: String,
+    /// Take files that are no text as the bytes they are (data.binary)
+    #[arg(long)]
+    binary: bool,
+    /// Rows of .jsonl, .json and .parquet files that may be bad (data.skip_bad)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    skip_bad: u64,
+    /// Most memory that a piece of a file takes, in MiB (data.piece_mib)
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    piece_mib: u64,
     /// Tokens from one window to the next: fewer give more context and take longer [default: the
     /// model's context]
     #[arg(long, value_name = "N")]
@@ -70,7 +79,13 @@ impl EvalArgs {
     fn tokens(&self, tokenizer: &dyn Tokenizer) -> anyhow::Result<Tokens> {
         let last = self.last;
         ensure!(last > 0.0 && last <= 1.0, "last is {last}, must be above 0, at most 1");
-        let options = DataOptions { text_field: self.text_field.clone(), ..DataOptions::default() };
+        let options = DataOptions {
+            text_field: self.text_field.clone(),
+            binary: self.binary,
+            skip_bad: self.skip_bad,
+            piece_mib: self.piece_mib,
+            ..DataOptions::default()
+        };
         let bar = Bar::default();
         let corpus = Corpus::open(&self.data, &options, &bar)?;
         let TokenFile { tokens, .. } = corpus.tokens(tokenizer, &options.cache, &bar)?;

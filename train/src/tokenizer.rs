@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, anyhow, ensure};
 use bitnet::{
     data::{Chunk, Corpus, DataError, DataOptions},
-    progress::{Bar, Silent},
+    progress::Bar,
     storage,
     tokenizer::{SubwordTokenizer, Tokenizer, train_bpe},
 };
@@ -29,9 +29,18 @@ pub struct TokenizerArgs {
     /// The file to write; it must not exist
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Field or column of .jsonl and .parquet files that holds the text
+    /// Field or column of .jsonl, .json and .parquet files that holds the text
     #[arg(long, value_name = "NAME", default_value = "text")]
     text_field: String,
+    /// Take files that are no text as the bytes they are (data.binary)
+    #[arg(long)]
+    binary: bool,
+    /// Rows of .jsonl, .json and .parquet files that may be bad (data.skip_bad)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    skip_bad: u64,
+    /// Most memory that a piece of a file takes, in MiB (data.piece_mib)
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    piece_mib: u64,
 }
 
 impl TokenizerArgs {
@@ -42,7 +51,13 @@ impl TokenizerArgs {
     pub fn run(self) -> anyhow::Result<()> {
         let out = self.out.display();
         ensure!(!self.out.exists(), "{out} exists; a tokenizer in use must not change");
-        let options = DataOptions { text_field: self.text_field, ..DataOptions::default() };
+        let options = DataOptions {
+            text_field: self.text_field,
+            binary: self.binary,
+            skip_bad: self.skip_bad,
+            piece_mib: self.piece_mib,
+            ..DataOptions::default()
+        };
         let corpus = Corpus::open(&self.data, &options, &Bar::default())?;
         let tokenizer = train(&corpus, self.vocab)?;
         storage::write_file(&self.out, tokenizer.to_json().as_bytes())
@@ -61,7 +76,7 @@ fn train(corpus: &Corpus, vocab: usize) -> anyhow::Result<SubwordTokenizer> {
         let (send, receive) = sync_channel(AHEAD);
         let reader = scope.spawn(move || -> Result<u64, DataError> {
             let mut bytes = 0;
-            for chunk in corpus.chunks(&Silent) {
+            for chunk in corpus.chunks(&Bar::default()) {
                 let Chunk { text, .. } = chunk?;
                 bytes += text.len() as u64;
                 // The trainer ends early only if it fails, and then says so itself.

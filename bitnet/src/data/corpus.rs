@@ -1,21 +1,18 @@
 use std::{
-    fs,
-    fs::File,
-    io::{self, BufReader, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use flate2::read::MultiGzDecoder;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use zstd::stream::read::Decoder as ZstdDecoder;
 
 use super::{
     DataError, DataOptions,
-    chunks::{Chunk, Chunks, End},
+    chunks::Chunk,
     dataset,
-    jsonl::JsonLines,
-    parquet::ParquetRows,
+    kind::Kind,
+    reading::{Metered, Reading},
+    walk::Found,
 };
 use crate::progress::Progress;
 
@@ -23,38 +20,30 @@ use crate::progress::Progress;
 #[derive(Debug, Clone)]
 pub struct Corpus {
     parts: Vec<Part>,
-    text_field: String,
-    first_bytes: u64,
+    options: DataOptions,
     /// The sources as they were named.
     names: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// The embedded King James Bible.
     Kjv,
-    File(PathBuf),
-}
-
-/// What a file's name says about its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Text,
-    JsonLines,
-    Parquet,
+    File(PathBuf, Kind),
 }
 
 impl Corpus {
     /// Finds what `sources` name: `kjv` (the embedded King James Bible), the datasets `enwik8` and
     /// `tinyshakespeare` (fetched where they are not yet), files, patterns of files such as
-    /// `data/*.jsonl`, and folders (every file below them, in the order of their paths; hidden
-    /// ones are left out).
+    /// `data/*.jsonl`, and folders (every file below them, in the order of their paths). What a
+    /// folder leaves out is told: hidden files, and those that describe the others.
     ///
-    /// Files that end in `.gz` and `.zst` are decompressed; `.jsonl` and `.parquet` hold many
-    /// documents, any other file is one. A file named `kjv` is reached as `./kjv`.
+    /// Files that end in `.gz` and `.zst` are decompressed; `.jsonl`, `.json` and `.parquet` hold
+    /// many documents, any other file is one. What is no text is an error, unless
+    /// [`binary`](DataOptions::binary) says otherwise. A file named `kjv` is reached as `./kjv`.
     ///
     /// # Errors
-    /// [`DataError`], if a source is not there or cannot be fetched.
+    /// [`DataError`], if a source is not there, cannot be fetched, or is no text.
     pub fn open<S: AsRef<str>>(
         sources: &[S],
         options: &DataOptions,
@@ -68,17 +57,25 @@ impl Corpus {
             if source == "kjv" {
                 kjv()?;
                 parts.push(Part::Kjv);
-            } else if let Some(dataset) = dataset::find(source) {
-                parts.push(Part::File(dataset.fetch(options, progress)?));
+                continue;
+            }
+            let found = if let Some(dataset) = dataset::find(source) {
+                Found::at(&dataset.fetch(options, progress)?)?
             } else if source.contains(['*', '?', '[']) && !Path::new(source).exists() {
-                add_pattern(source, &mut parts)?;
+                Found::matching(source)?
             } else {
-                add_path(Path::new(source), &mut parts)?;
+                Found::at(Path::new(source))?
+            };
+            if let Some(line) = found.line(source) {
+                progress.say(&line);
+            }
+            for path in found.files {
+                let kind = Kind::of(&path, options)?;
+                parts.push(Part::File(path, kind));
             }
         }
         let names: Vec<&str> = sources.iter().map(AsRef::as_ref).collect();
-        let (text_field, names) = (options.text_field.clone(), names.join(", "));
-        Ok(Self { parts, text_field, first_bytes: options.first_bytes.unwrap_or(u64::MAX), names })
+        Ok(Self { parts, options: options.clone(), names: names.join(", ") })
     }
 
     /// The sources as they were named.
@@ -90,64 +87,18 @@ impl Corpus {
     pub fn stored_bytes(&self) -> u64 {
         let size = |part: &Part| match part {
             Part::Kjv => kjv().map_or(0, |bytes| bytes.len() as u64),
-            Part::File(path) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
+            Part::File(path, _) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
         };
         self.parts.iter().map(size).sum()
     }
 
     /// The text, chunk by chunk. `progress` advances by [`stored_bytes`](Self::stored_bytes) in
-    /// all, unless the text is cut.
+    /// all, unless the text is cut, and is told at the end what was passed over.
     pub fn chunks<'a>(
         &'a self,
         progress: &'a dyn Progress,
     ) -> impl Iterator<Item = Result<Chunk, DataError>> + Send + 'a {
-        let chunks = self.parts.iter().flat_map(move |part| {
-            self.chunks_of(part, progress)
-                .unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
-        });
-        chunks.scan(self.first_bytes, |left, chunk| {
-            if *left == 0 {
-                return None;
-            }
-            Some(chunk.map(|mut chunk| {
-                if chunk.text.len() as u64 > *left {
-                    chunk.text.truncate(*left as usize);
-                    chunk.end = End::Within;
-                }
-                *left -= chunk.text.len() as u64;
-                chunk
-            }))
-        })
-    }
-
-    fn chunks_of<'a>(
-        &'a self,
-        part: &'a Part,
-        progress: &'a dyn Progress,
-    ) -> Result<ChunkIterator<'a>, DataError> {
-        let Part::File(path) = part else {
-            let reader = MultiGzDecoder::new(Metered { inner: kjv()?, progress });
-            return Ok(plain(reader, Path::new("kjv")));
-        };
-        let format = Format::of(path);
-        if format == Format::Parquet {
-            return Ok(Box::new(ParquetRows::open(path, &self.text_field, progress)?));
-        }
-        let unreadable = |error| DataError::Read { path: path.clone(), error };
-        let file = Metered { inner: File::open(path).map_err(unreadable)?, progress };
-        let file = BufReader::with_capacity(1 << 16, file);
-        let reader: Box<dyn Read + Send + 'a> = match extension(path) {
-            Some("gz") => Box::new(MultiGzDecoder::new(file)),
-            Some("zst") => Box::new(ZstdDecoder::with_buffer(file).map_err(unreadable)?),
-            _ => Box::new(file),
-        };
-        Ok(match format {
-            Format::JsonLines => {
-                let reader = BufReader::with_capacity(1 << 16, reader);
-                Box::new(JsonLines::new(reader, path, &self.text_field))
-            }
-            _ => plain(reader, path),
-        })
+        Reading::new(&self.parts, &self.options, progress)
     }
 
     /// A hash of the files' contents and of how they are read.
@@ -165,13 +116,11 @@ impl Corpus {
                         hash.update(kjv()?);
                         "kjv".into()
                     }
-                    Part::File(path) => {
+                    Part::File(path, kind) => {
                         let unreadable = |error| DataError::Read { path: path.clone(), error };
-                        let file = File::open(path).map_err(unreadable)?;
-                        let mut file = Metered { inner: file, progress };
+                        let mut file = Metered { inner: super::open(path)?, progress };
                         io::copy(&mut file, &mut hash).map_err(unreadable)?;
-                        let compression = extension(path).filter(|name| is_compression(name));
-                        format!("{:?} {compression:?}", Format::of(path))
+                        kind.name()
                     }
                 };
                 Ok((kind, hash.finalize()))
@@ -182,94 +131,23 @@ impl Corpus {
             hash.update(kind);
             hash.update(sum);
         }
-        hash.update(self.first_bytes.to_le_bytes());
-        hash.update(&self.text_field);
+        hash.update(self.options.first_bytes.unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(&self.options.text_field);
+        if self.options.skip_bad > 0 {
+            hash.update(format!("without {} bad rows", self.options.skip_bad));
+        }
         Ok(hash)
     }
 }
 
-type ChunkIterator<'a> = Box<dyn Iterator<Item = Result<Chunk, DataError>> + Send + 'a>;
-
-fn plain<'a>(reader: impl Read + Send + 'a, path: &'a Path) -> ChunkIterator<'a> {
-    let unreadable = move |error| DataError::Read { path: path.into(), error };
-    Box::new(Chunks::new(reader, End::File).map(move |chunk| chunk.map_err(unreadable)))
-}
-
-impl Format {
-    fn of(path: &Path) -> Self {
-        let inner = match extension(path) {
-            Some(name) if is_compression(name) => path.file_stem().map(Path::new).unwrap_or(path),
-            _ => path,
-        };
-        match (extension(inner), extension(path)) {
-            (Some("jsonl" | "ndjson"), _) => Self::JsonLines,
-            (_, Some("parquet")) => Self::Parquet,
-            _ => Self::Text,
-        }
-    }
-}
-
-fn extension(path: &Path) -> Option<&str> {
-    path.extension().and_then(|extension| extension.to_str())
-}
-
-fn is_compression(extension: &str) -> bool {
-    matches!(extension, "gz" | "zst")
-}
-
 #[cfg(feature = "kjv")]
-fn kjv() -> Result<&'static [u8], DataError> {
+pub(super) fn kjv() -> Result<&'static [u8], DataError> {
     Ok(include_bytes!("../../../data/kjv.txt.gz"))
 }
 
 #[cfg(not(feature = "kjv"))]
-fn kjv() -> Result<&'static [u8], DataError> {
+pub(super) fn kjv() -> Result<&'static [u8], DataError> {
     Err(DataError::NotCompiledIn("kjv"))
-}
-
-fn add_pattern(pattern: &str, parts: &mut Vec<Part>) -> Result<(), DataError> {
-    let error = |reason: String| DataError::Pattern { pattern: pattern.into(), reason };
-    let paths = glob::glob(pattern).map_err(|e| error(e.to_string()))?;
-    let mut paths = paths.collect::<Result<Vec<_>, _>>().map_err(|e| error(e.to_string()))?;
-    if paths.is_empty() {
-        return Err(error("no file matches".into()));
-    }
-    paths.sort();
-    paths.iter().try_for_each(|path| add_path(path, parts))
-}
-
-fn add_path(path: &Path, parts: &mut Vec<Part>) -> Result<(), DataError> {
-    let failed = |error| DataError::Read { path: path.into(), error };
-    if fs::metadata(path).map_err(failed)?.is_dir() {
-        let mut entries = fs::read_dir(path)
-            .and_then(|entries| {
-                entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>()
-            })
-            .map_err(failed)?;
-        entries.retain(|entry| !is_hidden(entry));
-        entries.sort();
-        return entries.iter().try_for_each(|entry| add_path(entry, parts));
-    }
-    parts.push(Part::File(path.into()));
-    Ok(())
-}
-
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-}
-
-/// Tells how much was read.
-struct Metered<'a, R> {
-    inner: R,
-    progress: &'a dyn Progress,
-}
-
-impl<R: Read> Read for Metered<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.progress.advance(read as u64);
-        Ok(read)
-    }
 }
 
 #[cfg(test)]
@@ -280,6 +158,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::data::End;
 
     #[derive(Default)]
     struct Meter(AtomicU64);

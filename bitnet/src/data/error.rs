@@ -25,17 +25,29 @@ pub enum DataError {
         /// What is wrong.
         reason: String,
     },
-    /// A line of a JSONL file is not what it should be.
-    #[error("{path}, line {line}: {reason}")]
-    Line {
+    /// A file's bytes are no text.
+    #[error("{path} is {what}: {advice}")]
+    NotText {
         /// The file.
         path: PathBuf,
-        /// The line, from 1 on.
-        line: u64,
+        /// What it is, in words.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
+    /// One of a file's many documents is not what it should be.
+    #[error("{path}, {unit} {number}: {reason}")]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// "line", "record" or "row".
+        unit: &'static str,
+        /// Which of them, from 1 on.
+        number: u64,
         /// What is wrong.
         reason: String,
     },
-    /// A Parquet file is damaged, or has not the column.
+    /// A Parquet file is damaged, asks for what is not supported, or has not the column.
     #[error("{path}: {reason}")]
     Parquet {
         /// The file.

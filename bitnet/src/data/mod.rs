@@ -1,19 +1,31 @@
 //! Text for training and evaluation: where it comes from, how it becomes tokens and is split, and
 //! which windows of it make a batch.
 
+use std::{fs::File, path::Path};
+
 mod batches;
 mod chunks;
 mod corpus;
 mod dataset;
 mod download;
 mod error;
+mod json;
+mod json_text;
 mod jsonl;
+mod kind;
+mod magic;
 mod options;
+mod packing;
 mod parquet;
 mod prepare;
+mod reading;
+mod records;
 mod split;
+mod tally;
 mod token_file;
 mod tokens;
+mod utf16;
+mod walk;
 mod windows;
 
 pub use batches::{Batch, TrainBatches};
@@ -26,3 +38,8 @@ pub use split::Split;
 pub use token_file::TokenFile;
 pub use tokens::Tokens;
 pub use windows::{Window, windows};
+
+/// Opens a file that is read for its text.
+fn open(path: &Path) -> Result<File, DataError> {
+    File::open(path).map_err(|error| DataError::Read { path: path.into(), error })
+}

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test is what a failed unwrap should be")]
 
 mod chat;
+mod data;
 mod memory;
 
 use std::{

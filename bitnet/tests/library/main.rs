@@ -22,5 +22,6 @@ mod properties;
 mod recipe;
 mod schedules;
 mod settings;
+mod sources;
 mod tokens;
 mod training;

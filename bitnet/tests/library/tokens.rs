@@ -178,7 +178,7 @@ fn errors_leave_no_file() {
     assert!(matches!(error, DataError::Empty(_)), "{error}");
     let lines = playground.write("a.jsonl", "{\"text\": \"the text\"}\nnonsense\n");
     let error = playground.tokens(&lines, &ByteTokenizer).unwrap_err();
-    assert!(matches!(error, DataError::Line { line: 2, .. }), "{error}");
+    assert!(matches!(error, DataError::Row { number: 2, .. }), "{error}");
     assert_eq!(playground.files().len(), 0);
     fs::remove_dir_all(playground.path("cache")).unwrap();
     playground.write("cache", "a file in the way");
@@ -248,7 +248,6 @@ fn bad_parquet_files_are_named() {
         assert_eq!(error.lines().count(), 1);
     };
     parquet(&path, Compression::SNAPPY, [&[b"a", b"b"], &[b"c", b"d", b"\0"]]);
-    says("text", "row 5: no text");
     says("body", "no column \"body\" (data.text_field); there is id, text");
     says("id", "column \"id\" holds no strings");
     let whole = fs::read(&path).unwrap();
@@ -257,5 +256,39 @@ fn bad_parquet_files_are_named() {
         says("text", "damaged: ");
     }
     parquet(&path, Compression::SNAPPY, [&[b"a"], &[b"\xff"]]);
-    says("text", "row 2: invalid UTF-8");
+    let options = DataOptions::default();
+    let read = playground.tokens_with(&options, path.to_str().unwrap(), &ByteTokenizer, &Silent);
+    let error = read.unwrap_err();
+    assert!(matches!(error, DataError::Row { unit: "row", number: 2, .. }), "{error}");
+}
+
+#[test]
+fn the_way_of_reading_names_the_file() {
+    let playground = Playground::new();
+    let source = playground.write("a.jsonl", "{\"text\": \"a\"}\nbad\n");
+    let options = DataOptions { skip_bad: 1, ..DataOptions::default() };
+    playground.tokens_with(&options, &source, &ByteTokenizer, &Silent).unwrap();
+    // What was passed over then is an error now.
+    assert!(playground.tokens(&source, &ByteTokenizer).is_err());
+
+    // A mark is a part of the text only where bytes are taken as they are.
+    let source = playground.write("b.txt", "\u{feff}text");
+    let options = DataOptions { binary: true, ..DataOptions::default() };
+    let binary = playground.tokens_with(&options, &source, &ByteTokenizer, &Silent).unwrap();
+    let text = playground.tokens(&source, &ByteTokenizer).unwrap();
+    assert_eq!((binary.bytes, text.bytes), (7, 4));
+}
+
+#[test]
+fn the_names_of_tokens_do_not_change() {
+    let playground = Playground::new();
+    let name = |source: &str| {
+        fs::remove_dir_all(playground.path("cache")).ok();
+        playground.tokens(source, &ByteTokenizer).unwrap();
+        playground.files()[0].file_stem().unwrap().to_str().unwrap().to_owned()
+    };
+    let plain = playground.write("a.txt", "the text");
+    let lines = playground.write("a.jsonl", "{\"text\": \"the text\"}\n");
+    assert_eq!(name(&plain), "949d61ba5b7d6d7982c62d05998c832f");
+    assert_eq!(name(&lines), "a81bb7885e320ad92e8312448e838a0d");
 }

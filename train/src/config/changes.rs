@@ -7,14 +7,17 @@ use super::{
 
 /// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
 /// Where text, tokenizer and teacher lie is among them: whether they are the same is checked apart.
-const SAFE: [&str; 22] = [
+const SAFE: [&str; 25] = [
     "backend.",
     "checkpoint.",
+    "data.binary",
     "data.cache",
     "data.datasets",
     "data.first_bytes",
     "data.mirror",
     "data.offline",
+    "data.piece_mib",
+    "data.skip_bad",
     "data.sources",
     "data.text_field",
     "data.tokenizer",
@@ -109,7 +112,8 @@ mod tests {
 
     #[test]
     fn safe_keys_pass() {
-        let safe: [fn(&mut Config); 5] = [
+        let safe: [fn(&mut Config); 6] = [
+            |config| config.data.piece_mib += 1,
             |config| config.train.steps += 1,
             |config| config.train.workers += 1,
             |config| config.eval.every += 1,

@@ -82,6 +82,7 @@ impl Config {
             ("eval.batch", self.eval.batch as u64),
             ("train.tokens", self.train.tokens.unwrap_or(1)),
             ("checkpoint.keep", self.checkpoint.keep as u64),
+            ("data.piece_mib", self.data.piece_mib),
             ("train.muon_iterations", self.train.muon_iterations as u64),
         ] {
             ensure!(value > 0, "{key} is 0, must be 1 or above");

@@ -153,8 +153,15 @@ pub struct DataSection {
     pub sources: Vec<String>,
     /// `bytes`, or the path of a `tokenizer.json`.
     pub tokenizer: String,
-    /// Field of a JSONL object, or column of a Parquet file, that holds the text.
+    /// Field of a JSON object, or column of a Parquet file, that holds the text; dots lead into
+    /// what lies within.
     pub text_field: String,
+    /// Whether the bytes of files are taken that are no text.
+    pub binary: bool,
+    /// Rows of JSON and Parquet files that may be bad.
+    pub skip_bad: u64,
+    /// Most memory, in MiB, that a piece of a file takes.
+    pub piece_mib: u64,
     /// Use only so many bytes of the text, from its beginning.
     pub first_bytes: Option<u64>,
     /// Share of the text, before the test part, that is kept for validation.
@@ -180,6 +187,9 @@ impl Default for DataSection {
             sources: vec!["kjv".into()],
             tokenizer: BYTES.into(),
             text_field: "text".into(),
+            binary: false,
+            skip_bad: 0,
+            piece_mib: 256,
             first_bytes: None,
             validation: 0.1,
             test: 0.0,
@@ -206,6 +216,9 @@ impl DataSection {
         }
         DataOptions {
             text_field: self.text_field.clone(),
+            binary: self.binary,
+            skip_bad: self.skip_bad,
+            piece_mib: self.piece_mib,
             first_bytes: self.first_bytes,
             mirror: self.mirror.clone().or(options.mirror),
             offline: self.offline || options.offline,
