@@ -149,7 +149,7 @@ fn formats_and_parts() {
         (&[][..], "a.jsonl", "a.jsonl, line 1: no field \"text\" (data.text_field); there is body"),
         (&[], "*.parquet", "*.parquet: no file matches"),
         (&[], "a.png", "a.png is a PNG image: name the files of text"),
-        (&["data.binary=true"], "a.png", "the training data has 15 tokens, one window needs 21"),
+        (&["data.binary=true"], "a.png", "the training data has 18 tokens, one window needs 21"),
         (&["data.piece_mib=0"], "text.txt", "data.piece_mib is 0, must be 1 or above"),
         (&["data.skip_bad=1"], "bad.jsonl", "bad.jsonl, line 2: no JSON object; data.skip_bad"),
         (&["data.validation=0.5", "data.test=0.5"], "text.txt", "nothing is left"),
