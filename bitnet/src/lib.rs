@@ -14,8 +14,8 @@
 //!
 //! From the bottom up:
 //!
+//! - `cpu`: arithmetic over slices; [`ops`]: the operations of the model, and what computes them.
 //! - [`quant`]: the papers' quantisers and the straight-through estimator; [`norm`].
-//! - [`fused`]: the costly operations in one pass each, for the CPU.
 //! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
 //! - [`packed`]: two-bit weights and their products on the CPU; [`engine`]: a transformer of them.
 //! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
@@ -38,12 +38,11 @@
 pub mod backend;
 pub mod ceiling;
 pub mod chat;
+mod cpu;
 pub mod data;
 pub mod engine;
 pub mod evaluate;
-mod float;
 pub mod formats;
-pub mod fused;
 pub mod generate;
 pub mod instruments;
 mod linear;
@@ -51,7 +50,7 @@ pub mod loss;
 pub mod memory;
 pub mod model;
 pub mod norm;
-mod ops;
+pub mod ops;
 pub mod optim;
 pub mod packed;
 pub mod precision;
@@ -59,7 +58,6 @@ pub mod pretrained;
 pub mod probe;
 pub mod progress;
 pub mod quant;
-mod reciprocal;
 pub mod storage;
 pub mod tokenizer;
 

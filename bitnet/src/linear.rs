@@ -1,12 +1,12 @@
 //! [`BitLinear`]: the 1-bit and 1.58-bit replacement of a linear layer.
 
 mod config;
-mod joint;
 mod packed;
-mod recipe;
+mod project;
+mod spec;
 
 pub use config::BitLinearConfig;
-pub(crate) use joint::Joint;
+pub(crate) use project::project;
 
 use burn::{
     module::{Module, Param},
@@ -14,12 +14,12 @@ use burn::{
     tensor::{Tensor, TensorData, backend::Backend},
 };
 
-use self::{packed::PackedWeight, recipe::Recipe};
+use self::{packed::PackedWeight, spec::QuantSpec};
 use crate::{
-    fused::{self, CodedLinears, WeightCoding},
+    ops::quantized_linear::LinearInput,
     packed::TernaryWeights,
     precision::Precision,
-    quant::{ActivationQuant, QuantizedWeight, WeightQuant},
+    quant::{QuantizedWeight, WeightQuant},
 };
 
 /// A linear layer that trains full-precision *latent* weights and computes with their
@@ -38,7 +38,7 @@ pub struct BitLinear<B: Backend> {
     /// Bias `[d_output]`, in full precision.
     pub bias: Option<Param<Tensor<B, 1>>>,
     #[module(skip)]
-    recipe: Recipe,
+    spec: QuantSpec,
     #[module(skip)]
     precision: Precision,
     /// In the place of the latent weight, which then is a stand-in.
@@ -63,7 +63,7 @@ impl<B: Backend> BitLinear<B> {
     /// forward pass then computes with `v + strength · (quantise(v) − v)` for weight and input.
     /// At 1, as a new layer has it, that is the quantisation alone; at 0 nothing is quantised.
     pub fn set_quant_strength(&mut self, strength: f64) {
-        self.recipe.strength = strength;
+        self.spec.strength = strength;
     }
 
     /// # Shapes
@@ -75,79 +75,8 @@ impl<B: Backend> BitLinear<B> {
         let tokens = shape[..D - 1].iter().product();
         shape[D - 1] = d_output;
 
-        let x = self.quantize_input(input.reshape([tokens, d_input]));
-        self.product(x).reshape(shape)
-    }
-
-    /// The first half of the forward pass: norm, and input quantiser unless it is part of the
-    /// product.
-    ///
-    /// # Shapes
-    /// - `x`: `[tokens, d_input]`; the output has the same shape.
-    pub(crate) fn quantize_input(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        match self.fused(&x) {
-            Some(_) => self.recipe.normalize_input(x),
-            None => self.recipe.quantize_input(x),
-        }
-    }
-
-    /// How weights are coded, if input quantiser and product are one operation here.
-    fn fused<const D: usize>(&self, x: &Tensor<B, D>) -> Option<WeightCoding> {
-        let Recipe { activation, group_size, strength, .. } = self.recipe;
-        let simple = self.packed.is_none()
-            && activation == ActivationQuant::Int8PerToken
-            && group_size.is_none()
-            && strength == 1.0;
-        match self.recipe.quant {
-            WeightQuant::Ternary if simple && fused::applies(x) => Some(WeightCoding::Ternary),
-            WeightQuant::Binary if simple && fused::applies(x) => Some(WeightCoding::Binary),
-            _ => None,
-        }
-    }
-
-    /// Input quantiser and product.
-    fn coded(&self, coding: WeightCoding) -> CodedLinears {
-        CodedLinears {
-            coding,
-            bf16_gradients: self.precision == Precision::Bf16,
-            gate: None,
-            norm: None,
-            residual: false,
-        }
-    }
-
-    /// As [`quantize_input`](Self::quantize_input), given what it made of the same `x` in a
-    /// sibling layer: if both quantise alike, the work is done.
-    pub(crate) fn share_input(
-        &self,
-        sibling: &Self,
-        x: &Tensor<B, 2>,
-        quantized: &Tensor<B, 2>,
-    ) -> Tensor<B, 2> {
-        if self.recipe == sibling.recipe {
-            quantized.clone()
-        } else {
-            self.quantize_input(x.clone())
-        }
-    }
-
-    /// The second half of the forward pass: the product with the effective weight, and the bias.
-    ///
-    /// # Shapes
-    /// - `x`: `[tokens, d_input]`, as [`quantize_input`](Self::quantize_input) gives it
-    /// - output: `[tokens, d_output]`
-    pub(crate) fn product(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let in_codes = self.recipe.has_codes_of_tokens();
-        let packed = self.packed.as_ref().filter(|_| in_codes).and_then(|p| p.product(&x));
-        let y = match (packed, self.fused(&x)) {
-            (Some(y), _) => y,
-            (None, Some(coding)) => self.coded(coding).apply([x, self.weight.val()]),
-            (None, None) => self.precision.matmul(x, self.effective_weight()),
-        };
-        match &self.bias {
-            Some(bias) => y + bias.val().unsqueeze(),
-            None => y,
-        }
+        let x = LinearInput::new(input.reshape([tokens, d_input]));
+        project([self], x).joined().reshape(shape)
     }
 
     /// The weight that the forward pass multiplies by, `[d_input, d_output]`: at most three
@@ -156,12 +85,12 @@ impl<B: Backend> BitLinear<B> {
         if let Some(packed) = &self.packed {
             return packed.quantized(&self.weight.lazy_device()).dequantize();
         }
-        let Recipe { quant, group_size, .. } = self.recipe;
+        let QuantSpec { quant, group_size, .. } = self.spec;
         let weight = self.weight.val();
         if quant == WeightQuant::None {
             return weight;
         }
-        self.recipe.quantize(weight, |w| quant.quantize(w, group_size).dequantize())
+        self.spec.quantize(weight, |w| quant.quantize(w, group_size).dequantize())
     }
 
     /// Codes and scales of the weight, without gradient; `None` in full precision.
@@ -172,7 +101,7 @@ impl<B: Backend> BitLinear<B> {
         if let Some(packed) = &self.packed {
             return Some(packed.quantized(&self.weight.lazy_device()));
         }
-        let Recipe { quant, group_size, .. } = self.recipe;
+        let QuantSpec { quant, group_size, .. } = self.spec;
         let weight = self.weight.val().detach().set_require_grad(false);
         (quant != WeightQuant::None).then(|| quant.quantize(weight, group_size))
     }
@@ -184,7 +113,7 @@ impl<B: Backend> BitLinear<B> {
     /// # Shapes
     /// - `x`: `[tokens, d_input]`; both outputs have the same shape.
     pub fn input_codes(&self, x: Tensor<B, 2>) -> Option<(Tensor<B, 2>, Tensor<B, 2>)> {
-        self.recipe.input_codes(x)
+        self.spec.input_codes(x)
     }
 
     /// Codes and scales of a ternary or binary weight, and the bias, as packing takes them; `None`
@@ -222,7 +151,7 @@ impl<B: Backend> BitLinear<B> {
             let packed = PackedWeight::new(weights);
             self.weight = packed.stand_in(self.weight.id, &self.weight.lazy_device());
             self.packed = Some(packed);
-            self.recipe.strength = 1.0;
+            self.spec.strength = 1.0;
         }
     }
 
@@ -238,6 +167,6 @@ impl<B: Backend> BitLinear<B> {
 
     /// The mode of the weight quantiser.
     pub fn quant(&self) -> WeightQuant {
-        self.recipe.quant
+        self.spec.quant
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor, activation::log_softmax, backend::Backend};
 
-use crate::fused;
+use crate::ops::token_losses;
 
 /// Nats of every target token, `−log p(target)`.
 ///
@@ -14,10 +14,7 @@ pub fn token_losses<B: Backend>(logits: Tensor<B, 3>, targets: Tensor<B, 2, Int>
     let [batch, seq, vocab] = logits.dims();
     let tokens = batch * seq;
     let logits = logits.reshape([tokens, vocab]);
-    if fused::applies(&logits) {
-        return fused::token_losses(logits, targets.reshape([tokens])).reshape([batch, seq]);
-    }
-    log_softmax(logits, 1).gather(1, targets.reshape([tokens, 1])).neg().reshape([batch, seq])
+    token_losses::token_losses(logits, targets.reshape([tokens])).reshape([batch, seq])
 }
 
 /// Mean nats a token, `[1]`: the training loss.

@@ -7,7 +7,8 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{fused, reciprocal::reciprocal};
+use crate::ops::rms_norm::Norm;
+pub use crate::ops::rms_norm::rms_normalize;
 
 /// The normalisation inside a [`BitLinear`](crate::BitLinear), before its input is quantised
 /// (SubLN: b1, §2.1; training tips, figure 5).
@@ -37,12 +38,6 @@ impl InnerNorm {
     }
 }
 
-/// `x / √(mean(x²) + ε)` over the last dimension (RMSNorm without gain, arXiv 1910.07467).
-pub fn rms_normalize<B: Backend, const D: usize>(x: Tensor<B, D>, eps: f64) -> Tensor<B, D> {
-    // The product with the reciprocal has half the backward pass of the division.
-    x.clone() * reciprocal(x.square().mean_dim(D - 1).add_scalar(eps).sqrt())
-}
-
 /// `(x − mean x) / √(var x + ε)` over the last dimension, with the population variance.
 pub fn layer_normalize<B: Backend, const D: usize>(x: Tensor<B, D>, eps: f64) -> Tensor<B, D> {
     let mean = x.clone().mean_dim(D - 1);
@@ -65,18 +60,14 @@ impl<B: Backend> RmsNorm<B> {
         Self { weight: Initializer::Ones.init([features], device), eps }
     }
 
-    /// The ε under the root.
-    pub(crate) fn eps(&self) -> f64 {
-        self.eps
+    /// The operation.
+    pub(crate) fn op(&self) -> Norm<B> {
+        Norm { gains: self.weight.val(), eps: self.eps }
     }
 
     /// # Shapes
     /// - `x`: `[..., features]`; the output has the same shape.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        let gains = self.weight.val();
-        if fused::applies(&x) {
-            return fused::rms_norm(x, gains, self.eps);
-        }
-        rms_normalize(x, self.eps) * gains.unsqueeze()
+        self.op().apply(x)
     }
 }

@@ -3,7 +3,7 @@ use burn::{
     tensor::{Tensor, backend::Backend},
 };
 
-use super::{BitLinear, recipe::Recipe};
+use super::{BitLinear, spec::QuantSpec};
 use crate::{
     norm::InnerNorm,
     precision::Precision,
@@ -144,7 +144,7 @@ impl BitLinearConfig {
         BitLinear {
             weight,
             bias,
-            recipe: Recipe {
+            spec: QuantSpec {
                 quant: self.quant,
                 activation: self.activation,
                 norm: self.norm,

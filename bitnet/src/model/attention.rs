@@ -1,15 +1,14 @@
 use burn::{
     module::Module,
-    tensor::{Bool, Tensor, backend::Backend},
+    tensor::{Tensor, backend::Backend},
 };
 
-use super::{BitNetTransformerConfig, Observer, cache::LayerCache, rope::Positions};
+use super::{BitNetTransformerConfig, Observer, cache::LayerCache};
 use crate::{
-    fused,
-    linear::{BitLinear, Joint},
+    linear::{BitLinear, project},
     norm::RmsNorm,
+    ops::{quantized_linear::LinearInput, rotate::Positions, self_attention::SelfAttention},
     precision::Precision,
-    reciprocal::reciprocal,
 };
 
 /// Causal self-attention with rotary positions and grouped queries: key/value head `j` serves the
@@ -90,148 +89,33 @@ impl<B: Backend> Attention<B> {
         cache: Option<&mut LayerCache<B>>,
         observer: Observer<'_, B>,
     ) -> Tensor<B, 3> {
-        if cache.is_none()
-            && !observer.looks()
-            && let Some(y) = self.forward_joint(&x, norm, positions)
-        {
-            return y;
-        }
-        let residual = x.clone();
-        residual + self.mix(normalized(norm, x), positions, cache, observer)
-    }
-
-    /// The same in three operations, where these are fused.
-    fn forward_joint(
-        &self,
-        x: &Tensor<B, 3>,
-        norm: Option<&RmsNorm<B>>,
-        positions: &Positions<B>,
-    ) -> Option<Tensor<B, 3>> {
         let shape @ [batch, seq, dim] = x.dims();
-        let x = x.clone().reshape([batch * seq, dim]);
-        let projections = Joint::new([&self.q_proj, &self.k_proj, &self.v_proj], norm, &x)?;
-        let output = Joint::new([&self.o_proj], self.attn_sub_norm.as_ref(), &x)?;
-        let norms = match (&self.q_norm, &self.k_norm) {
-            (Some(q), Some(k)) if q.eps() == k.eps() => Some([q, k]),
-            (None, None) => None,
-            _ => return None,
-        };
-        let attention = fused::SelfAttention {
-            seq,
-            heads: [self.heads, self.kv_heads],
-            dim: self.dim_head,
-            norm: norms.map(|[q, _]| q.eps()),
-            bf16: self.precision == Precision::Bf16,
-        };
-        let qkv = projections.apply(x.clone());
-        let [cos, sin] = positions.angles();
-        let mixed = match norms {
-            Some([q, k]) => {
-                let [q, k] = [q, k].map(|norm| norm.weight.val().unsqueeze());
-                attention.apply([qkv, cos, sin, q, k])
-            }
-            None => attention.apply([qkv, cos, sin]),
-        };
-        Some(output.add_to(x, mixed, None).reshape(shape))
-    }
-
-    /// The attention without norm and sum.
-    fn mix(
-        &self,
-        x: Tensor<B, 3>,
-        positions: &Positions<B>,
-        cache: Option<&mut LayerCache<B>>,
-        observer: Observer<'_, B>,
-    ) -> Tensor<B, 3> {
-        let [batch, seq, dim] = x.dims();
-        let split = |x: Tensor<B, 2>, heads| x.reshape([batch, seq, heads, self.dim_head]);
-
         let x = x.reshape([batch * seq, dim]);
-        observer.see(&[&self.q_proj, &self.k_proj, &self.v_proj], &x);
-        let quantized = self.q_proj.quantize_input(x.clone());
-        let [for_k, for_v] =
-            [&self.k_proj, &self.v_proj].map(|proj| proj.share_input(&self.q_proj, &x, &quantized));
-        let q = split(self.q_proj.product(quantized), self.heads);
-        let k = split(self.k_proj.product(for_k), self.kv_heads);
-        let v = split(self.v_proj.product(for_v), self.kv_heads);
-
-        let q = positions.queries.apply(normalized(self.q_norm.as_ref(), q));
-        let k = positions.keys.apply(normalized(self.k_norm.as_ref(), k));
-        let v = swap_heads(v);
-        let (k, v) = match cache {
-            Some(cache) => cache.extend(positions.start, k, v),
-            None => (k, v),
+        let input = LinearInput::new(x.clone()).with_norm(norm.map(RmsNorm::op));
+        let projections = [&self.q_proj, &self.k_proj, &self.v_proj];
+        observer.see(&projections, &input);
+        let qkv = project(projections, input);
+        let attention = self.op();
+        let attended = match cache {
+            None => attention.apply(qkv, seq, positions),
+            Some(cache) => attention.apply_with(qkv, seq, positions, |keys, values| {
+                cache.extend(positions.start, keys, values)
+            }),
         };
-
-        // The queries of a group stand one after the other along the sequence, so that keys and
-        // values need not be repeated for each.
-        let group = self.heads / self.kv_heads;
-        let q = match group {
-            1 => q,
-            _ => q.reshape([batch, self.kv_heads, group * seq, self.dim_head]),
-        };
-        let mixed = if fused::applies(&q) {
-            fused::causal_attention(
-                q,
-                k,
-                v,
-                seq,
-                positions.start,
-                self.precision == Precision::Bf16,
-            )
-        } else {
-            let scores = self.precision.matmul(q, k.swap_dims(2, 3));
-            let scores = match seq {
-                1 => scores,
-                _ => mask_future(scores, group, positions.start),
-            };
-            // A softmax whose division comes after the product with the values, where there is
-            // less to divide.
-            let highest = scores.clone().detach().max_dim(3);
-            let weights = (scores - highest).exp();
-            let total = weights.clone().sum_dim(3);
-            self.precision.matmul(weights, v) * reciprocal(total)
-        };
-        let mixed = swap_heads(mixed.reshape([batch, self.heads, seq, self.dim_head])).reshape([
-            batch,
-            seq,
-            self.heads * self.dim_head,
-        ]);
-
-        let mixed = normalized(self.attn_sub_norm.as_ref(), mixed);
-        observer.see(&[&self.o_proj], &mixed);
-        self.o_proj.forward(mixed)
+        let sub_norm = self.attn_sub_norm.as_ref().map(RmsNorm::op);
+        let input = LinearInput::new(attended).with_norm(sub_norm).with_residual(x);
+        observer.see(&[&self.o_proj], &input);
+        project([&self.o_proj], input).joined().reshape(shape)
     }
-}
 
-/// Swaps heads and sequence.
-fn swap_heads<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 4> {
-    if fused::applies(&x) { fused::swap_heads(x) } else { x.swap_dims(1, 2) }
-}
-
-/// Applies a norm that may be absent.
-pub(super) fn normalized<B: Backend, const D: usize>(
-    norm: Option<&RmsNorm<B>>,
-    x: Tensor<B, D>,
-) -> Tensor<B, D> {
-    match norm {
-        Some(norm) => norm.forward(x),
-        None => x,
+    fn op(&self) -> SelfAttention<B> {
+        let norms = self.q_norm.as_ref().zip(self.k_norm.as_ref());
+        SelfAttention {
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            dim: self.dim_head,
+            norms: norms.map(|(of_q, of_k)| [of_q.op(), of_k.op()]),
+            precision: self.precision,
+        }
     }
-}
-
-/// Lowers to −∞ what a query may not look at.
-///
-/// # Shapes
-/// - `scores`: `[batch, kv_heads, group · seq, start + seq]`; the output has the same shape.
-fn mask_future<B: Backend>(scores: Tensor<B, 4>, group: usize, start: usize) -> Tensor<B, 4> {
-    let shape @ [batch, heads, queries, keys] = scores.dims();
-    let seq = queries / group;
-    let future = Tensor::<B, 2, Bool>::tril_mask([seq, keys], start as i64, &scores.device());
-    let mask = Tensor::<B, 2>::zeros([seq, keys], &scores.device())
-        .mask_fill(future, f32::NEG_INFINITY)
-        .repeat_dim(0, group)
-        .reshape([1, queries * keys]);
-    // Flat rows, and a sum in place of a fill: nothing to do in the backward pass.
-    (scores.reshape([batch * heads, queries * keys]) + mask).reshape(shape)
 }

@@ -3,10 +3,8 @@ use burn::{
     tensor::{Tensor, backend::Backend},
 };
 
-use super::{
-    Attention, BitNetTransformerConfig, FeedForward, Observer, cache::LayerCache, rope::Positions,
-};
-use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
+use super::{Attention, BitNetTransformerConfig, FeedForward, Observer, cache::LayerCache};
+use crate::{linear::BitLinear, norm::RmsNorm, ops::rotate::Positions, precision::Precision};
 
 /// One decoder block:
 ///

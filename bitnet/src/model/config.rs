@@ -5,6 +5,7 @@ use super::{BitNetTransformer, ModelError};
 use crate::{
     linear::BitLinearConfig,
     norm::{InnerNorm, RmsNorm},
+    ops::gated::Gate,
     quant::{ActivationQuant, WeightQuant},
 };
 
@@ -52,7 +53,16 @@ pub enum FeedForwardKind {
 impl FeedForwardKind {
     /// Whether there is a gate projection.
     pub fn is_gated(self) -> bool {
-        !matches!(self, Self::Gelu)
+        self.gate().is_some()
+    }
+
+    /// The gate, if there is one.
+    pub(crate) fn gate(self) -> Option<Gate> {
+        match self {
+            Self::Relu2Gated => Some(Gate::Relu2),
+            Self::Swiglu => Some(Gate::Silu),
+            Self::Gelu => None,
+        }
     }
 }
 

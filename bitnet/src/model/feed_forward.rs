@@ -2,18 +2,14 @@ use std::f64::consts::FRAC_1_SQRT_2;
 
 use burn::{
     module::Module,
-    tensor::{
-        Tensor,
-        activation::{relu, silu},
-        backend::Backend,
-    },
+    tensor::{Tensor, backend::Backend},
 };
 
-use super::{BitNetTransformerConfig, FeedForwardKind, Observer, attention::normalized};
+use super::{BitNetTransformerConfig, FeedForwardKind, Observer};
 use crate::{
-    fused,
-    linear::{BitLinear, Joint},
+    linear::{BitLinear, project},
     norm::RmsNorm,
+    ops::quantized_linear::LinearInput,
     precision::Precision,
 };
 
@@ -76,60 +72,22 @@ impl<B: Backend> FeedForward<B> {
     ) -> Tensor<B, 3> {
         let shape @ [batch, seq, dim] = x.dims();
         let x = x.reshape([batch * seq, dim]);
-        if let Some(y) = self.forward_joint(&x, norm, observer) {
-            return y.reshape(shape);
-        }
-        let residual = x.clone();
-        let x = normalized(norm, x);
-        match &self.gate_proj {
-            Some(gate_proj) => observer.see(&[gate_proj, &self.up_proj], &x),
-            None => observer.see(&[&self.up_proj], &x),
-        }
-        let quantized = self.up_proj.quantize_input(x.clone());
-        let hidden = match &self.gate_proj {
-            Some(gate_proj) => {
-                let for_gate = gate_proj.share_input(&self.up_proj, &x, &quantized);
-                let gate = gate_proj.product(for_gate);
-                let up = self.up_proj.product(quantized);
-                gated(self.kind, gate, up)
+        let input = LinearInput::new(x.clone()).with_norm(norm.map(RmsNorm::op));
+        let hidden = match self.gate_proj.as_ref().zip(self.kind.gate()) {
+            Some((gate_proj, gate)) => {
+                let projections = [gate_proj, &self.up_proj];
+                observer.see(&projections, &input);
+                LinearInput::gated(gate, project(projections, input))
             }
-            None => gelu(self.up_proj.product(quantized)),
+            None => {
+                observer.see(&[&self.up_proj], &input);
+                LinearInput::new(gelu(project([&self.up_proj], input).joined()))
+            }
         };
-        let hidden = normalized(self.ffn_sub_norm.as_ref(), hidden);
-        observer.see(&[&self.down_proj], &hidden);
-        (residual + self.down_proj.forward(hidden)).reshape(shape)
-    }
-
-    /// The same in two operations, where these are fused and nobody looks.
-    fn forward_joint(
-        &self,
-        x: &Tensor<B, 2>,
-        norm: Option<&RmsNorm<B>>,
-        observer: Observer<'_, B>,
-    ) -> Option<Tensor<B, 2>> {
-        let gate = match self.kind {
-            FeedForwardKind::Swiglu => fused::Gate::Silu,
-            FeedForwardKind::Relu2Gated => fused::Gate::Relu2,
-            FeedForwardKind::Gelu => return None,
-        };
-        if observer.looks() {
-            return None;
-        }
-        let into_hidden = Joint::new([self.gate_proj.as_ref()?, &self.up_proj], norm, x)?;
-        let down = Joint::new([&self.down_proj], self.ffn_sub_norm.as_ref(), x)?;
-        let hidden = into_hidden.apply(x.clone());
-        Some(down.add_to(x.clone(), hidden, Some(gate)))
-    }
-}
-
-/// The activation of the gated kinds.
-fn gated<B: Backend>(kind: FeedForwardKind, gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2> {
-    let fused = fused::applies(&gate);
-    match kind {
-        FeedForwardKind::Swiglu if fused => fused::Gate::Silu.apply(gate, up),
-        FeedForwardKind::Swiglu => silu(gate) * up,
-        _ if fused => fused::Gate::Relu2.apply(gate, up),
-        _ => relu(gate).square() * up,
+        let sub_norm = self.ffn_sub_norm.as_ref().map(RmsNorm::op);
+        let input = hidden.with_norm(sub_norm).with_residual(x);
+        observer.see(&[&self.down_proj], &input);
+        project([&self.down_proj], input).joined().reshape(shape)
     }
 }
 
@@ -138,32 +96,4 @@ fn gated<B: Backend>(kind: FeedForwardKind, gate: Tensor<B, 2>, up: Tensor<B, 2>
 fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     let twice_phi = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0);
     x * twice_phi.mul_scalar(0.5)
-}
-
-#[cfg(all(test, feature = "flex"))]
-mod tests {
-    use burn_flex::Flex;
-
-    use super::*;
-
-    #[test]
-    fn gated_networks_behind_norms_are_two_operations() {
-        let device = Default::default();
-        for (kind, joint) in [
-            (FeedForwardKind::Relu2Gated, true),
-            (FeedForwardKind::Swiglu, true),
-            (FeedForwardKind::Gelu, false),
-        ] {
-            let config = BitNetTransformerConfig {
-                ff_dim: 64,
-                feed_forward: kind,
-                ..BitNetTransformerConfig::new(9, 32, 1)
-            };
-            let network = FeedForward::<Flex>::new(&config, &device);
-            let norm = config.block_norm(32, &device);
-            let x = Tensor::ones([3, 32], &device);
-            let found = network.forward_joint(&x, norm.as_ref(), Observer::NONE);
-            assert_eq!(found.is_some(), joint, "{kind:?}");
-        }
-    }
 }

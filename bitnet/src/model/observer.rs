@@ -1,6 +1,6 @@
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::linear::BitLinear;
+use crate::{linear::BitLinear, ops::quantized_linear::LinearInput};
 
 type See<'a, B> = &'a dyn Fn(&[&BitLinear<B>], &Tensor<B, 2>);
 
@@ -14,19 +14,12 @@ impl<'a, B: Backend> Observer<'a, B> {
         Self(Some(see))
     }
 
-    /// Whether anybody looks.
-    pub(super) fn looks(self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Shows some linears that are alike but for their weights, and the input that all of them read.
-    ///
-    /// # Shapes
-    /// - `input`: `[..., d_input]`
-    pub(super) fn see<const D: usize>(self, linears: &[&BitLinear<B>], input: &Tensor<B, D>) {
+    /// Shows some linears that are alike but for their weights, and the input that all of them read,
+    /// after its norm.
+    pub(super) fn see(self, linears: &[&BitLinear<B>], input: &LinearInput<B>) {
         if let Some(see) = self.0 {
-            let features = input.dims()[D - 1];
-            see(linears, &input.clone().reshape([-1, features as i64]));
+            let (x, _) = input.clone().prepare();
+            see(linears, &x);
         }
     }
 }

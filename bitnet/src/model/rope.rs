@@ -4,7 +4,7 @@ use burn::{
 };
 
 use super::BitNetTransformerConfig;
-use crate::fused;
+use crate::ops::rotate::{Positions, Rotation};
 
 /// Rotary position embedding of the *half-split* kind: feature `i` is paired with `i + d/2`, as in
 /// the Hugging Face LLaMA and BitNet models. (Burn's own `RotaryEncoding` pairs neighbours.)
@@ -74,47 +74,5 @@ impl<B: Backend> RotaryEmbedding<B> {
             queries: rotation(self.heads, scale),
             keys: rotation(self.kv_heads, 1.0),
         }
-    }
-}
-
-/// Where the tokens of a forward pass stand, and what that means for queries and keys.
-pub(super) struct Positions<B: Backend> {
-    /// Position of the first token.
-    pub(super) start: usize,
-    /// Cosines and sines, `[seq, dim_head]`, both halves alike.
-    angles: [Tensor<B, 2>; 2],
-    /// Rotates queries, and divides them by √dim_head for the attention scores.
-    pub(super) queries: Rotation<B>,
-    /// Rotates keys.
-    pub(super) keys: Rotation<B>,
-}
-
-impl<B: Backend> Positions<B> {
-    /// Cosines and sines, `[seq, dim_head]`, both halves alike.
-    pub(super) fn angles(&self) -> [Tensor<B, 2>; 2] {
-        self.angles.clone()
-    }
-}
-
-/// Rotations of a stretch of positions, `[1, seq · heads · dim_head]` each.
-pub(super) struct Rotation<B: Backend> {
-    cos: Tensor<B, 2>,
-    sin: Tensor<B, 2>,
-    swap: Tensor<B, 2>,
-}
-
-impl<B: Backend> Rotation<B> {
-    /// # Shapes
-    /// - `x`: `[batch, seq, heads, dim_head]`
-    /// - output: `[batch, heads, seq, dim_head]`
-    pub(super) fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        if fused::applies(&x) {
-            return fused::rotate(x, self.cos.clone(), self.sin.clone());
-        }
-        let [batch, seq, heads, dim_head] = x.dims();
-        let rows = [batch, seq * heads * dim_head];
-        let swapped = x.clone().reshape([batch * seq * heads, dim_head]).matmul(self.swap.clone());
-        let turned = x.reshape(rows) * self.cos.clone() + swapped.reshape(rows) * self.sin.clone();
-        turned.reshape([batch, seq, heads, dim_head]).swap_dims(1, 2)
     }
 }

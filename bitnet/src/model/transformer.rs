@@ -5,7 +5,12 @@ use burn::{
 };
 
 use super::{BitNetTransformerConfig, Block, KvCache, ModelError, Observer, RotaryEmbedding};
-use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
+use crate::{
+    linear::BitLinear,
+    norm::RmsNorm,
+    ops::{embedding::embedding, output_head::output_head},
+    precision::Precision,
+};
 
 /// A decoder-only transformer whose linear layers are [`BitLinear`](crate::BitLinear)s.
 ///
@@ -133,7 +138,7 @@ impl<B: Backend> BitNetTransformer<B> {
         if actual > max {
             return Err(ModelError::MaxSequenceLengthExceeded { actual, max });
         }
-        let x = self.embed_tokens.forward(tokens);
+        let x = embedding(self.embed_tokens.weight.val(), tokens);
         let positions = self.rope.at(0, actual);
         let layers = self.layers.iter();
         Ok(layers.fold(x, |x, layer| layer.forward(x, &positions, None, observer)))
@@ -186,7 +191,7 @@ impl<B: Backend> BitNetTransformer<B> {
         let [batch, seq] = tokens.dims();
         cache.check_room(batch, seq)?;
         let positions = self.rope.at(cache.len(), seq);
-        let mut x = self.embed_tokens.forward(tokens);
+        let mut x = embedding(self.embed_tokens.weight.val(), tokens);
         for (layer, cache) in self.layers.iter().zip(cache.layers_mut()) {
             x = layer.forward(x, &positions, Some(cache), Observer::NONE);
         }
@@ -199,8 +204,8 @@ impl<B: Backend> BitNetTransformer<B> {
         let [batch, seq, dim] = x.dims();
         let x = self.norm.forward(x).reshape([batch * seq, dim]);
         let logits = match &self.lm_head {
-            Some(head) => self.precision.project(x, head.weight.val(), false),
-            None => self.precision.project(x, self.embed_tokens.weight.val(), true),
+            Some(head) => output_head(self.precision, x, head.weight.val(), false),
+            None => output_head(self.precision, x, self.embed_tokens.weight.val(), true),
         };
         logits.reshape([batch, seq, self.config.num_tokens])
     }

@@ -64,6 +64,8 @@ where
     I: OpBackend,
     Op: DifferentiableOp<I, N>,
 {
+    #[cfg(test)]
+    APPLIED.set(APPLIED.get() + 1);
     let output = if TypeId::of::<B>() == TypeId::of::<I>() {
         let inputs = inputs.map(|input| I::to_op_layout(cast(input)));
         cast(op.forward(inputs).0)
@@ -79,6 +81,17 @@ where
         })
     };
     Tensor::from_primitive(TensorPrimitive::Float(output))
+}
+
+#[cfg(test)]
+thread_local! {
+    static APPLIED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many operations of a backend's own this thread has applied.
+#[cfg(test)]
+pub(super) fn applied() -> usize {
+    APPLIED.get()
 }
 
 /// The node of an operation in the graph.

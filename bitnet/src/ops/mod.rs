@@ -1,4 +1,78 @@
-//! The operations of the model: what each computes, and what computes it.
+//! The operations of the model, a file each: what it computes (equation, shapes, source), its
+//! composed form in Burn's operations, which every backend has and which is the reference, and the
+//! choice of what computes it for the tensors at hand.
+//!
+//! A backend that has operations of its own has a folder of them here, and each operation asks
+//! [`is_on`] for it: one may have some of them and leave others to the composed forms. To add a
+//! backend, implement [`autodiff::OpBackend`] for it, and of [`autodiff::DifferentiableOp`] what
+//! it gains from; `suite` compares each with the composed form, values and gradients.
+//!
+//! | operation | file | own implementation |
+//! |---|---|---|
+//! | quantised linears: gate, norm, codes, product, residual | [`quantized_linear`] | flex |
+//! | self-attention: norms of heads, rotation, causal attention | [`self_attention`] | flex |
+//! | its parts, for a cache of keys and values | [`rotate`], [`causal_attention`], [`swap_heads`] | flex |
+//! | RMSNorm with gains | [`rms_norm`] | flex |
+//! | gate of a feed-forward network | [`gated`] | flex |
+//! | output head | [`output_head`] | flex, in bf16 |
+//! | token embedding | [`embedding`] | |
+//! | losses of tokens | [`token_losses`] | flex |
+//! | quantisers of weights and of activations | [`absmean`], [`absmax`] | flex: the mean |
+//! | a step of AdamW | [`adamw`] | flex |
+//! | clipping by the norm of all gradients | [`clip`] | flex |
 
+pub(crate) mod absmax;
+pub(crate) mod absmean;
+pub(crate) mod adamw;
 #[cfg(feature = "flex")]
 pub(crate) mod autodiff;
+pub(crate) mod causal_attention;
+pub(crate) mod clip;
+mod columns;
+pub(crate) mod embedding;
+#[cfg(feature = "flex")]
+pub(crate) mod flex;
+pub(crate) mod gated;
+pub(crate) mod matmul;
+mod mean_magnitude;
+pub(crate) mod output_head;
+pub(crate) mod quantized_linear;
+mod reciprocal;
+pub(crate) mod rms_norm;
+pub(crate) mod rotate;
+pub(crate) mod self_attention;
+pub(crate) mod straight_through;
+#[cfg(all(test, feature = "flex", feature = "ndarray"))]
+mod suite;
+mod swap_heads;
+pub(crate) mod token_losses;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) use self::{columns::Columns, reciprocal::reciprocal};
+
+static FUSED: AtomicBool = AtomicBool::new(true);
+
+/// Sets whether backends with operations of their own use them, as they do from the start. Without
+/// them these compute what other backends do: slower, and equal within rounding.
+///
+/// A setting of the whole process, for its program to make before the first forward pass.
+pub fn set_fused(fused: bool) {
+    FUSED.store(fused, Ordering::Relaxed);
+}
+
+/// The last value of [`set_fused`].
+pub fn is_fused() -> bool {
+    FUSED.load(Ordering::Relaxed)
+}
+
+/// Whether the operations of the backend `I` are used for a tensor: it is on `I`, with gradients or
+/// without, in 32 bits, and they are not switched off.
+#[cfg(feature = "flex")]
+pub(crate) fn is_on<I, B, const D: usize>(tensor: &burn::tensor::Tensor<B, D>) -> bool
+where
+    I: burn::tensor::backend::Backend,
+    B: burn::tensor::backend::Backend,
+{
+    autodiff::is_backend::<B, I>() && is_fused() && tensor.dtype() == burn::tensor::DType::F32
+}

@@ -3,13 +3,10 @@ use std::{iter::Peekable, vec};
 use burn::{
     module::{AutodiffModule, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
-    tensor::{
-        Shape, Tensor,
-        backend::{AutodiffBackend, Backend},
-    },
+    tensor::{Shape, Tensor, backend::AutodiffBackend},
 };
 
-use crate::{fused, reciprocal::reciprocal};
+use crate::ops;
 
 /// Scales the gradients of `module` so that their norm, over all parameters together, is at most
 /// `max_norm` (arXiv 1211.5063). Directions are kept: clipping tensor by tensor would not.
@@ -29,30 +26,10 @@ where
     let mut taken = Take::<B> { grads: &mut grads, all: Vec::new() };
     module.visit(&mut taken);
     let (params, all): (Vec<_>, Vec<_>) = taken.all.into_iter().unzip();
-    let (all, norm) = clip(all, max_norm, &device);
+    let (all, norm) = ops::clip::clip(all, max_norm, &device);
     let all = params.into_iter().zip(all).collect::<Vec<_>>().into_iter().peekable();
     module.visit(&mut PutBack::<B> { grads: &mut grads, all });
     (grads, norm)
-}
-
-/// Clips flattened tensors. Gives their norm, too.
-fn clip<B: Backend>(
-    grads: Vec<Tensor<B, 1>>,
-    max_norm: f64,
-    device: &B::Device,
-) -> (Vec<Tensor<B, 1>>, Tensor<B, 1>) {
-    // As PyTorch: the small term keeps a zero norm from dividing by zero.
-    const SMALL: f64 = 1e-6;
-    if !grads.is_empty() && grads.iter().all(fused::applies) {
-        let norm = fused::sum_of_squares(&grads).sqrt();
-        let factor = max_norm / (norm + SMALL);
-        let grads = if factor >= 1.0 { grads } else { fused::scale(grads, factor as f32) };
-        return (grads, Tensor::from_floats([norm as f32], device));
-    }
-    let squares = grads.iter().map(|grad| grad.clone().square().sum());
-    let norm = squares.fold(Tensor::zeros([1], device), Tensor::add).sqrt();
-    let factor = reciprocal(norm.clone().add_scalar(SMALL)).mul_scalar(max_norm).clamp_max(1.0);
-    (grads.into_iter().map(|grad| grad * factor.clone()).collect(), norm)
 }
 
 /// A parameter, and the shape of its gradient.

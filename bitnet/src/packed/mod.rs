@@ -28,7 +28,6 @@ mod activations;
 mod array;
 mod file;
 mod float;
-mod isa;
 mod kernel;
 mod rows;
 mod table;
@@ -36,11 +35,11 @@ mod ternary;
 #[cfg(test)]
 mod tests;
 
+pub use crate::cpu::isa::{ISA_VARIABLE, Isa, UnknownIsa};
 pub use activations::Activations;
 pub use file::FileError;
 pub(crate) use file::{ArrayFile, write as write_arrays};
 pub(crate) use float::sum_squares;
-pub use isa::Isa;
 pub(crate) use kernel::QUERIES;
 pub(crate) use rows::{Keys, Query, Values, attend};
 pub use table::{Table, TableFormat};

@@ -14,15 +14,17 @@
 
 mod activation;
 mod packed_codes;
-mod straight_through;
 mod weight;
 
-pub use activation::{
-    ActivationQuant, QuantizedActivation, absmax_int8, absmax_paper, absmax_paper_non_negative,
-};
+pub use activation::ActivationQuant;
 pub use packed_codes::PackedCodes;
-pub use straight_through::straight_through;
-pub use weight::{QuantizedWeight, WeightQuant, binary_absmean, binary_paper, ternary_absmean};
+pub use weight::{QuantizedWeight, WeightQuant};
 
-/// Lower bound of `mean|w|` and `max|x|` before they are inverted (training tips, figure 5).
-pub const SCALE_EPS: f64 = 1e-5;
+pub use crate::{
+    cpu::absmax::SCALE_EPS,
+    ops::{
+        absmax::{QuantizedActivation, absmax_int8, absmax_paper, absmax_paper_non_negative},
+        absmean::{binary_absmean, binary_paper, ternary_absmean},
+        straight_through::straight_through,
+    },
+};

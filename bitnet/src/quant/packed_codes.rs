@@ -1,6 +1,6 @@
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::float::ROUND;
+use crate::cpu::float::ROUND;
 
 /// Codes in a word, two bits each.
 const CODES: usize = 32;

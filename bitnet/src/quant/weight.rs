@@ -1,8 +1,7 @@
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-use super::SCALE_EPS;
-use crate::{fused, reciprocal::reciprocal};
+use crate::ops::absmean::{binary_absmean, binary_paper, ternary_absmean};
 
 /// How a [`BitLinear`](crate::BitLinear) quantises its weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -67,49 +66,4 @@ impl<B: Backend> QuantizedWeight<B> {
         let [groups, size, d_output] = self.codes.dims();
         (self.codes * self.scale).reshape([groups * size, d_output])
     }
-}
-
-/// Ternary weights (b1.58, equations 1–3): `s = 1 / mean|w|`, codes `clamp(round(w·s), −1, 1)`,
-/// scale `1 / s`. The mean runs over `dims` and is kept at or above [`SCALE_EPS`].
-///
-/// Returns `(codes, scale)`; the scale has size 1 in each of `dims`.
-pub fn ternary_absmean<B: Backend, const D: usize>(
-    weight: Tensor<B, D>,
-    dims: &[usize],
-) -> (Tensor<B, D>, Tensor<B, D>) {
-    let s = reciprocal(absmean(weight.clone(), dims).clamp_min(SCALE_EPS));
-    let codes = (weight * s.clone()).round().clamp(-1.0, 1.0);
-    (codes, reciprocal(s))
-}
-
-/// `mean|w|` over some dimensions.
-fn absmean<B: Backend, const D: usize>(weight: Tensor<B, D>, dims: &[usize]) -> Tensor<B, D> {
-    let whole = (0..D).all(|dim| dims.contains(&dim) || weight.dims()[dim] == 1);
-    if whole && fused::applies(&weight) {
-        return fused::mean_magnitude(weight);
-    }
-    weight.abs().mean_dims(dims)
-}
-
-/// Binary weights of the training tips (figure 5): codes `sign(w − mean w)` with `sign(0) = 0`,
-/// scale `mean|w|` of the uncentred weights.
-pub fn binary_absmean<B: Backend, const D: usize>(
-    weight: Tensor<B, D>,
-    dims: &[usize],
-) -> (Tensor<B, D>, Tensor<B, D>) {
-    let scale = absmean(weight.clone(), dims);
-    let mean = weight.clone().mean_dims(dims);
-    ((weight - mean).sign(), scale)
-}
-
-/// Binary weights exactly as in b1 (equations 1–3, 12): codes `Sign(w − α)` with `Sign(0) = −1`,
-/// `α = mean w`, scale `β = mean|w|` of the uncentred weights.
-pub fn binary_paper<B: Backend, const D: usize>(
-    weight: Tensor<B, D>,
-    dims: &[usize],
-) -> (Tensor<B, D>, Tensor<B, D>) {
-    let beta = absmean(weight.clone(), dims);
-    let alpha = weight.clone().mean_dims(dims);
-    let positive = (weight - alpha).greater_elem(0.0).float();
-    (positive.mul_scalar(2.0).sub_scalar(1.0), beta)
 }

@@ -1,7 +1,7 @@
 use anyhow::{Context, ensure};
 use bitnet::{
     backend::{DeviceInfo, Memory, limit_threads},
-    fused,
+    ops,
     probe::probe,
 };
 
@@ -19,7 +19,7 @@ const VOCABULARY: u128 = 256;
 /// What to install, to pass or to change.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     let section = &config.backend;
-    fused::set_enabled(section.fused);
+    ops::set_fused(section.fused);
     let device = section.kind.device(&section.device)?;
     check_memory(config, &device)?;
     if let Some(threads) = section.threads {

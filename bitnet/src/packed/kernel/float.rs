@@ -3,12 +3,12 @@
 //! Each is written once, in lanes that a compiler makes vectors of, and compiled for each kind of
 //! processor. The order of the additions and what is rounded between them are the same on all, so
 //! that the same model gives the same text everywhere; and the same as in the
-//! [`fused`](crate::fused) operations of training, as their AVX-512 code has it. A processor without
+//! operations of training, as their AVX-512 code has it. A processor without
 //! fused multiplication and addition computes those of attention by a function, slowly.
 
 use half::bf16;
 
-use crate::float::{ROUND, exp, maximum, sum};
+use crate::cpu::float::{ROUND, exp, maximum, sum};
 
 /// Partial sums of a dot product, and keys that stand together.
 pub(super) const LANES: usize = 32;

@@ -25,12 +25,10 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use std::sync::OnceLock;
-
 use bytemuck::{Pod, Zeroable};
 use half::bf16;
 
-use super::Isa;
+use crate::cpu::isa::Isa;
 
 /// Rows that a kernel computes together.
 pub(super) const PANEL: usize = 32;
@@ -102,10 +100,9 @@ impl Kernels {
         all
     }
 
-    /// The fastest. Asked once only: on virtual machines the processor's answer takes long.
+    /// Those of [`Isa::best`].
     pub(super) fn best() -> &'static Self {
-        static BEST: OnceLock<&Kernels> = OnceLock::new();
-        BEST.get_or_init(|| Isa::ALL.into_iter().find_map(Self::of).unwrap_or(&scalar::KERNELS))
+        Self::of(Isa::best()).unwrap_or(&scalar::KERNELS)
     }
 
     pub(super) fn isa(&self) -> Isa {

@@ -14,7 +14,7 @@ use std::arch::{
 };
 
 use super::{Block, INT8_BLOCK, Kernels, PANEL, TERNARY_BLOCK, scalar};
-use crate::packed::Isa;
+use crate::cpu::isa::Isa;
 
 /// Registers of a panel.
 const REGISTERS: usize = PANEL / 4;

@@ -4,7 +4,7 @@ use super::{
     Block, INT8_BLOCK, Kernels, PANEL, TERNARY_BLOCK,
     float::{self, Float},
 };
-use crate::packed::Isa;
+use crate::cpu::isa::Isa;
 
 pub(super) static KERNELS: Kernels =
     Kernels { isa: Isa::Scalar, ternary_gemv, ternary_gemm, int8_gemv, float: FLOAT };

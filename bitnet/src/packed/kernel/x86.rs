@@ -8,7 +8,7 @@ use super::{
     Kernels, avx2, avx512,
     float::{self, Float, LANES},
 };
-use crate::packed::Isa;
+use crate::cpu::isa::Isa;
 
 /// The kernels of `isa`, if this processor can run them.
 pub(super) fn kernels(isa: Isa) -> Option<&'static Kernels> {

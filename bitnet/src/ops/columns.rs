@@ -1,0 +1,43 @@
+use burn::tensor::{Tensor, backend::Backend};
+
+/// Matrices of as many rows, beside each other: in one tensor, or each in its own, as what made
+/// them found it cheaper.
+#[derive(Debug, Clone)]
+pub(crate) enum Columns<B: Backend> {
+    /// In one, `[rows, all columns]`; of each the number of columns.
+    Joined(Tensor<B, 2>, Vec<usize>),
+    /// `[rows, columns]` each.
+    Apart(Vec<Tensor<B, 2>>),
+}
+
+impl<B: Backend> Columns<B> {
+    /// One matrix.
+    pub(crate) fn one(matrix: Tensor<B, 2>) -> Self {
+        Self::Apart(vec![matrix])
+    }
+
+    /// All of them in one tensor.
+    pub(crate) fn joined(self) -> Tensor<B, 2> {
+        match self {
+            Self::Joined(all, _) => all,
+            Self::Apart(mut matrices) if matrices.len() == 1 => matrices.remove(0),
+            Self::Apart(matrices) => Tensor::cat(matrices, 1),
+        }
+    }
+
+    /// Each in its own.
+    pub(crate) fn apart(self) -> Vec<Tensor<B, 2>> {
+        match self {
+            Self::Joined(all, widths) if widths.len() == 1 => vec![all],
+            Self::Joined(all, widths) => {
+                let mut before = 0;
+                let narrow = |width| {
+                    before += width;
+                    all.clone().narrow(1, before - width, width)
+                };
+                widths.into_iter().map(narrow).collect()
+            }
+            Self::Apart(matrices) => matrices,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The mean magnitude of a weight.
+
+use burn::tensor::{Tensor, backend::Backend};
+
+#[cfg(feature = "flex")]
+use super::{flex, is_on};
+
+/// `mean|w|` over some dimensions, each of size 1 in the output.
+pub(super) fn mean_magnitude<B: Backend, const D: usize>(
+    weight: Tensor<B, D>,
+    dims: &[usize],
+) -> Tensor<B, D> {
+    #[cfg(feature = "flex")]
+    {
+        let whole = (0..D).all(|dim| dims.contains(&dim) || weight.dims()[dim] == 1);
+        if whole && is_on::<burn_flex::Flex, _, _>(&weight) {
+            return flex::mean_magnitude(weight);
+        }
+    }
+    weight.abs().mean_dims(dims)
+}

@@ -1,0 +1,96 @@
+//! Linear layers of weights with one scale each (b1, b1.58): gate, norm, 8-bit absmax codes of each
+//! token, absmean codes of the weights, their product, and a residual:
+//!
+//! ```text
+//! y = residual + quantise(norm(gate(x))) · [w̃₁ | w̃₂ | …]
+//! ```
+//!
+//! Gradients pass the quantisers unchanged (straight-through), so that those of their results are
+//! `dy · w̃ᵀ` and `x̃ᵀ · dy`.
+
+use burn::tensor::{Tensor, backend::Backend};
+
+use super::{
+    Columns,
+    absmax::absmax_int8,
+    absmean::WeightQuantizer,
+    gated::{Gate, gated},
+    matmul::matmul,
+    rms_norm::Norm,
+    straight_through::straight_through,
+};
+#[cfg(feature = "flex")]
+use super::{flex, is_on};
+use crate::precision::Precision;
+
+/// The input of linear layers, and what goes before and after them.
+#[derive(Debug, Clone)]
+pub(crate) struct LinearInput<B: Backend> {
+    /// `[tokens, d_input]`; where there is a gate, what it opens with and what passes it, each of
+    /// these shapes.
+    pub(crate) x: Columns<B>,
+    pub(crate) gate: Option<Gate>,
+    pub(crate) norm: Option<Norm<B>>,
+    /// What is added to the output, `[tokens, d_output]`.
+    pub(crate) residual: Option<Tensor<B, 2>>,
+}
+
+impl<B: Backend> LinearInput<B> {
+    /// An input alone, `[tokens, d_input]`.
+    pub(crate) fn new(x: Tensor<B, 2>) -> Self {
+        Self { x: Columns::one(x), gate: None, norm: None, residual: None }
+    }
+
+    /// What passes a gate: two matrices `[tokens, d_input]`, of which the first opens it.
+    pub(crate) fn gated(gate: Gate, x: Columns<B>) -> Self {
+        Self { x, gate: Some(gate), norm: None, residual: None }
+    }
+
+    /// With a norm before the layers, if there is one.
+    pub(crate) fn with_norm(self, norm: Option<Norm<B>>) -> Self {
+        Self { norm, ..self }
+    }
+
+    /// With what is added to the output of the layer.
+    pub(crate) fn with_residual(self, residual: Tensor<B, 2>) -> Self {
+        Self { residual: Some(residual), ..self }
+    }
+
+    /// `norm(gate(x))`, `[tokens, d_input]`, and the residual.
+    pub(crate) fn prepare(self) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
+        let Self { x, gate, norm, residual } = self;
+        let x = match gate {
+            Some(kind) => {
+                let [gate, up] = x.apart().try_into().expect("two sides of a gate");
+                gated(kind, gate, up)
+            }
+            None => x.joined(),
+        };
+        (norm.into_iter().fold(x, |x, norm| norm.apply(x)), residual)
+    }
+}
+
+/// The outputs of layers of the same input; with a residual, of one layer.
+///
+/// # Shapes
+/// - `weights`: latent, `[d_input, d_output]` each
+/// - output: `[tokens, d_output]` for each
+pub(crate) fn quantized_linear<B: Backend>(
+    quantizer: WeightQuantizer,
+    precision: Precision,
+    input: LinearInput<B>,
+    weights: Vec<Tensor<B, 2>>,
+) -> Columns<B> {
+    #[cfg(feature = "flex")]
+    if is_on::<burn_flex::Flex, _, _>(&weights[0]) {
+        return flex::quantized_linear(quantizer, precision, input, weights);
+    }
+    let (x, residual) = input.prepare();
+    let x = straight_through(x, |x| absmax_int8(x, &[1]).dequantize());
+    let product = |weight| {
+        let weight = straight_through(weight, |weight| quantizer.dequantized(weight));
+        let y = matmul(precision, x.clone(), weight);
+        residual.iter().fold(y, |y, residual| residual.clone() + y)
+    };
+    Columns::Apart(weights.into_iter().map(product).collect())
+}
