@@ -1,6 +1,9 @@
 //! The x86-64 kernels, by what the processor says it can.
 
-use std::arch::{is_x86_feature_detected as has, x86_64::__cpuid};
+use std::{
+    arch::{is_x86_feature_detected as has, x86_64::__cpuid},
+    sync::OnceLock,
+};
 
 use half::bf16;
 
@@ -29,10 +32,14 @@ pub(super) fn tables(isa: Isa) -> Option<&'static [Kernels; 2]> {
 }
 
 /// Whether asking ahead pays. Intel's server cores read a panel a quarter to a third faster with
-/// it; AMD's Zen 4 looks ahead far enough by itself, and is up to a fifth slower with it.
+/// it; AMD's Zen 4 looks ahead far enough by itself, and is up to a fifth slower with it. Asked once: on
+/// virtual machines the processor's answer takes long.
 fn wants_prefetch() -> bool {
-    let vendor = __cpuid(0);
-    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
+    static IS_INTEL: OnceLock<bool> = OnceLock::new();
+    *IS_INTEL.get_or_init(|| {
+        let vendor = __cpuid(0);
+        [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
+    })
 }
 
 /// Compiles the float loops for processors with a feature, whose registers hold as many keys and
