@@ -38,14 +38,14 @@ pub(super) struct Gzip<R>(State<R>);
 
 enum State<R> {
     Before(R),
-    Within(GzDecoder<R>),
+    Within(Box<GzDecoder<R>>),
     Taken,
 }
 
 impl<R: BufRead> Gzip<R> {
     pub(super) fn new(file: R) -> Self {
         // An empty file is no gzip file.
-        Self(State::Within(GzDecoder::new(file)))
+        Self(State::Within(Box::new(GzDecoder::new(file))))
     }
 }
 
@@ -67,7 +67,7 @@ impl<R: BufRead> Read for Gzip<R> {
                         return Ok(0);
                     }
                     if let State::Before(file) = std::mem::replace(&mut self.0, State::Taken) {
-                        self.0 = State::Within(GzDecoder::new(file));
+                        self.0 = State::Within(Box::new(GzDecoder::new(file)));
                     }
                 }
                 State::Taken => return Ok(0),

@@ -120,9 +120,9 @@ mod tests {
     use super::*;
     use crate::data::chunks::CHUNK;
 
-    struct Given(std::vec::IntoIter<Row>, u64);
+    struct Given<I>(I, u64);
 
-    impl Rows for Given {
+    impl<I: Iterator<Item = Row>> Rows for Given<I> {
         const UNIT: &'static str = "row";
 
         fn next_row(&mut self) -> Result<Option<(u64, Row)>, DataError> {
@@ -134,7 +134,7 @@ mod tests {
     /// The texts or the error, and the line about what was passed over.
     fn read(rows: &[Row], skip_bad: u64) -> (Result<Vec<String>, String>, Option<String>) {
         let tally = Arc::new(Tally::new(skip_bad));
-        let rows = Given(rows.to_vec().into_iter(), 0);
+        let rows = Given(rows.iter().cloned(), 0);
         let texts = Documents::new(rows, "a".into(), tally.clone())
             .map(|chunk| chunk.map(|chunk| String::from_utf8(chunk.text).unwrap()))
             .collect::<Result<_, _>>();

@@ -2,12 +2,15 @@ use std::io::{self, Read};
 
 use super::magic::Mark;
 
+/// From bytes to a unit.
+type Decode = fn([u8; 2]) -> u16;
+
 /// The text without its mark, in UTF-8.
 pub(super) fn decoded<'a>(
     mark: Mark,
     mut reader: Box<dyn Read + Send + 'a>,
 ) -> io::Result<Box<dyn Read + Send + 'a>> {
-    let (len, decode): (_, Option<fn([u8; 2]) -> u16>) = match mark {
+    let (len, decode): (_, Option<Decode>) = match mark {
         Mark::None => return Ok(reader),
         Mark::Utf8 => (3, None),
         Mark::Utf16Le => (2, Some(u16::from_le_bytes)),
@@ -23,7 +26,7 @@ pub(super) fn decoded<'a>(
 /// UTF-16 as UTF-8. What is no character becomes U+FFFD.
 struct Utf16<R> {
     reader: R,
-    decode: fn([u8; 2]) -> u16,
+    decode: Decode,
     /// The first half of a pair, whose second has not come yet.
     lead: Option<u16>,
     text: Vec<u8>,

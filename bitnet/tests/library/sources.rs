@@ -133,9 +133,8 @@ fn what_is_no_text_is_refused_by_its_bytes() {
         ("a.parquet.gz", gz(b"PAR1"), "a Parquet file: it is read if its name ends"),
         ("a.bin", [&b"text"[..], &[0]].concat(), "binary (byte 5 is zero)"),
     ] {
-        let data = format!("{expected}");
         playground.write(name, &bytes);
-        playground.fails(name, &data);
+        playground.fails(name, expected);
         assert!(
             playground
                 .read(name)
