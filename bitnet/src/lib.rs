@@ -59,6 +59,7 @@ pub mod probe;
 pub mod progress;
 pub mod quant;
 pub mod storage;
+pub mod terminal;
 pub mod tokenizer;
 
 pub use linear::{BitLinear, BitLinearConfig};

@@ -1,8 +1,13 @@
 //! How far long work on files is: reading, tokenising, downloading.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    io::{self, Write},
+    sync::{Mutex, PoisonError},
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::terminal;
 
 /// Is told how far work is.
 pub trait Progress: Send + Sync {
@@ -62,9 +67,12 @@ impl Progress for Bar {
     }
 
     fn say(&self, line: &str) {
+        let line = terminal::line(line);
+        // Not `eprintln!`, which panics where standard error is closed.
+        let print = || _ = writeln!(io::stderr(), "{line}");
         self.with(|current| match current {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(print),
+            None => print(),
         });
     }
 }

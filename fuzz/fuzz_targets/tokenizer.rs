@@ -7,7 +7,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     if let Ok(tokenizer) = tokenizer::from_json(text) {
-        let tokens = tokenizer.encode(b"BitNet \xff 1.58");
-        drop(tokenizer.decode(&tokens));
+        if let Ok(tokens) = tokenizer.encode(b"BitNet \xff 1.58") {
+            drop(tokenizer.decode(&tokens));
+        }
     }
 });

@@ -121,7 +121,7 @@ impl BenchArgs {
         let (prompt, generate) = (self.prompt.get(), self.generate.get());
         let context = engine.config().max_seq_len;
         ensure!(
-            prompt + generate <= context,
+            prompt.saturating_add(generate) <= context,
             "{prompt} and {generate} tokens are more than the model's context of {context}"
         );
         // The first round warms up.

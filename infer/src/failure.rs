@@ -2,18 +2,20 @@
 
 use std::io;
 
+use bitnet::terminal;
+
 /// The line for standard error: `error: <context>: <cause>: <its cause> …`.
 pub fn line(error: &anyhow::Error) -> String {
     let mut line = String::from("error");
     for cause in error.chain() {
-        // Line breaks come from file names.
-        let cause = cause.to_string().replace(['\n', '\r'], " ");
+        let cause = cause.to_string();
         // Some errors already end with the message of their cause.
         if !line.ends_with(&format!(": {cause}")) {
             line = format!("{line}: {cause}");
         }
     }
-    line
+    // What files are called, and what they say, is part of it.
+    terminal::line(&line)
 }
 
 /// Whether standard output was closed by its reader.
@@ -45,6 +47,11 @@ mod tests {
     fn causes_follow_their_context_once() {
         let error = anyhow!("disk\nfull").context("cannot write").context("model");
         assert_eq!(line(&error), "error: model: cannot write: disk full");
+
+        let error = anyhow!("no \u{1b}]0;field\u{7}");
+        assert_eq!(line(&error), "error: no \\u{1b}]0;field\\u{7}");
+        let long = line(&anyhow!("name {}", "a".repeat(5_000_000)).context("model"));
+        assert!(long.starts_with("error: model: name aaa") && long.len() < 4096);
 
         let json = serde_json::from_str::<u8>("x").unwrap_err();
         let message = format!("error: model x: config.json: {json}");

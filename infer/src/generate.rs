@@ -183,8 +183,7 @@ pub fn write_all(
     let speed = tokens as f64 / seconds.max(f64::MIN_POSITIVE);
     let speed = format!("{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)");
     for line in note.iter().chain([&speed]) {
-        // The text is out: a closed standard error is no reason to fail.
-        let _ = writeln!(io::stderr(), "{line}");
+        output::note(line);
     }
     Ok(text)
 }

@@ -21,7 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use bitnet::backend::catch_all_panics;
+use bitnet::backend::{catch_all_panics, check_threads};
 use clap::{Parser, Subcommand};
 
 /// Use a trained 1-bit or 1.58-bit transformer.
@@ -47,10 +47,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = catch_all_panics(run).unwrap_or_else(|panic| match panic.is_out_of_memory() {
-        true => Err(anyhow!("out of memory: {panic}")),
-        false => Err(anyhow!("the computation failed: {panic}")),
-    });
+    let result = catch_all_panics(run).unwrap_or_else(|panic| Err(anyhow!(panic.report())));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader, `head` for one, has seen enough.
@@ -69,6 +66,7 @@ fn run() -> anyhow::Result<()> {
         Err(error) if error.use_stderr() => return Err(failure::usage(&error)),
         Err(help) => return help.print().context(output::CANNOT_WRITE),
     };
+    check_threads()?;
     match args.command {
         Command::Generate(args) => args.run(),
         Command::Info(args) => args.run(),

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
+use bitnet::terminal;
 
 /// What is said where standard output takes no more.
 pub const CANNOT_WRITE: &str = "cannot write to standard output";
@@ -21,6 +22,11 @@ pub fn write(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
 /// As [`write()`].
 pub fn print(text: &str) -> anyhow::Result<()> {
     write(&mut io::stdout().lock(), text)
+}
+
+/// Writes a line beside the output, if somebody reads it: on standard error.
+pub fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", terminal::line(line));
 }
 
 /// A number with a comma between thousands.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use bitnet::backend::check_threads;
 use clap::{Parser, Subcommand};
 
 use crate::{
@@ -226,6 +227,7 @@ pub fn run() -> anyhow::Result<()> {
             return Ok(());
         }
     };
+    check_threads()?;
     match args.command {
         Some(Command::Backends) => {
             backends::list();

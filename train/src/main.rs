@@ -30,9 +30,9 @@ fn main() -> ExitCode {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => note!("error: {error:#}"),
         Err(panic) if panic.is_out_of_memory() => {
-            note!("error: out of memory; a smaller train.batch or model may fit: {panic}");
+            note!("error: {}; a smaller train.batch or model may fit", panic.report());
         }
-        Err(panic) => note!("error: the computation failed: {panic}"),
+        Err(panic) => note!("error: {}", panic.report()),
     }
     ExitCode::FAILURE
 }

@@ -43,5 +43,5 @@ pub use device::{DeviceChoice, DeviceInfo, Memory};
 pub use error::BackendError;
 pub use kind::BackendKind;
 pub use panics::{Panic, catch_all_panics, catch_panic};
-pub use threads::limit_threads;
+pub use threads::{MAX_THREADS, check_threads, limit_threads};
 pub use visit::BackendVisitor;

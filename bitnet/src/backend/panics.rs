@@ -42,11 +42,33 @@ impl Panic {
             .iter()
             .any(|sign| words.contains(sign))
     }
+
+    /// Whether the system gave no more threads: rayon and the standard library panic then.
+    pub fn is_out_of_threads(&self) -> bool {
+        ["ThreadPoolBuildError", "failed to spawn thread"]
+            .iter()
+            .any(|sign| self.message.contains(sign))
+    }
+
+    /// What a program says that ends for it.
+    pub fn report(&self) -> String {
+        match (self.is_out_of_memory(), self.is_out_of_threads()) {
+            (true, _) => format!("out of memory: {self}"),
+            (_, true) => self.to_string(),
+            _ => format!("the computation failed: {self}"),
+        }
+    }
 }
 
 /// One line.
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_out_of_threads() {
+            return f.write_str(
+                "the system gives no more threads; allow more processes (ulimit -u) or compute on \
+                 fewer threads (--threads, backend.threads or RAYON_NUM_THREADS)",
+            );
+        }
         // LibTorch appends its stack.
         let message = self.message.split("\\n").next().unwrap_or_default();
         let words: Vec<&str> = message.split_whitespace().collect();
@@ -120,6 +142,9 @@ mod tests {
         let panic = catch_panic(|| panic!("no\n  {}\\nframe #0: main", "adapter")).unwrap_err();
         assert_eq!(panic.to_string(), "no adapter");
         assert!(!panic.is_out_of_memory());
+        let spawn =
+            catch_panic(|| panic!("failed to spawn thread: Os {{ code: 11 }}")).unwrap_err();
+        assert!(spawn.is_out_of_threads() && spawn.report().contains("ulimit -u"), "{spawn}");
         let inner = catch_panic(|| catch_panic(|| panic!("CUDA Out Of Memory"))).unwrap();
         assert!(inner.unwrap_err().is_out_of_memory());
         let silent = catch_panic(|| panic::panic_any(5)).unwrap_err();

@@ -8,6 +8,12 @@ use super::{BackendError, BackendKind};
 /// The number of threads of rayon's pool, once it was set.
 static LIMIT: Mutex<Option<usize>> = Mutex::new(None);
 
+/// Most threads that are started for one operation.
+pub const MAX_THREADS: usize = 1024;
+
+/// Where rayon reads the number of its threads, unless it was set.
+const POOL: [&str; 2] = ["RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS"];
+
 /// Where matrixmultiply, which computes the products of burn-ndarray, reads the number of its
 /// threads at the first of them.
 const PRODUCTS: &str = "MATMUL_NUM_THREADS";
@@ -25,8 +31,8 @@ const PRODUCTS: &str = "MATMUL_NUM_THREADS";
 /// elsewhere, and for ndarray where `MATMUL_NUM_THREADS` is another number and cannot be set.
 pub fn limit_threads(kind: BackendKind, threads: usize) -> Result<(), BackendError> {
     let error = |reason: String| BackendError::Threads { threads, reason };
-    if !(1..=1024).contains(&threads) {
-        return Err(error("must be 1 to 1024".into()));
+    if !(1..=MAX_THREADS).contains(&threads) {
+        return Err(error(format!("must be 1 to {MAX_THREADS}")));
     }
     match kind {
         BackendKind::Flex | BackendKind::NdArray => {
@@ -50,6 +56,22 @@ pub fn limit_threads(kind: BackendKind, threads: usize) -> Result<(), BackendErr
         }
         _ => Err(error(format!("backend \"{kind}\" does not compute on the CPU's threads"))),
     }
+}
+
+/// Checks the number of threads in the environment, which rayon would start whatever it is. For
+/// the beginning of a program.
+///
+/// # Errors
+/// [`BackendError::Threads`] above [`MAX_THREADS`].
+pub fn check_threads() -> Result<(), BackendError> {
+    for name in POOL {
+        let threads = env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(0);
+        if threads > MAX_THREADS {
+            let reason = format!("{name} must be at most {MAX_THREADS}");
+            return Err(BackendError::Threads { threads, reason });
+        }
+    }
+    Ok(())
 }
 
 /// Bounds the threads of ndarray's matrix products.

@@ -23,7 +23,7 @@ mod template;
 
 use thiserror::Error;
 
-use crate::tokenizer::{Piece, Tokenizer, split_at_special};
+use crate::tokenizer::{Piece, Tokenizer, TokenizerError, split_at_special};
 use contents::Contents;
 use template::Variables;
 
@@ -80,6 +80,9 @@ pub enum ChatError {
     /// The template makes something else of a text.
     #[error("the chat template changes the texts of messages")]
     Changed,
+    /// A text cannot be encoded.
+    #[error("tokenizer.json cannot be used: {0}")]
+    Tokenizer(#[from] TokenizerError),
     /// The template repeats texts too often.
     #[error("the chat template makes too long a text")]
     TooLong,
@@ -144,7 +147,7 @@ impl ChatTemplate {
             match piece {
                 Piece::Special(token) => tokens.push(token),
                 Piece::Text(text) => {
-                    tokens.extend(tokenizer.encode(contents.fill(text)?.as_bytes()));
+                    tokens.extend(tokenizer.encode(contents.fill(text)?.as_bytes())?);
                 }
             }
         }

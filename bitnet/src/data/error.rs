@@ -2,6 +2,8 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
+use crate::tokenizer::TokenizerError;
+
 /// A source of data that cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -55,6 +57,9 @@ pub enum DataError {
         /// What is wrong.
         reason: String,
     },
+    /// The text cannot be encoded.
+    #[error("tokenizer.json cannot be used: {0}")]
+    Tokenizer(#[from] TokenizerError),
     /// All sources together hold no byte.
     #[error("the data is empty: {0}")]
     Empty(String),

@@ -8,7 +8,11 @@ use super::{
     chunks::{Chunk, End},
     token_file::{TokenFile, TokenWriter},
 };
-use crate::{progress::Progress, storage, tokenizer::Tokenizer};
+use crate::{
+    progress::Progress,
+    storage,
+    tokenizer::{Tokenizer, TokenizerError},
+};
 
 /// Bytes of text that are encoded at the same time.
 const GROUP: usize = 16 << 20;
@@ -66,16 +70,6 @@ impl Corpus {
         path: &Path,
         progress: &dyn Progress,
     ) -> Result<(), DataError> {
-        /// Of the two kinds of errors, those of writing name the file.
-        enum Failure {
-            Reading(DataError),
-            Writing(std::io::Error),
-        }
-        impl From<std::io::Error> for Failure {
-            fn from(error: std::io::Error) -> Self {
-                Self::Writing(error)
-            }
-        }
         let fill = |writer: &mut TokenWriter| {
             let mut group = Vec::new();
             let mut bytes = 0;
@@ -102,24 +96,38 @@ impl Corpus {
     }
 }
 
+/// Of the two kinds of errors, those of writing name the file.
+enum Failure {
+    Reading(DataError),
+    Writing(std::io::Error),
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Writing(error)
+    }
+}
+
 fn encode(
     tokenizer: &dyn Tokenizer,
     chunks: &[Chunk],
     writer: &mut TokenWriter,
-) -> std::io::Result<()> {
-    let encode = |chunk: &Chunk| {
-        let mut tokens = tokenizer.encode(&chunk.text);
+) -> Result<(), Failure> {
+    let encode = |chunk: &Chunk| -> Result<_, TokenizerError> {
+        let mut tokens = tokenizer.encode(&chunk.text)?;
         let mut bytes = chunk.text.len();
         match (chunk.end, tokenizer.end_of_text()) {
             (End::File | End::Record, Some(token)) => tokens.push(token),
             (End::Record, None) => {
-                tokens.extend(tokenizer.encode(b"\n"));
+                tokens.extend(tokenizer.encode(b"\n")?);
                 bytes += 1;
             }
             (End::File, None) | (End::Within, _) => {}
         }
-        (tokens, bytes)
+        Ok((tokens, bytes))
     };
-    let encoded: Vec<_> = chunks.par_iter().map(encode).collect();
-    encoded.iter().try_for_each(|(tokens, bytes)| writer.push(tokens, *bytes))
+    let encoded: Result<Vec<_>, _> = chunks.par_iter().map(encode).collect();
+    let encoded = encoded.map_err(|error| Failure::Reading(error.into()))?;
+    let write = |(tokens, bytes): &(Vec<u32>, usize)| writer.push(tokens, *bytes);
+    Ok(encoded.iter().try_for_each(write)?)
 }

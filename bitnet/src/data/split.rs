@@ -77,7 +77,7 @@ mod tests {
         let texts = || (0..500).map(|n| format!("In the beginning {n}.\n"));
         let tokenizer = train_bpe(300, texts(), false).unwrap();
         let text: String = texts().collect();
-        let mut ids = tokenizer.encode(text.as_bytes());
+        let mut ids = tokenizer.encode(text.as_bytes()).unwrap();
         ids.push(tokenizer.end_of_text().unwrap());
         let tokens = Tokens::from(ids);
         let split = Split::new(&tokens, &tokenizer, 0.1, 0.05);

@@ -12,7 +12,7 @@ pub use prompt::Prompt;
 pub use sampling::{Sampler, Sampling};
 pub use stream::{FinishReason, Generation, GenerationConfig};
 
-use crate::model::ModelError;
+use crate::{model::ModelError, tokenizer::TokenizerError};
 
 /// A generation that cannot be started or continued.
 #[derive(Debug, Error)]
@@ -42,6 +42,9 @@ pub enum GenerateError {
     /// The model gave a logit that is not a number.
     #[error("the model's output is not finite; its weights are damaged")]
     NonFinite,
+    /// The prompt cannot be encoded.
+    #[error("tokenizer.json cannot be used: {0}")]
+    Tokenizer(#[from] TokenizerError),
     /// The forward pass failed.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -1,4 +1,4 @@
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, TokenizerError};
 
 /// What a generation continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,10 +11,10 @@ pub enum Prompt<'a> {
 
 impl Prompt<'_> {
     /// Its tokens.
-    pub(super) fn into_tokens(self, tokenizer: &dyn Tokenizer) -> Vec<u32> {
+    pub(super) fn into_tokens(self, tokenizer: &dyn Tokenizer) -> Result<Vec<u32>, TokenizerError> {
         match self {
             Self::Text(text) => tokenizer.encode(text.as_bytes()),
-            Self::Tokens(tokens) => tokens,
+            Self::Tokens(tokens) => Ok(tokens),
         }
     }
 }

@@ -70,8 +70,8 @@ impl<'a> Generation<'a> {
     /// Prepares to continue `prompt`.
     ///
     /// # Errors
-    /// [`GenerateError::EmptyPrompt`], [`GenerateError::PromptTooLong`] or
-    /// [`GenerateError::InvalidSampling`].
+    /// [`GenerateError::EmptyPrompt`], [`GenerateError::PromptTooLong`],
+    /// [`GenerateError::InvalidSampling`] or [`GenerateError::Tokenizer`].
     pub fn new<'p, B: Backend>(
         model: &'a BitNetTransformer<B>,
         tokenizer: &'a dyn Tokenizer,
@@ -101,7 +101,7 @@ impl<'a> Generation<'a> {
         prompt: Prompt<'_>,
         config: &GenerationConfig,
     ) -> Result<Self, GenerateError> {
-        let tokens = prompt.into_tokens(tokenizer);
+        let tokens = prompt.into_tokens(tokenizer)?;
         let max = reader.max_seq_len();
         if tokens.is_empty() {
             return Err(GenerateError::EmptyPrompt);

@@ -13,14 +13,10 @@ use crate::{
 /// of sizes cannot overflow.
 const MAX_SIZE: usize = 1 << 24;
 
-/// Largest depth, width of a head, and table of rotary angles. A model is built before its weights
-/// are read, so that a damaged configuration must not ask for all memory.
+/// Largest depth and width of a head. A model is built before its weights are read, so that a
+/// damaged configuration must not ask for all memory.
 const MAX_DEPTH: usize = 1 << 12;
-const MAX_DIM_HEAD: usize = 1 << 12;
-const MAX_ANGLES: usize = 1 << 27;
-
-/// Most entries of the tables of the rotary embedding, `max_seq_len · dim_head`.
-const MAX_ROTATIONS: usize = 1 << 28;
+const MAX_DIM_HEAD: usize = 1 << 10;
 
 /// Most parameters of a model.
 const MAX_PARAMETERS: u128 = 1 << 40;
@@ -224,7 +220,7 @@ impl BitNetTransformerConfig {
             ("kv_heads", self.kv_heads, MAX_SIZE),
             ("dim_head", self.dim_head, MAX_DIM_HEAD),
             ("ff_dim", self.ff_dim, MAX_SIZE),
-            ("max_seq_len", self.max_seq_len, MAX_ANGLES / self.dim_head.clamp(1, MAX_DIM_HEAD)),
+            ("max_seq_len", self.max_seq_len, MAX_SIZE),
         ] {
             if !(1..=max).contains(&size) {
                 return invalid(format!("{name} is {size}, must be between 1 and {max}"));
@@ -233,9 +229,6 @@ impl BitNetTransformerConfig {
         let parameters = self.parameter_count();
         if parameters > MAX_PARAMETERS {
             return invalid(format!("{parameters} parameters are more than {MAX_PARAMETERS}"));
-        }
-        if self.max_seq_len * self.dim_head > MAX_ROTATIONS {
-            return invalid(format!("max_seq_len {} is too long", self.max_seq_len));
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
             return invalid(format!(

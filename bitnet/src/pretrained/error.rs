@@ -38,7 +38,7 @@ pub enum PretrainedError {
     #[error("config.json: {0}")]
     Model(#[from] ModelError),
     /// `tokenizer.json` cannot be used.
-    #[error("tokenizer.json: {0}")]
+    #[error("tokenizer.json cannot be used: {0}")]
     Tokenizer(#[from] TokenizerError),
     /// A file of settings is not valid JSON, or says what cannot be.
     #[error("{file}: {error}")]

@@ -101,7 +101,7 @@ impl<B: Backend> Pretrained<B> {
         config: &GenerationConfig,
     ) -> Result<Generation<'_>, GenerateError> {
         let tokenizer = self.tokenizer.as_ref();
-        let prompt = self.settings.begun(prompt.into(), tokenizer);
+        let prompt = self.settings.begun(prompt.into(), tokenizer)?;
         let config = self.settings.ended(config);
         Generation::new(&self.model, tokenizer, &self.device, prompt, &config)
     }

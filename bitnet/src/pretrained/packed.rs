@@ -92,7 +92,7 @@ impl Packed {
         config: &GenerationConfig,
     ) -> Result<Generation<'_>, GenerateError> {
         let tokenizer = self.tokenizer.as_ref();
-        let prompt = self.settings.begun(prompt.into(), tokenizer);
+        let prompt = self.settings.begun(prompt.into(), tokenizer)?;
         let config = self.settings.ended(config);
         Generation::packed(&self.engine, tokenizer, prompt, &config)
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use crate::{
     chat::{ChatError, ChatTemplate, Message},
     generate::{GenerationConfig, Prompt},
-    tokenizer::Tokenizer,
+    tokenizer::{Tokenizer, TokenizerError},
 };
 
 /// How a model is to be used, as the files beside its weights say: `generation_config.json` and
@@ -65,12 +65,17 @@ impl Settings {
     }
 
     /// A prompt with what is put before a text.
-    pub(super) fn begun<'p>(&self, prompt: Prompt<'p>, tokenizer: &dyn Tokenizer) -> Prompt<'p> {
+    pub(super) fn begun<'p>(
+        &self,
+        prompt: Prompt<'p>,
+        tokenizer: &dyn Tokenizer,
+    ) -> Result<Prompt<'p>, TokenizerError> {
         match prompt {
             Prompt::Text(text) if !self.begin.is_empty() => {
-                Prompt::Tokens([&self.begin[..], &tokenizer.encode(text.as_bytes())].concat())
+                let tokens = tokenizer.encode(text.as_bytes())?;
+                Ok(Prompt::Tokens([&self.begin[..], &tokens].concat()))
             }
-            prompt => prompt,
+            prompt => Ok(prompt),
         }
     }
 

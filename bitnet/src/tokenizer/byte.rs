@@ -7,8 +7,9 @@ use super::{Tokenizer, TokenizerError, byte_level::stand_ins};
 /// ```
 /// use bitnet::tokenizer::{ByteTokenizer, Tokenizer};
 ///
-/// assert_eq!(ByteTokenizer.encode("né".as_bytes()), [110, 195, 169]);
+/// assert_eq!(ByteTokenizer.encode("né".as_bytes())?, [110, 195, 169]);
 /// assert_eq!(ByteTokenizer.decode(&[110, 195, 169]), "né".as_bytes());
+/// # Ok::<(), bitnet::tokenizer::TokenizerError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByteTokenizer;
@@ -41,8 +42,8 @@ impl Tokenizer for ByteTokenizer {
         256
     }
 
-    fn encode(&self, bytes: &[u8]) -> Vec<u32> {
-        bytes.iter().map(|&byte| byte.into()).collect()
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
+        Ok(bytes.iter().map(|&byte| byte.into()).collect())
     }
 
     fn decode(&self, tokens: &[u32]) -> Vec<u8> {
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(theirs.get_vocab_size(true), ByteTokenizer.vocab_size());
         let all: String = ('\0'..='\u{7f}').chain("ñ ß € 語 🦀\r\n\t".chars()).collect();
         let ids = theirs.encode(all.as_str(), true).unwrap();
-        assert_eq!(ids.get_ids(), ByteTokenizer.encode(all.as_bytes()));
+        assert_eq!(ids.get_ids(), ByteTokenizer.encode(all.as_bytes()).unwrap());
         let text = theirs.decode(ids.get_ids(), false).unwrap();
         assert_eq!(text.as_bytes(), ByteTokenizer.decode(ids.get_ids()));
     }

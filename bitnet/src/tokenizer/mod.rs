@@ -3,6 +3,10 @@
 pub(crate) mod begin;
 mod byte;
 mod byte_level;
+mod charsmap;
+mod normalizer;
+mod parts;
+mod pattern;
 mod special;
 mod subword;
 mod train;
@@ -31,7 +35,11 @@ pub trait Tokenizer: Send + Sync {
     fn vocab_size(&self) -> usize;
 
     /// The token ids of `bytes`.
-    fn encode(&self, bytes: &[u8]) -> Vec<u32>;
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] if the tokenizer's file makes something of the text that cannot
+    /// be used. The tokenizers of this library have no such errors.
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError>;
 
     /// The bytes of `tokens`, which are those of each token, one after the other. Special tokens
     /// and ids outside the vocabulary give none.
@@ -92,8 +100,11 @@ pub enum TokenizerError {
     #[error("not valid JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// The tokenizer is of a kind that is not supported.
-    #[error("this tokenizer cannot be used: {0}")]
+    #[error("{0}")]
     Unsupported(String),
+    /// A text cannot be encoded.
+    #[error("{0}")]
+    Encode(String),
     /// A tokenizer of so many tokens cannot be trained.
     #[error("the vocabulary is {actual}, must be between {min} and {max}")]
     Vocabulary {

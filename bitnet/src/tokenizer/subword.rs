@@ -2,14 +2,22 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 use tokenizers::{
-    DecoderWrapper, ModelWrapper, PaddingParams, PostProcessorWrapper, Tokenizer as HfTokenizer,
-    TruncationParams,
+    DecoderWrapper, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerBuilder,
+    TokenizerImpl,
 };
 
-use super::{SpecialToken, Tokenizer, TokenizerError, begin, byte_level::stand_ins};
+use super::{
+    SpecialToken, Tokenizer, TokenizerError, begin,
+    byte_level::stand_ins,
+    normalizer::{Steps, bounded},
+    parts,
+};
+use crate::backend::catch_panic;
 
 /// Largest vocabulary that is read.
 const MAX_TOKENS: usize = 1 << 24;
+/// Ids that no token has, besides as many as there are tokens.
+const MAX_HOLES: usize = 1 << 16;
 /// What tokenizers call the token that ends a document, the first that is there.
 const END_NAMES: [&str; 4] = ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>"];
 /// What stands for a space in SentencePiece's tokens.
@@ -22,7 +30,7 @@ const SPACE: char = '▁';
 /// that are no UTF-8 become tokens of a byte each, where the vocabulary has them, else U+FFFD.
 pub struct SubwordTokenizer {
     json: String,
-    inner: HfTokenizer,
+    inner: Inner,
     /// The bytes of each token; none for special ones.
     bytes: Vec<Box<[u8]>>,
     /// The tokens of single bytes.
@@ -35,6 +43,10 @@ pub struct SubwordTokenizer {
     unknown: Option<u32>,
 }
 
+/// The library's tokenizer. What it would put around texts, and its decoder, are not used.
+type Inner =
+    TokenizerImpl<ModelWrapper, Steps, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+
 impl SubwordTokenizer {
     /// Reads the content of a `tokenizer.json`.
     ///
@@ -43,16 +55,20 @@ impl SubwordTokenizer {
     /// or if its tokens have no bytes of their own.
     pub fn from_json(json: &str) -> Result<Self, TokenizerError> {
         let value: Value = serde_json::from_str(json)?;
-        let mut inner: HfTokenizer = json.parse().map_err(|error: tokenizers::Error| {
-            TokenizerError::Unsupported(error.to_string().replace('\n', " "))
-        })?;
-        check_model(inner.get_model(), &value["model"]).map_err(TokenizerError::Unsupported)?;
-        let bytes_of = bytes_of(inner.get_decoder()).map_err(TokenizerError::Unsupported)?;
+        let library = catch_panic(|| Self::from_value(json, &value));
+        library
+            .unwrap_or_else(|_| Err("the library that reads it fails".into()))
+            .map_err(TokenizerError::Unsupported)
+    }
 
+    fn from_value(json: &str, value: &Value) -> Result<Self, String> {
+        let inner = inner(value)?;
+        let bytes_of = bytes_of(&value["decoder"])?;
         let vocabulary = inner.get_vocab(true);
         let size = vocabulary.values().max().map_or(0, |&id| id as usize + 1);
-        if !(1..=MAX_TOKENS).contains(&size) {
-            return Err(TokenizerError::Unsupported(format!("it has {size} tokens")));
+        if !(1..=MAX_TOKENS.min(2 * vocabulary.len() + MAX_HOLES)).contains(&size) {
+            let count = vocabulary.len();
+            return Err(format!("the ids of its {count} tokens go up to {size}"));
         }
         let mut bytes: Vec<Box<[u8]>> = vec![Box::default(); size];
         for (token, &id) in &vocabulary {
@@ -88,13 +104,6 @@ impl SubwordTokenizer {
             }
         }
 
-        // Texts are read in pieces: nothing is put around them or cut off.
-        inner.set_encode_special_tokens(true);
-        inner.with_post_processor(None::<PostProcessorWrapper>);
-        inner.with_padding(None::<PaddingParams>);
-        inner
-            .with_truncation(None::<TruncationParams>)
-            .map_err(|error| TokenizerError::Unsupported(error.to_string()))?;
         Ok(Self {
             json: json.into(),
             inner,
@@ -107,19 +116,25 @@ impl SubwordTokenizer {
         })
     }
 
-    fn encode_text(&self, text: &str, tokens: &mut Vec<u32>) {
-        match self.inner.encode_fast(text, false) {
-            Ok(encoding) => {
-                for &token in encoding.get_ids() {
-                    match self.is_special(token) {
-                        true => self.encode_letters(token, tokens),
-                        false => tokens.push(token),
-                    }
-                }
+    /// The tokens that the library finds.
+    fn found(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encode = || bounded(text.len(), || self.inner.encode_fast(text, false));
+        let encoding = catch_panic(encode)
+            .map_err(|_| TokenizerError::Encode("the library that uses it fails".into()))?
+            .map_err(TokenizerError::Encode)?;
+        // Models that can fail are refused.
+        let encoding = encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    fn encode_text(&self, text: &str, tokens: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        for token in self.found(text)? {
+            match self.is_special(token) {
+                true => self.encode_letters(token, tokens)?,
+                false => tokens.push(token),
             }
-            // Models that can fail are refused; should one fail, nothing is lost.
-            Err(_) => text.bytes().for_each(|byte| self.encode_byte(byte, tokens)),
         }
+        Ok(())
     }
 
     /// Whether a token stands for no text, not even for one that is not known.
@@ -130,22 +145,20 @@ impl SubwordTokenizer {
     }
 
     /// A special token that a model found in a text, as a unigram model may, letter by letter.
-    fn encode_letters(&self, token: u32, tokens: &mut Vec<u32>) {
+    fn encode_letters(&self, token: u32, tokens: &mut Vec<u32>) -> Result<(), TokenizerError> {
         for letter in self.inner.id_to_token(token).unwrap_or_default().chars() {
-            let encoded = self.inner.encode_fast(letter.to_string(), false);
-            let ids = encoded.iter().flat_map(|encoding| encoding.get_ids());
-            tokens.extend(ids.filter(|&&id| !self.is_special(id)));
+            let found = self.found(&letter.to_string())?;
+            tokens.extend(found.into_iter().filter(|&id| !self.is_special(id)));
         }
+        Ok(())
     }
 
-    fn encode_byte(&self, byte: u8, tokens: &mut Vec<u32>) {
+    fn encode_byte(&self, byte: u8, tokens: &mut Vec<u32>) -> Result<(), TokenizerError> {
         match self.singles.get(&byte) {
             Some(&token) => tokens.push(token),
-            None => {
-                let replacement = self.inner.encode_fast("\u{fffd}", false);
-                tokens.extend(replacement.iter().flat_map(|encoding| encoding.get_ids()));
-            }
+            None => tokens.extend(self.found("\u{fffd}")?),
         }
+        Ok(())
     }
 }
 
@@ -154,15 +167,17 @@ impl Tokenizer for SubwordTokenizer {
         self.bytes.len()
     }
 
-    fn encode(&self, bytes: &[u8]) -> Vec<u32> {
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = Vec::new();
         for chunk in bytes.utf8_chunks() {
             if !chunk.valid().is_empty() {
-                self.encode_text(chunk.valid(), &mut tokens);
+                self.encode_text(chunk.valid(), &mut tokens)?;
             }
-            chunk.invalid().iter().for_each(|&byte| self.encode_byte(byte, &mut tokens));
+            for &byte in chunk.invalid() {
+                self.encode_byte(byte, &mut tokens)?;
+            }
         }
-        tokens
+        Ok(tokens)
     }
 
     fn decode(&self, tokens: &[u32]) -> Vec<u8> {
@@ -187,37 +202,36 @@ impl Tokenizer for SubwordTokenizer {
     }
 }
 
-/// Refuses models that give other tokens each time, or none for some texts.
-fn check_model(model: &ModelWrapper, json: &Value) -> Result<(), String> {
-    match model {
-        ModelWrapper::BPE(model) => {
-            if model.dropout.is_some_and(|share| share > 0.0) {
-                return Err("its BPE drops merges at random".into());
-            }
-            match &json["unk_token"] {
-                Value::String(token) if json["vocab"].get(token).is_none() => {
-                    Err(format!("its unknown token \"{token}\" is not in its vocabulary"))
-                }
-                _ => Ok(()),
-            }
-        }
-        ModelWrapper::Unigram(_) if json["unk_id"].is_u64() => Ok(()),
-        ModelWrapper::Unigram(_) => Err("it has no unknown token".into()),
-        _ => Err("its model is neither BPE nor unigram".into()),
+/// Builds the library's tokenizer of the parts that are used.
+fn inner(value: &Value) -> Result<Inner, String> {
+    if value["version"].as_str().is_some_and(|version| version != "1.0") {
+        return Err("it is of another version than 1.0".into());
     }
+    let normalizer = Steps::new(&value["normalizer"])?;
+    let added = parts::added_tokens(&value["added_tokens"], &normalizer)?;
+    let mut inner: Inner = TokenizerBuilder::new()
+        .with_model(parts::model(&value["model"])?)
+        .with_normalizer((!value["normalizer"].is_null()).then_some(normalizer))
+        .with_pre_tokenizer(parts::pre_tokenizer(&value["pre_tokenizer"])?)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let bytes = added.iter().map(|token| token.content.len()).sum();
+    bounded(bytes, || inner.add_tokens(&added))?;
+    inner.set_encode_special_tokens(true);
+    Ok(inner)
 }
 
 /// From a token to its bytes.
 type BytesOf = Box<dyn Fn(&str) -> Vec<u8>>;
 
 /// How the decoder makes bytes of a token.
-fn bytes_of(decoder: Option<&DecoderWrapper>) -> Result<BytesOf, String> {
-    let steps = match decoder {
-        None => return Err("it has no decoder".into()),
-        Some(DecoderWrapper::Sequence(steps)) => steps.get_decoders(),
-        Some(one) => std::slice::from_ref(one),
-    };
-    if steps.iter().any(|step| matches!(step, DecoderWrapper::ByteLevel(_))) {
+fn bytes_of(decoder: &Value) -> Result<BytesOf, String> {
+    let mut steps = Vec::new();
+    flatten(decoder, &mut steps);
+    if steps.is_empty() {
+        return Err("it has no decoder".into());
+    }
+    if steps.contains(&"ByteLevel") {
         let bytes: HashMap<char, u8> = stand_ins().into_iter().zip(0..=u8::MAX).collect();
         return Ok(Box::new(move |token| {
             let mut buffer = [0; 4];
@@ -231,11 +245,8 @@ fn bytes_of(decoder: Option<&DecoderWrapper>) -> Result<BytesOf, String> {
             all
         }));
     }
-    let is_sentencepiece = |step: &DecoderWrapper| {
-        use DecoderWrapper::{ByteFallback, Fuse, Metaspace, Replace, Strip};
-        matches!(step, Replace(_) | ByteFallback(_) | Fuse(_) | Strip(_) | Metaspace(_))
-    };
-    if !steps.iter().all(is_sentencepiece) {
+    let sentencepiece = ["Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"];
+    if !steps.iter().all(|step| sentencepiece.contains(step)) {
         return Err("its decoder is neither byte-level nor SentencePiece's".into());
     }
     Ok(Box::new(|token| {
@@ -246,6 +257,19 @@ fn bytes_of(decoder: Option<&DecoderWrapper>) -> Result<BytesOf, String> {
             None => token.replace(SPACE, " ").into_bytes(),
         }
     }))
+}
+
+/// The kinds of a decoder's steps.
+fn flatten<'v>(decoder: &'v Value, kinds: &mut Vec<&'v str>) {
+    match decoder["type"].as_str() {
+        Some("Sequence") => {
+            let steps = decoder["decoders"].as_array().map_or(&[][..], Vec::as_slice);
+            steps.iter().for_each(|step| flatten(step, kinds));
+        }
+        Some(kind) => kinds.push(kind),
+        None if decoder.is_null() => {}
+        None => kinds.push("none"),
+    }
 }
 
 #[cfg(test)]
@@ -286,11 +310,11 @@ mod tests {
     fn sentencepiece_by_hand() {
         let tokenizer = SubwordTokenizer::from_json(&sentencepiece().to_string()).unwrap();
         let text = b" the\xffa\xc3\xb1";
-        assert_eq!(tokenizer.encode(text), [2, 6, 3, 4, 5]);
+        assert_eq!(tokenizer.encode(text).unwrap(), [2, 6, 3, 4, 5]);
         assert_eq!(tokenizer.decode(&[2, 6, 3, 4, 5]), text);
         assert_eq!((tokenizer.vocab_size(), tokenizer.end_of_text()), (7, Some(1)));
         // The text of a special token is text.
-        assert!(!tokenizer.encode(b"</s>").contains(&1));
+        assert!(!tokenizer.encode(b"</s>").unwrap().contains(&1));
         assert_eq!(tokenizer.decode(&[1, 99]), b"");
     }
 

@@ -15,9 +15,13 @@ const MIN_TOKENS: usize = 257;
 /// What a token file holds in two bytes a token.
 const MAX_TOKENS: usize = 1 << 16;
 
+/// Most characters of a word that are learned from together. Training takes a time that grows with
+/// the square of a word, and no token is as long.
+const MAX_WORD: usize = 256;
+
 /// Trains a byte-level BPE as GPT-2's: `vocab_size` tokens, of which 0 is [`END_OF_TEXT`] and 256
 /// are the bytes, so that any text can be encoded and none is lost. The same texts give the same
-/// tokenizer. A short text gives fewer tokens.
+/// tokenizer. A short text gives fewer tokens. Words of more than 256 characters are cut.
 ///
 /// With `show_progress`, bars are drawn on standard error where that is a terminal.
 ///
@@ -49,8 +53,31 @@ pub fn train_bpe(
         .with_decoder(Some(byte_level))
         .build()
         .map_err(failed)?;
-    tokenizer.train(&mut trainer, texts).map_err(failed)?;
+    tokenizer.train(&mut trainer, texts.flat_map(cut)).map_err(failed)?;
     SubwordTokenizer::from_json(&(tokenizer.to_string(true).map_err(failed)? + "\n"))
+}
+
+/// A text in parts, which end within each word that is too long: a word is at most a row of
+/// characters that are all white space or all none.
+fn cut(text: String) -> Vec<String> {
+    let mut parts = Vec::new();
+    let (mut start, mut word, mut was_space) = (0, 0, false);
+    for (at, character) in text.char_indices() {
+        let is_space = character.is_whitespace();
+        word = if is_space == was_space { word + 1 } else { 1 };
+        was_space = is_space;
+        if word > MAX_WORD {
+            parts.push(text[start..at].to_owned());
+            (start, word) = (at, 1);
+        }
+    }
+    match start {
+        0 => vec![text],
+        _ => {
+            parts.push(text[start..].to_owned());
+            parts
+        }
+    }
 }
 
 #[cfg(test)]
@@ -71,10 +98,44 @@ mod tests {
         let tokenizer = train(300);
         assert_eq!(tokenizer.vocab_size(), 300);
         assert_eq!(tokenizer.to_json(), train(300).to_json());
-        let tokens = tokenizer.encode(b"In the beginning");
+        let tokens = tokenizer.encode(b"In the beginning").unwrap();
         assert!(tokens.len() < 10, "{tokens:?}");
         assert_eq!(tokenizer.end_of_text(), Some(0));
-        assert!(!tokenizer.encode(END_OF_TEXT.as_bytes()).contains(&0));
+        assert!(!tokenizer.encode(END_OF_TEXT.as_bytes()).unwrap().contains(&0));
+    }
+
+    #[test]
+    fn long_words_are_cut() {
+        let whole = "a short text of  words\n".repeat(50);
+        assert_eq!(cut(whole.clone()), [whole.clone()]);
+        let spaces = " ".repeat(MAX_WORD);
+        let word = "ñ".repeat(MAX_WORD);
+        let long = format!("b {word}{word}c{spaces} {whole}");
+        let parts = cut(long.clone());
+        assert_eq!(parts.concat(), long);
+        assert_eq!(parts.len(), 4);
+        assert_eq!(parts[0], format!("b {word}"));
+        assert_eq!(parts[1], word);
+        assert_eq!(parts[2], format!("c{spaces}"));
+        assert!(cut(String::new()).concat().is_empty());
+    }
+
+    /// The work of a training is a number of steps in each word: with words of a bounded length
+    /// it grows with the text, not with its square.
+    #[test]
+    fn a_line_of_letters_is_no_trouble() {
+        let letters = |count: usize| {
+            let next = |state: &mut u32| {
+                *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                Some(char::from(b'a' + (*state >> 28) as u8))
+            };
+            let mut state = 1_u32;
+            std::iter::from_fn(move || next(&mut state)).take(count).collect::<String>()
+        };
+        let tokenizer = train_bpe(600, [letters(200_000)].into_iter(), false).unwrap();
+        assert_eq!(tokenizer.vocab_size(), 600);
+        let longest = (0..600).map(|token| tokenizer.decode(&[token]).len()).max();
+        assert!(longest.unwrap() <= MAX_WORD);
     }
 
     #[test]
@@ -84,7 +145,7 @@ mod tests {
         std::fs::write(file.path(), tokenizer.to_json()).unwrap();
         let read = load(file.path()).unwrap();
         let text = "the ñ 語\u{0}\r\n".as_bytes();
-        assert_eq!(read.encode(text), tokenizer.encode(text));
+        assert_eq!(read.encode(text).unwrap(), tokenizer.encode(text).unwrap());
         assert_eq!(read.to_json(), tokenizer.to_json());
     }
 
@@ -104,7 +165,7 @@ mod tests {
         fn nothing_is_lost(bytes: Vec<u8>, text: String) {
             let tokenizer = train(280);
             for bytes in [&bytes, text.as_bytes()] {
-                let tokens = tokenizer.encode(bytes);
+                let tokens = tokenizer.encode(bytes).unwrap();
                 let pieces: Vec<u8> =
                     tokens.iter().flat_map(|&token| tokenizer.decode(&[token])).collect();
                 assert_eq!(pieces, bytes);

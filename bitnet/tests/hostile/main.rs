@@ -6,6 +6,7 @@
 mod chat;
 mod data;
 mod memory;
+mod tokenizers;
 
 use std::{
     fs,
@@ -15,8 +16,9 @@ use std::{
 use bitnet::{
     BitNetTransformerConfig,
     formats::{Encoding, Store, gguf::Gguf},
+    generate::GenerationConfig,
     packed::TableFormat,
-    pretrained::{ExportFormat, Stored, WeightDtype, export, save},
+    pretrained::{ExportFormat, Pretrained, Stored, WeightDtype, export, save},
     progress::Silent,
     tokenizer::{self, ByteTokenizer},
 };
@@ -48,12 +50,16 @@ fn model(format: Option<ExportFormat>) -> (tempfile::TempDir, PathBuf) {
     (root, out)
 }
 
-/// Opens and packs what may be no model.
+/// Opens, packs and runs what may be no model, with packed weights and with floats.
 #[track_caller]
 fn try_to_use(path: &Path, file: &Path) -> bool {
     let size = fs::metadata(file).map_or(0, |data| data.len() as usize);
+    let config = GenerationConfig { max_tokens: 2, ..GenerationConfig::default() };
     let (used, peak) = memory::peak(|| {
         let packed = Stored::open(path).and_then(|stored| stored.pack(TableFormat::Int8, &Silent));
+        drop(packed.as_ref().map(|packed| packed.generate("ab", &config).map(drop)));
+        let float = Pretrained::<B>::load(path, &Default::default());
+        drop(float.map(|float| float.generate("ab", &config).map(drop)));
         packed.is_ok()
     });
     assert!(peak <= size + CONSTANT, "{peak} bytes for a file of {size}");
@@ -189,6 +195,29 @@ fn configurations() {
         fs::write(&file, config.to_string()).unwrap();
         try_to_use(&path, &path.join("model.safetensors"));
     });
+}
+
+/// A context takes memory as it is used, not as a file says.
+#[test]
+fn a_long_context_takes_no_memory() {
+    let (_root, path) = model(None);
+    let file = path.join("config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let short = generation_peak(&path);
+    config["max_position_embeddings"] = json!(1 << 22);
+    fs::write(&file, config.to_string()).unwrap();
+    let long = generation_peak(&path);
+    assert!(long < short + (24 << 20), "{long} bytes, with a short context {short}");
+}
+
+/// The most memory that a model's floats and a short text take.
+fn generation_peak(path: &Path) -> usize {
+    let config = GenerationConfig { max_tokens: 4, ..GenerationConfig::default() };
+    let (text, peak) = memory::peak(|| {
+        Pretrained::<B>::load(path, &Default::default()).unwrap().generate("ab", &config)
+    });
+    text.unwrap();
+    peak
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn a_text_begins_and_ends_as_the_model_says() {
         }
         (text, stream.finish_reason().unwrap(), stream.generated())
     };
-    let hello = model.tokenizer.encode(b"Hello");
+    let hello = model.tokenizer.encode(b"Hello").unwrap();
     let begun = [&[BEGIN], &hello[..]].concat();
     let (with, _, _) = tokens(begun.clone(), vec![TURN, END]);
     let (without, _, _) = tokens(hello, vec![TURN, END]);

@@ -81,7 +81,7 @@ fn documents_end_with_the_token_or_a_line() {
 
     let bpe = bpe();
     let end = bpe.end_of_text().unwrap();
-    let text = bpe.encode(b"the text");
+    let text = bpe.encode(b"the text").unwrap();
     let file = playground.tokens(&lines, &bpe).unwrap();
     assert_eq!((ids(&file), file.bytes), ([&text[..], &[end]].concat(), 8));
     let file = playground.tokens(&plain, &bpe).unwrap();

@@ -116,7 +116,7 @@ fn the_same_text_as_the_training_forward() {
         Some(path) => fs::read(path).unwrap(),
         None => include_bytes!("exact.rs").to_vec(),
     };
-    let tokens = model.tokenizer.encode(&text);
+    let tokens = model.tokenizer.encode(&text).unwrap();
     let context = model.model.config().max_seq_len;
     let prompt_len = PROMPT.min(context);
 

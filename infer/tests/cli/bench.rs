@@ -55,6 +55,9 @@ fn what_cannot_be_measured_is_an_error() {
     let folder = Folder::new();
     let long = CONTEXT.to_string();
     folder.run("bench", &["-p", &long, "-n", "1"]).assert_fails(&["context of 32"]);
+    for args in [["-p", "18446744073709551615"], ["-n", "18446744073709551615"]] {
+        folder.run("bench", &args).assert_fails(&["context of 32"]);
+    }
     folder.run("bench", &["-p", "0"]).assert_fails(&["--prompt"]);
     folder.run("bench", &["--shape", "tiny"]).assert_fails(&["cannot be used with"]);
     run(&["bench"], b"").assert_fails(&["--model", "; see --help"]);

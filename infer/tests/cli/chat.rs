@@ -92,6 +92,23 @@ fn turns_are_lines_of_standard_input() {
 }
 
 #[test]
+fn a_chat_outlives_its_context() {
+    let folder = folder();
+    let args = [&GREEDY[..], &["--system", "Be brief."]].concat();
+    let long = "a".repeat(3000);
+    let turns: String = (0..12).map(|turn| format!("Question number {turn}, please.\n")).collect();
+    let run = folder.run_with_input("generate", &args, format!("{turns}{long}\nHello").as_bytes());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(run.stderr.matches("the oldest turns are forgotten").count(), 1, "{}", run.stderr);
+    let refused = "this line is not answered: the prompt has ";
+    assert_eq!(run.stderr.matches(refused).count(), 1, "{}", run.stderr);
+    assert_eq!(run.stderr.matches(" tokens in ").count(), 13, "{}", run.stderr);
+    // Alone it is an error.
+    let args = [&GREEDY[..], &["--prompt", &long]].concat();
+    folder.run("generate", &args).assert_fails(&["the prompt has ", "holds 256"]);
+}
+
+#[test]
 fn the_model_says_how_it_is_used() {
     let folder = folder();
     let text = |args: &[&str]| {

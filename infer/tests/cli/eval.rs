@@ -20,7 +20,7 @@ fn text() -> Vec<u8> {
 /// Nats of each window, one at a time.
 fn by_hand(folder: &Folder, text: &[u8], stride: usize) -> f64 {
     let model = folder.load();
-    let tokens = Tokens::from(model.tokenizer.encode(text));
+    let tokens = Tokens::from(model.tokenizer.encode(text).expect("tokens"));
     let mut nats = 0.0;
     for window in windows(tokens.len(), CONTEXT, stride) {
         let batch = Batch::<B>::gather(&tokens, &[window.start], window.len, model.device());

@@ -19,8 +19,10 @@ pub use sections::{
 pub use train::TrainSection;
 pub use twin::TwinSection;
 
+use std::{ffi::OsString, path::PathBuf};
+
 use anyhow::{Context, bail, ensure};
-use bitnet::optim::ScheduleKind;
+use bitnet::{backend::MAX_THREADS, optim::ScheduleKind};
 use serde::{Deserialize, Serialize};
 
 /// Everything a run depends on. Each key has a default; unknown ones are errors.
@@ -94,6 +96,8 @@ impl Config {
         ] {
             ensure!(value <= 1 << 20, "{key} is {value}, must be at most {}", 1 << 20);
         }
+        let (workers, most) = (self.train.workers, MAX_THREADS);
+        ensure!(workers <= most, "train.workers is {workers}, must be at most {most}");
         let iterations = self.train.muon_iterations;
         ensure!(iterations <= 20, "train.muon_iterations is {iterations}, must be at most 20");
         for (key, value, highest) in [
@@ -145,6 +149,18 @@ impl Config {
         }
         let held_out = self.data.validation + self.data.test;
         ensure!(held_out < 1.0, "data.validation and data.test are {held_out}: nothing is left");
+        let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
+        let text = |text: &Option<String>| text.clone().map(OsString::from);
+        for (key, value) in [
+            ("data.cache", path(&self.data.cache)),
+            ("data.datasets", path(&self.data.datasets)),
+            ("data.mirror", text(&self.data.mirror)),
+            ("train.init_from", text(&self.train.init_from)),
+            ("distill.teacher", text(&self.distill.teacher)),
+        ] {
+            let is_empty = value.is_some_and(|value| value.is_empty());
+            ensure!(!is_empty, "{key} is empty; leave it out for its default");
+        }
         if self.data.sources.is_empty() {
             bail!("data.sources is empty; name a dataset or a file");
         }

@@ -92,7 +92,8 @@ impl Text {
     /// Checks that samples can be generated, which would else fail in the middle of the run.
     fn check_samples(&self, config: &Config) -> anyhow::Result<()> {
         let sample = &config.sample;
-        let tokens = self.tokenizer.encode(sample.prompt.as_bytes()).len();
+        let tokens =
+            self.tokenizer.encode(sample.prompt.as_bytes()).context("sample.prompt")?.len();
         ensure!(
             sample.tokens == 0 || (1..=config.model.context).contains(&tokens),
             "sample.prompt has {tokens} tokens, must have 1 to {}",
@@ -109,7 +110,7 @@ fn load_tokenizer(name: &str) -> anyhow::Result<Arc<dyn Tokenizer>> {
     }
     let path = Path::new(name);
     // Its message has those of its causes in it.
-    let tokenizer =
-        tokenizer::load(path).map_err(|error| anyhow!("data.tokenizer: {name}: {error}"))?;
+    let tokenizer = tokenizer::load(path)
+        .map_err(|error| anyhow!("data.tokenizer: {name} cannot be used: {error}"))?;
     Ok(tokenizer.into())
 }
