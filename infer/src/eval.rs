@@ -23,6 +23,9 @@ use crate::{
     packing::PackArgs,
 };
 
+/// Longest window unless a longer one is asked for: the logits of a window are held at once.
+const MAX_CONTEXT: usize = 4096;
+
 /// What to evaluate, and how.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
@@ -47,8 +50,12 @@ pub struct EvalArgs {
     /// Most memory that a piece of a file takes, in MiB (data.piece_mib)
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     piece_mib: u64,
-    /// Tokens from one window to the next: fewer give more context and take longer [default: the
-    /// model's context]
+    /// Tokens of a window [default: the model's context, at most 4096: a model may claim one that
+    /// no machine holds]
+    #[arg(long, value_name = "N")]
+    context: Option<usize>,
+    /// Tokens from one window to the next: fewer give more context and take longer [default: those
+    /// of a window]
     #[arg(long, value_name = "N")]
     stride: Option<usize>,
     /// Windows evaluated together
@@ -70,7 +77,7 @@ impl EvalArgs {
     /// Prints the loss of the model over the whole text.
     ///
     /// # Errors
-    /// If model, data or stride cannot be used.
+    /// If model, data, context or stride cannot be used.
     pub fn run(self) -> anyhow::Result<()> {
         self.backend.clone().visit(self)
     }
@@ -100,11 +107,16 @@ impl EvalArgs {
         tokenizer: &dyn Tokenizer,
         evaluate: impl Fn(&WindowBatch, &Tokens) -> Result<Evaluation, ModelError>,
     ) -> anyhow::Result<()> {
-        let context = config.max_seq_len;
+        let longest = config.max_seq_len;
+        let context = self.context.unwrap_or(longest.min(MAX_CONTEXT));
+        ensure!(
+            (1..=longest).contains(&context),
+            "context is {context}, must be between 1 and the model's context of {longest}"
+        );
         let stride = self.stride.unwrap_or(context);
         ensure!(
             (1..=context).contains(&stride),
-            "stride is {stride}, must be between 1 and the model's context of {context}"
+            "stride is {stride}, must be between 1 and the context of {context}"
         );
         let tokens = self.tokens(tokenizer)?;
         ensure!(

@@ -206,7 +206,10 @@ mod tests {
             section[key] = value;
             section
         };
-        assert!(model(&bpe("type", Value::Null)).is_ok());
+        assert!(model(&bpe("version", Value::Null)).is_ok());
+        let mut early = bpe("dropout", Value::Null);
+        early.as_object_mut().unwrap().remove("type");
+        assert!(model(&early).is_ok());
         assert!(refused(bpe("type", json!("WordPiece"))).contains("neither BPE nor unigram"));
         assert!(refused(bpe("dropout", json!(0.1))).contains("at random"));
         assert!(refused(bpe("unk_token", json!("c"))).contains("unknown token \"c\""));
@@ -225,7 +228,7 @@ mod tests {
         let unigram = |vocab: Value| json!({"type": "Unigram", "unk_id": 0, "vocab": vocab});
         assert!(model(&unigram(json!([["a", 0.0]]))).is_ok());
         assert!(refused(unigram(json!([["a".repeat(300_000), 0.0]]))).contains("1024 bytes"));
-        assert!(refused(unigram(json!([]))).contains("empty"));
+        assert!(refused(unigram(json!([]))).contains("Empty"));
     }
 
     #[test]

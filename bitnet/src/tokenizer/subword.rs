@@ -12,7 +12,7 @@ use super::{
     normalizer::{Steps, bounded},
     parts,
 };
-use crate::backend::catch_panic;
+use crate::{backend::catch_panic, terminal};
 
 /// Largest vocabulary that is read.
 const MAX_TOKENS: usize = 1 << 24;
@@ -58,7 +58,7 @@ impl SubwordTokenizer {
         let library = catch_panic(|| Self::from_value(json, &value));
         library
             .unwrap_or_else(|_| Err("the library that reads it fails".into()))
-            .map_err(TokenizerError::Unsupported)
+            .map_err(|reason| TokenizerError::Unsupported(terminal::line(&reason)))
     }
 
     fn from_value(json: &str, value: &Value) -> Result<Self, String> {
@@ -123,7 +123,8 @@ impl SubwordTokenizer {
             .map_err(|_| TokenizerError::Encode("the library that uses it fails".into()))?
             .map_err(TokenizerError::Encode)?;
         // Models that can fail are refused.
-        let encoding = encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        let failed = |error: tokenizers::Error| terminal::line(&error.to_string());
+        let encoding = encoding.map_err(|error| TokenizerError::Encode(failed(error)))?;
         Ok(encoding.get_ids().to_vec())
     }
 

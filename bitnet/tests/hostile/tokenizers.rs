@@ -115,25 +115,49 @@ fn what_would_break_the_library_is_refused() {
 
 /// A text of one step of a normalizer or pre-tokenizer, right or wrong.
 fn step() -> impl Strategy<Value = Value> {
-    let text = select(vec!["", " ", "a", "b", "▁", "aaaa", "ab", "\u{301}", "\u{fdfa}", "é", "x y"]);
+    let text =
+        select(vec!["", " ", "a", "b", "▁", "aaaa", "ab", "\u{301}", "\u{fdfa}", "é", "x y"]);
     let expression = select(vec![
-        "", "a", "a+", "a*", r"\s+", r"\s+(?!\S)", " {2,}", "(?:a*)*b(?!c)", "[", r"(?<!\n)^", r"\b",
-        "(?=a)", r"(a)\1", ".", r"\p{L}{1,3}", "^", "$",
+        "",
+        "a",
+        "a+",
+        "a*",
+        r"\s+",
+        r"\s+(?!\S)",
+        " {2,}",
+        "(?:a*)*b(?!c)",
+        "[",
+        r"(?<!\n)^",
+        r"\b",
+        "(?=a)",
+        r"(a)\1",
+        ".",
+        r"\p{L}{1,3}",
+        "^",
+        "$",
     ]);
     let pattern = prop_oneof![
         text.clone().prop_map(|text| json!({"String": text})),
         expression.prop_map(|text| json!({"Regex": text})),
     ];
-    let behavior = select(vec![
-        "Removed",
-        "Isolated",
-        "MergedWithPrevious",
-        "MergedWithNext",
-        "Contiguous",
-    ]);
+    let behavior =
+        select(vec!["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]);
     let plain = select(vec![
-        "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Nmt", "StripAccents", "ByteLevel", "Bert",
-        "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "UnicodeScripts", "Punctuation", "None",
+        "NFC",
+        "NFD",
+        "NFKC",
+        "NFKD",
+        "Lowercase",
+        "Nmt",
+        "StripAccents",
+        "ByteLevel",
+        "Bert",
+        "BertPreTokenizer",
+        "Whitespace",
+        "WhitespaceSplit",
+        "UnicodeScripts",
+        "Punctuation",
+        "None",
     ]);
     prop_oneof![
         plain.prop_map(|kind| json!({"type": kind})),
@@ -171,15 +195,17 @@ fn any_parts_make_a_tokenizer_or_none() {
         json!({"id": 300, "content": content, "special": a, "single_word": b, "lstrip": c,
                "rstrip": d, "normalized": e})
     });
-    let unigram = prop::collection::vec((text.clone(), -9.0..0.0), 1..6)
-        .prop_map(|vocab| json!({"type": "Unigram", "unk_id": 0, "byte_fallback": true, "vocab": vocab}));
-    let bpe = (text.clone(), text.clone(), prop::option::of(text)).prop_map(|(prefix, suffix, unk)| {
-        let mut model = whole()["model"].clone();
-        model["continuing_subword_prefix"] = json!(prefix);
-        model["end_of_word_suffix"] = json!(suffix);
-        model["unk_token"] = json!(unk);
-        model
-    });
+    let unigram = prop::collection::vec((text.clone(), -9.0..0.0), 1..6).prop_map(
+        |vocab| json!({"type": "Unigram", "unk_id": 0, "byte_fallback": true, "vocab": vocab}),
+    );
+    let bpe =
+        (text.clone(), text.clone(), prop::option::of(text)).prop_map(|(prefix, suffix, unk)| {
+            let mut model = whole()["model"].clone();
+            model["continuing_subword_prefix"] = json!(prefix);
+            model["end_of_word_suffix"] = json!(suffix);
+            model["unk_token"] = json!(unk);
+            model
+        });
     let steps = || prop::collection::vec(step(), 0..5);
     let parts = (
         steps(),
@@ -214,7 +240,8 @@ fn any_value_may_be_wrong() {
         }
     }
     let mut whole = whole();
-    whole["normalizer"] = sequence(&[json!({"type": "NFC"}), replace(&json!({"String": " "}), "▁")]);
+    whole["normalizer"] =
+        sequence(&[json!({"type": "NFC"}), replace(&json!({"String": " "}), "▁")]);
     let mut all = Vec::new();
     paths(&whole, "", &mut all);
     let wrong = prop_oneof![
@@ -252,7 +279,6 @@ fn work_grows_with_the_text() {
     let tokenizer = tokenizer::from_json(&value.to_string()).unwrap();
     let tokens = |count: usize| tokenizer.encode("ac".repeat(count).as_bytes()).unwrap().len();
     assert_eq!((tokens(10), tokens(10_000)), (100, 100_000));
-    // The alignments that the library keeps take 16 bytes each.
-    let (_, peak) = memory::peak(|| tokens(100_000));
-    assert!(peak < 200_000 * 5 * 100, "{peak}");
+    let peaks = [1_000, 10_000, 100_000].map(|count| memory::peak(|| tokens(count)).1);
+    assert!(peaks[1] < 12 * peaks[0] && peaks[2] < 12 * peaks[1], "{peaks:?}");
 }

@@ -179,8 +179,53 @@ fn unusable_windows() {
     let eval = |option: &str, value: &str| folder.run("eval", &["--data", &data, option, value]);
     eval("--stride", "0").assert_fails(&["stride is 0, must be between 1 and", "32"]);
     eval("--stride", "33").assert_fails(&["stride is 33"]);
+    eval("--context", "33").assert_fails(&["context is 33", "model's context of 32"]);
+    eval("--context", "0").assert_fails(&["context is 0"]);
     eval("--stride", "-1").assert_fails(&["-1"]);
     eval("--batch", "0").assert_fails(&["--batch"]);
+}
+
+/// Texts of files and names do nothing to a terminal, and do not fill it.
+#[test]
+fn what_files_say_is_escaped_and_cut() {
+    let folder = edited("model_type", json!("\u{1b}]0;mine\u{7}\u{202e}\r\n"));
+    let run = folder.run("info", &[]);
+    let shown = "model_type is \"\\u{1b}]0;mine\\u{7}\\u{202e}  \"";
+    assert!(run.stderr.contains(shown), "{}", run.stderr);
+    run.assert_fails(&["only \"bitnet\""]);
+    let folder = edited("hidden_act", json!("a".repeat(600_000)));
+    let run = folder.run("info", &[]);
+    assert!(run.stderr.len() < 4096, "{} bytes", run.stderr.len());
+    run.assert_fails(&["hidden_act is \"aaa", "can be read"]);
+    let folder = Folder::new();
+    folder.run("eval", &["--data", &folder.arg("\u{1b}[2Jx")]).assert_fails(&["\\u{1b}[2Jx"]);
+}
+
+/// Numbers of threads that no system gives.
+#[test]
+fn threads_have_a_bound() {
+    let folder = Folder::new();
+    let generate = |name: &str, value: &str| {
+        let model = folder.arg("model");
+        let args = ["generate", "--model", &model, "--prompt", "a", "--tokens", "4"];
+        assert_cmd::Command::new(env!("CARGO_BIN_EXE_infer"))
+            .args(args)
+            .env(name, value)
+            .output()
+            .expect("a process")
+    };
+    for (name, value, says) in [
+        ("RAYON_NUM_THREADS", "10000", "RAYON_NUM_THREADS must be at most 1024"),
+        // As where no more processes are allowed: no thread can be started with such a stack.
+        ("RUST_MIN_STACK", "1000000000000000000", "the system gives no more threads"),
+    ] {
+        let output = generate(name, value);
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("error: ") && said.contains(says), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert!(generate("RAYON_NUM_THREADS", "2").status.success());
 }
 
 #[test]

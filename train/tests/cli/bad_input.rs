@@ -25,6 +25,11 @@ fn configurations() {
     says(&playground, &set("train.steps=soon"), "train.steps: invalid type: string");
     says(&playground, &set("train.steps=0"), "train.steps is 0");
     says(&playground, &set("train.batch=99999999999999"), "train.batch is 99999999999999");
+    says(&playground, &set("train.workers=99999999"), "train.workers is 99999999, must be at most");
+    says(&playground, &set("data.cache="), "data.cache is empty");
+    says(&playground, &set("data.datasets="), "data.datasets is empty");
+    says(&playground, &set("train.init_from="), "train.init_from is empty");
+    says(&playground, &set("model.quant=\u{1b}[2J"), "unknown variant `\\u{1b}[2J`");
     says(&playground, &set("train.epochs=-1"), "train.epochs is -1");
     says(&playground, &set("train.minutes=inf"), "train.minutes is inf");
     says(&playground, &set("checkpoint.every=0"), "checkpoint.every and checkpoint.minutes are");
