@@ -110,14 +110,14 @@ mod tests {
         assert_eq!(rope.cos.dims(), [rows, 1024]);
         let expected = angles::<B>(0..rows + 2, 1024, config.rope_theta, &device);
         for (start, seq) in [(0, 3), (rows - 2, 2), (rows - 2, 4), (rows, 1)] {
-            let [cos, sin] = rope.at(start, seq).angles();
+            let [cos, sin] = rope.at(start, seq).angles;
             let same = |a: Tensor<B, 2>, b: &Tensor<B, 2>| {
                 a.into_data().assert_eq(&b.clone().narrow(0, start, seq).into_data(), true);
             };
             same(cos, &expected[0]);
             same(sin, &expected[1]);
         }
-        let [cos, _] = rope.at((1 << 24) - 1, 1).angles();
+        let [cos, _] = rope.at((1 << 24) - 1, 1).angles;
         let first: f32 = cos.narrow(1, 0, 1).into_scalar();
         assert_eq!(first, f64::from((1u32 << 24) - 1).cos() as f32);
     }
