@@ -39,6 +39,11 @@ impl BackendKind {
         Self::ALL.map(Self::name).join(", ")
     }
 
+    /// The backends that are compiled in.
+    pub fn compiled_in() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|kind| kind.is_compiled_in())
+    }
+
     /// Whether the cargo feature of that name is on.
     pub fn is_compiled_in(self) -> bool {
         match self {

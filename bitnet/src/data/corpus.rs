@@ -12,6 +12,7 @@ use super::{
     dataset,
     kind::Kind,
     reading::{Metered, Reading},
+    source::is_pattern,
     walk::Found,
 };
 use crate::progress::Progress;
@@ -61,7 +62,7 @@ impl Corpus {
             }
             let found = if let Some(dataset) = dataset::find(source) {
                 Found::at(&dataset.fetch(options, progress)?)?
-            } else if source.contains(['*', '?', '[']) && !Path::new(source).exists() {
+            } else if is_pattern(source) {
                 Found::matching(source)?
             } else {
                 Found::at(Path::new(source))?

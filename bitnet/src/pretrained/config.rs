@@ -224,22 +224,40 @@ pub(super) fn from_json(
     Ok((config, scales))
 }
 
-/// What `BitNetForCausalLM` does not compute as this configuration does, if there is something.
-pub(super) fn unlike_hf(config: &BitNetTransformerConfig) -> Option<&'static str> {
-    [
-        (config.norms == NormPlacement::SubNorm, "norms other than \"sub-norm\""),
-        (config.feed_forward.is_gated(), "feed-forward networks without a gate"),
-        (config.quant == WeightQuant::Ternary, "quant other than \"ternary\""),
+/// What `BitNetForCausalLM` does not compute as this configuration does, if there is something, and
+/// the setting with which it does.
+pub(super) fn unlike_hf(config: &BitNetTransformerConfig) -> Option<String> {
+    unlike(&[
+        (
+            config.norms == NormPlacement::SubNorm,
+            "norms other than \"sub-norm\"",
+            "model.norms = \"sub-norm\"",
+        ),
+        (
+            config.feed_forward.is_gated(),
+            "feed-forward networks without a gate",
+            "model.feed_forward = \"relu2-gated\" or \"swiglu\"",
+        ),
+        (
+            config.quant == WeightQuant::Ternary,
+            "quant other than \"ternary\"",
+            "model.quant = \"ternary\"",
+        ),
         (
             config.activation == ActivationQuant::Int8PerToken,
             "activation other than \"int8-per-token\"",
+            "model.activation = \"int8-per-token\"",
         ),
-        (config.group_size.is_none(), "scales of groups"),
-        (!config.qk_norm, "norms of queries and keys"),
-        (!config.bias, "biases"),
-    ]
-    .into_iter()
-    .find_map(|(is_alike, reason)| (!is_alike).then_some(reason))
+        (config.group_size.is_none(), "scales of groups", "no model.group_size"),
+        (!config.qk_norm, "norms of queries and keys", "model.qk_norm = false"),
+        (!config.bias, "biases", "model.bias = false"),
+    ])
+}
+
+/// Of things that may be unlike, each with the setting that it takes, the first that is.
+pub(super) fn unlike(things: &[(bool, &str, &str)]) -> Option<String> {
+    let &(_, what, needs) = things.iter().find(|(is_alike, ..)| !is_alike)?;
+    Some(format!("{what}; it takes models trained with {needs}"))
 }
 
 pub(super) fn activation_name(kind: FeedForwardKind) -> &'static str {

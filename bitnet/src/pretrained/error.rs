@@ -19,6 +19,9 @@ pub enum PretrainedError {
         /// What the system says.
         error: io::Error,
     },
+    /// There is no model, and what is there instead.
+    #[error("{0}")]
+    NoModel(String),
     /// Latent weights are asked for of a model that is packed.
     #[error("a packed model has no latent weights")]
     Packed,
@@ -54,7 +57,7 @@ pub enum PretrainedError {
     /// A GGUF file holds no model that this library can build.
     #[error("the GGUF file cannot be used: {0}")]
     Gguf(String),
-    /// The model cannot be written in a format.
+    /// The model cannot be written in a format: with what it is, and what would be written.
     #[error("this format cannot hold {0}")]
     NotExportable(String),
     /// A checkpoint's weights would mean something else in the model that is to begin with them.

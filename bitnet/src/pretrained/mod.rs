@@ -20,6 +20,7 @@ mod layout;
 mod names;
 mod pack;
 mod packed;
+mod place;
 mod settings;
 mod settings_files;
 mod stored;

@@ -1,4 +1,4 @@
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use burn::tensor::backend::Backend;
 
@@ -9,6 +9,7 @@ use super::{
     gguf,
     layout::{self, Role, Spec},
     pack::StoredSource,
+    place::Place,
     settings_files,
     ternary_rows::TernaryRows,
     weights,
@@ -55,9 +56,9 @@ impl Stored {
     /// Opens a folder of one of some `model_type`s, or a GGUF file, whose tensors are not yet
     /// compared with its configuration.
     pub(super) fn open_any(path: &Path, model_types: &[&str]) -> Result<Self, PretrainedError> {
-        match is_gguf(path) {
-            true => Self::open_gguf(path),
-            false => Self::open_folder(path, model_types),
+        match Place::of(path)? {
+            Place::Gguf => Self::open_gguf(path),
+            Place::Folder => Self::open_folder(path, model_types),
         }
     }
 
@@ -325,12 +326,4 @@ impl StoredLayer {
 /// The name of the scale beside the codes of a linear.
 pub(super) fn scale_name(weight: &str) -> String {
     format!("{weight}_scale")
-}
-
-/// Whether `path` is a GGUF file.
-fn is_gguf(path: &Path) -> bool {
-    let is_named = path.extension().is_some_and(|extension| extension == "gguf");
-    let mut magic = [0; 4];
-    let mut begins = || File::open(path)?.read_exact(&mut magic);
-    path.is_file() && (is_named || begins().is_ok() && &magic == b"GGUF")
 }

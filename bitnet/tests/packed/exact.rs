@@ -5,7 +5,7 @@
 //! prompts as wanted, cut from a text:
 //!
 //! ```sh
-//! PROMPTS=1000 MODEL=runs/quickstart/model TEXT=tinyshakespeare.txt \
+//! PROMPTS=1000 MODEL=$PWD/runs/quickstart/model TEXT=$PWD/tinyshakespeare.txt \
 //!     cargo test --release --test packed same_text -- --nocapture
 //! ```
 

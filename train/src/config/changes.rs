@@ -56,12 +56,14 @@ const SHAPE: [&str; 11] = [
 pub struct Changes(Vec<Difference>);
 
 impl Changes {
-    /// Compares the configuration of a checkpoint with the one it is resumed with.
+    /// Compares the configuration of a checkpoint with the one it is resumed with. A path is what
+    /// it names here: an absolute one is no change of a relative one.
     ///
     /// # Errors
     /// None in practice.
     pub fn between(old: &Config, new: &Config) -> anyhow::Result<Self> {
-        Ok(Self(differences(old, new)?))
+        let [old, new] = [old, new].map(|config| config.clone().with_absolute_paths());
+        Ok(Self(differences(&old, &new)?))
     }
 
     /// Each changed key with both values.
@@ -108,6 +110,15 @@ mod tests {
         change(&mut new);
         let changes = Changes::between(&old, &new).unwrap();
         changes.check(force).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_absolute_path_is_no_change() {
+        let mut old = Config::default();
+        old.data.sources = vec!["text.txt".into()];
+        let new = old.clone().with_absolute_paths();
+        assert_ne!(old, new);
+        assert_eq!(Changes::between(&old, &new).unwrap().lines().count(), 0);
     }
 
     #[test]

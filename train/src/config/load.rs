@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, anyhow, bail};
+use strsim::damerau_levenshtein;
 use toml::{Table, Value};
 
 use super::{Config, TwinSection};
@@ -108,11 +109,7 @@ fn parse(text: &str) -> anyhow::Result<Table> {
 fn from_table(table: Table) -> anyhow::Result<Config> {
     let known = leaves(&complete_example()?);
     if let Some(unknown) = leaves(&table).into_iter().find(|key| !is_known(key, &known)) {
-        let nearest = known.iter().min_by_key(|key| strsim::damerau_levenshtein(key, &unknown));
-        bail!(
-            "unknown key \"{unknown}\"; the nearest valid one is \"{}\"",
-            nearest.map_or("", |key| key)
-        );
+        bail!("unknown key \"{unknown}\"; {}", suggestion(&unknown, &known));
     }
     let budgets: Vec<&str> = BUDGETS.into_iter().filter(|key| get(&table, key).is_some()).collect();
     if let [first, second, ..] = budgets[..] {
@@ -144,6 +141,27 @@ fn complete_example() -> anyhow::Result<Table> {
     let rate = Some(1.0);
     example.twin = TwinSection { full_precision_lr: rate, binary_lr: rate, double_lr: rate };
     Ok(Table::try_from(example)?)
+}
+
+/// What may have been meant by a key that there is none of. Its last part counts most: the section
+/// is often left out, or another one.
+fn suggestion(unknown: &str, known: &[String]) -> String {
+    let (section, name) = unknown.rsplit_once('.').map_or((None, unknown), |(s, n)| (Some(s), n));
+    let distance = |key: &str| {
+        let (its_section, its_name) = key.rsplit_once('.').unwrap_or(("", key));
+        let section = section.map_or(0, |section| damerau_levenshtein(section, its_section));
+        (damerau_levenshtein(name, its_name), section)
+    };
+    let least = known.iter().map(|key| distance(key)).min().unwrap_or_default();
+    if least.0 > name.len().div_ceil(3) {
+        return "--print-config shows all".into();
+    }
+    let nearest = known.iter().filter(|key| distance(key) == least);
+    let nearest: Vec<String> = nearest.map(|key| format!("\"{key}\"")).collect();
+    match &nearest[..] {
+        [one] => format!("the nearest valid one is {one}"),
+        several => format!("the nearest valid ones are {}", several.join(", ")),
+    }
 }
 
 /// A section given as a plain value is known, too: its type is what is wrong.
@@ -293,6 +311,21 @@ mod tests {
         );
         assert!(error("[modle]\ndim = 5", &[]).contains("\"model.dim\""));
         assert!(error("", &["train.lrr=1"]).contains("\"train.lr\""));
+        for (key, suggested) in [
+            ("steps", "one is \"train.steps\""),
+            ("lr", "one is \"train.lr\""),
+            ("sed", "one is \"seed\""),
+            ("model.seed", "one is \"seed\""),
+            ("model.steps", "one is \"train.steps\""),
+            ("trian.steps", "one is \"train.steps\""),
+            ("evl.every", "one is \"eval.every\""),
+            ("every", "ones are \"checkpoint.every\", \"eval.every\", \"sample.every\""),
+            ("train.learning_rate", "--print-config shows all"),
+            ("x", "--print-config shows all"),
+        ] {
+            let said = error("", &[&format!("{key}=1")]);
+            assert!(said.ends_with(suggested), "{said}");
+        }
         assert!(error("train = 5", &[]).starts_with("train: invalid type"));
         assert!(error("[train]\nsteps = \"many\"", &[]).starts_with("train.steps: invalid type"));
         assert!(error("[train]\nsteps = -1", &[]).starts_with("train.steps: "));

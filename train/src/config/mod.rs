@@ -4,6 +4,7 @@ mod changes;
 mod distill;
 mod load;
 mod optimizer;
+mod paths;
 mod sections;
 mod train;
 mod twin;

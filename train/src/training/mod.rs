@@ -64,6 +64,7 @@ pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<Opt
     let (text, config) = Text::load(config)?;
     let teacher = teacher::check(&config, text.tokenizer.as_ref())?;
     let initial = open_initial(&config, &text)?;
+    let config = config.with_absolute_paths();
     let folder = RunFolder::create(out, &config)?;
     visit(Session { config, text, teacher, folder, initial, resumed: None, options })
 }
@@ -126,6 +127,7 @@ pub fn resume(
         Some(_) => None,
         None => open_initial(&config, &text)?,
     };
+    let config = config.with_absolute_paths();
     found.set_damaged_aside()?;
     folder.remove_result()?;
     folder.save_config(&config)?;

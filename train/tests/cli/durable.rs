@@ -47,6 +47,24 @@ fn a_run_stopped_after_any_step_ends_the_same() {
 }
 
 #[test]
+fn a_run_goes_on_from_another_working_directory() {
+    let playground = Playground::new();
+    let args = |out| {
+        let relative = ["--data", "t[e]xt.*", "--data", "./text.txt", "--set", "data.cache=tokens"];
+        [&run(out, &[])[..], &relative].concat()
+    };
+    succeeded(playground.train(&args("whole")));
+    succeeded(playground.train(&[&args("run")[..], &["--stop-at", "5"]].concat()));
+    fs::create_dir(playground.path("elsewhere")).unwrap();
+    let mut resumed = playground.command(&["--resume", "../run"]);
+    let shown = succeeded(resumed.current_dir(playground.path("elsewhere")).output().unwrap());
+    assert!(shown.contains("continuing after step 5\n") && !shown.contains("changed"), "{shown}");
+    let expected = Remains::of(&playground.path("whole"));
+    Remains::of(&playground.path("run")).assert_equals(&expected, "resumed elsewhere");
+    assert_eq!(fs::read_dir(playground.path("elsewhere")).unwrap().count(), 0);
+}
+
+#[test]
 fn the_work_after_the_last_step_is_made_up_for() {
     let playground = Playground::new();
     succeeded(playground.train(&run("run", &[])));

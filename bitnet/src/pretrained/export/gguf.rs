@@ -39,7 +39,7 @@ pub(super) fn write(
     let unlike = config::unlike_hf(&as_ternary).or_else(|| gguf::unlike_gguf(config));
     let refused = |what: String| PretrainedError::NotExportable(what);
     if let Some(what) = unlike {
-        return Err(refused(what.into()).into());
+        return Err(refused(what).into());
     }
     let mut metadata = gguf::config_fields(config, linears);
     metadata.extend(gguf::tokenizer_fields(stored.tokenizer(), config.num_tokens)?);
@@ -58,7 +58,12 @@ pub(super) fn write(
         };
         if encoding.bytes(&spec.shape).is_none() {
             let (size, name) = (spec.shape.last().copied().unwrap_or_default(), encoding.name());
-            return Err(refused(format!("rows of {size} numbers in {name}")).into());
+            let (block, _) = encoding.block();
+            return Err(refused(format!(
+                "rows of {size} numbers in {name}; it takes models trained with model.dim and \
+                 model.ff_dim multiples of {block}"
+            ))
+            .into());
         }
         let has_scale = spec.role == Role::Linear && linears != Encoding::I2S;
         for is_scale in [false, true].into_iter().take(1 + usize::from(has_scale)) {

@@ -44,7 +44,11 @@ pub(super) fn write(
     for spec in layout::tensors(&config) {
         let packed = form == Form::Packed && spec.role == Role::Linear;
         if packed && !spec.shape[0].is_multiple_of(4) {
-            let reason = format!("a linear of {} outputs, which four do not divide", spec.shape[0]);
+            let reason = format!(
+                "a linear of {} outputs, which four do not divide; it takes models trained with \
+                 model.dim, model.ff_dim and model.kv_heads times model.dim_head multiples of 4",
+                spec.shape[0]
+            );
             return Err(PretrainedError::NotExportable(reason).into());
         }
         let encoding = if packed { Encoding::Strided } else { floats };
@@ -77,7 +81,7 @@ fn exportable(
         config.quant = WeightQuant::Ternary;
     }
     match config::unlike_hf(&config) {
-        Some(what) => Err(PretrainedError::NotExportable(what.into())),
+        Some(what) => Err(PretrainedError::NotExportable(what)),
         None => Ok(config),
     }
 }

@@ -11,7 +11,7 @@ pub(super) use tokenizer::{tokenizer, tokenizer_fields};
 
 use super::{
     PretrainedError,
-    config::{activation_name, feed_forward},
+    config::{activation_name, feed_forward, unlike},
 };
 use crate::{
     formats::{
@@ -95,13 +95,19 @@ fn decimal(number: f64) -> f64 {
 
 /// What llama.cpp and bitnet.cpp do not compute as a configuration does, beside what
 /// `BitNetForCausalLM` does not.
-pub(super) fn unlike_gguf(config: &BitNetTransformerConfig) -> Option<&'static str> {
-    [
-        (config.tie_embeddings, "an output head that is not the embedding"),
-        (config.heads * config.dim_head == config.dim, "heads wider or narrower than the model"),
-    ]
-    .into_iter()
-    .find_map(|(is_alike, reason)| (!is_alike).then_some(reason))
+pub(super) fn unlike_gguf(config: &BitNetTransformerConfig) -> Option<String> {
+    unlike(&[
+        (
+            config.tie_embeddings,
+            "an output head that is not the embedding",
+            "model.tie_embeddings = true",
+        ),
+        (
+            config.heads * config.dim_head == config.dim,
+            "heads wider or narrower than the model",
+            "model.heads times model.dim_head equal to model.dim",
+        ),
+    ])
 }
 
 /// The metadata of a configuration, for the program that reads linears of an encoding.

@@ -1,0 +1,118 @@
+//! What is at a path that is to be a model.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
+
+use super::{CONFIG, PretrainedError};
+use crate::formats::FormatError;
+
+/// What a model is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Folder,
+    Gguf,
+}
+
+impl Place {
+    /// What is at `path`.
+    ///
+    /// # Errors
+    /// [`FormatError::Read`] if nothing is, and [`PretrainedError::NoModel`] if that is no model,
+    /// or something else is, and where a model might be.
+    pub(super) fn of(path: &Path) -> Result<Self, PretrainedError> {
+        let shown = path.display();
+        let no_model = |reason: String| Err(PretrainedError::NoModel(reason));
+        match fs::metadata(path) {
+            Err(error) if is_repository(path) => no_model(format!(
+                "cannot read {shown}: {error}; a model of the Hugging Face hub is fetched with: hf \
+                 download {shown} --local-dir FOLDER"
+            )),
+            Err(error) => Err(FormatError::Read { path: path.into(), error }.into()),
+            Ok(found) if found.is_dir() => {
+                let inner = path.join("model");
+                if !path.join(CONFIG).exists() && inner.join(CONFIG).exists() {
+                    let inner = inner.display();
+                    return no_model(format!(
+                        "{shown} is the folder of a run; its model is {inner}"
+                    ));
+                }
+                Ok(Self::Folder)
+            }
+            Ok(_) if is_gguf(path) => Ok(Self::Gguf),
+            Ok(_) => match path.parent().filter(|folder| folder.join(CONFIG).exists()) {
+                Some(folder) => {
+                    let folder = folder.display();
+                    no_model(format!("{shown} is a part of a model, which is the folder {folder}"))
+                }
+                None => no_model(format!("{shown} is neither a model folder nor a GGUF file")),
+            },
+        }
+    }
+}
+
+/// Whether a file is named as a GGUF file or begins like one.
+fn is_gguf(path: &Path) -> bool {
+    let is_named = path.extension().is_some_and(|extension| extension == "gguf");
+    let mut magic = [0; 4];
+    let mut begins = || File::open(path)?.read_exact(&mut magic);
+    path.is_file() && (is_named || begins().is_ok() && &magic == b"GGUF")
+}
+
+/// Whether a path that is not there reads like a repository of the Hugging Face hub: an owner, who
+/// is no folder here, and a name.
+fn is_repository(path: &Path) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    let parts: Option<Vec<&str>> = path.to_str().map(|path| path.split('/').collect());
+    match parts.as_deref() {
+        Some([owner, name]) => is_name(owner) && is_name(name) && !Path::new(owner).exists(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_model_says_where_one_is() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir_all(path("run/model")).unwrap();
+        fs::create_dir_all(path("empty")).unwrap();
+        for name in ["run/model/config.json", "run/model/model.safetensors", "a.gguf", "text"] {
+            fs::write(path(name), "text").unwrap();
+        }
+        fs::write(path("begins"), "GGUF...").unwrap();
+        let of = |name: &str| Place::of(&path(name)).map_err(|error| error.to_string());
+        assert_eq!(of("run/model"), Ok(Place::Folder));
+        // What is missing there is for its reader to say.
+        assert_eq!(of("empty"), Ok(Place::Folder));
+        assert_eq!(of("a.gguf"), Ok(Place::Gguf));
+        assert_eq!(of("begins"), Ok(Place::Gguf));
+        let [run, model] = [path("run"), path("run/model")].map(|path| path.display().to_string());
+        assert_eq!(of("run"), Err(format!("{run} is the folder of a run; its model is {model}")));
+        let part = of("run/model/model.safetensors").unwrap_err();
+        assert!(part.ends_with(&format!("is a part of a model, which is the folder {model}")));
+        assert!(of("text").unwrap_err().ends_with("is neither a model folder nor a GGUF file"));
+        let missing = of("b.gguf").unwrap_err();
+        assert!(missing.contains("b.gguf: No such file") && !missing.contains("config.json"));
+    }
+
+    #[test]
+    fn repositories_are_told_from_folders() {
+        let is = |path: &str| is_repository(Path::new(path));
+        assert!(is("microsoft/bitnet-b1.58-2B-4T"));
+        // `src` is a folder of this crate.
+        for path in ["name", "a/b/c", "/a/b", "./a", "../a", "a/", "a/b c", "src/missing", ""] {
+            assert!(!is(path), "{path}");
+        }
+        let error = Place::of(Path::new("owner/name")).unwrap_err().to_string();
+        assert!(error.contains("hf download owner/name --local-dir"), "{error}");
+    }
+}
