@@ -1,6 +1,6 @@
 //! Where to compute.
 
-use bitnet::backend::{BackendKind, BackendVisitor, DeviceChoice};
+use bitnet::backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice, limit_threads};
 
 /// A backend and one of its devices.
 #[derive(Debug, Clone, clap::Args)]
@@ -11,18 +11,23 @@ pub struct BackendArgs {
     /// Device of that backend, by number or name; `train backends` lists them
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
+    #[command(flatten)]
+    threads: ThreadArgs,
 }
 
 impl Default for BackendArgs {
     fn default() -> Self {
-        Self { backend: first(), device: DeviceChoice::default() }
+        Self {
+            backend: first(),
+            device: DeviceChoice::default(),
+            threads: ThreadArgs { threads: None },
+        }
     }
 }
 
 /// The first backend that is compiled in.
 fn first() -> BackendKind {
-    let kinds = BackendKind::ALL.into_iter();
-    kinds.clone().find(|kind| kind.is_compiled_in()).unwrap_or(BackendKind::Flex)
+    BackendKind::compiled_in().next().unwrap_or(BackendKind::Flex)
 }
 
 impl BackendArgs {
@@ -39,6 +44,25 @@ impl BackendArgs {
     where
         V: BackendVisitor<Output = anyhow::Result<()>>,
     {
+        self.threads.limit(self.backend)?;
         self.backend.visit(&self.device, visitor)?
+    }
+}
+
+/// How many threads compute.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct ThreadArgs {
+    /// Threads that compute on the CPU [default: one a core]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl ThreadArgs {
+    /// Lets a backend have no more than those, before it computes.
+    ///
+    /// # Errors
+    /// If it has no threads, or not so many.
+    pub fn limit(self, backend: BackendKind) -> Result<(), BackendError> {
+        self.threads.map_or(Ok(()), |threads| limit_threads(backend, threads))
     }
 }

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 use anyhow::{Context, bail, ensure};
 use bitnet::{
     BitNetTransformerConfig,
-    backend::{BackendKind, limit_threads},
+    backend::BackendKind,
     engine::{CacheFormat, Engine},
     generate::{Sampler, Sampling},
     memory::peak_resident_bytes,
@@ -14,6 +14,7 @@ use bitnet::{
 use serde_json::json;
 
 use crate::{
+    backend::ThreadArgs,
     memory,
     output::{self, thousands},
     packing::PackArgs,
@@ -26,7 +27,13 @@ const SEED: u64 = 1;
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
     /// Model folder or GGUF file
-    #[arg(long, value_name = "PATH", required_unless_present = "shape", conflicts_with = "shape")]
+    #[arg(
+        short,
+        long,
+        value_name = "PATH",
+        required_unless_present = "shape",
+        conflicts_with = "shape"
+    )]
     model: Option<PathBuf>,
     /// Random weights of a shape, which need no file
     #[arg(long, value_name = "NAME")]
@@ -34,15 +41,14 @@ pub struct BenchArgs {
     /// Keep the random weights in this file: it is made if it is not there, else mapped
     #[arg(long, value_name = "FILE", requires = "shape")]
     weights: Option<PathBuf>,
-    /// Threads [default: one a core]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Tokens of the prompt
-    #[arg(short = 'p', long, value_name = "N", default_value = "128")]
-    prompt: NonZeroUsize,
-    /// Tokens to generate after it
-    #[arg(short = 'n', long, value_name = "N", default_value = "64")]
-    generate: NonZeroUsize,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    /// Tokens of the prompt [default: 128, or what the model's context has room for]
+    #[arg(short, long, value_name = "N")]
+    prompt: Option<NonZeroUsize>,
+    /// Tokens to generate after it [default: 64, or what the model's context has room for]
+    #[arg(short = 'n', long, value_name = "N")]
+    generate: Option<NonZeroUsize>,
     /// Rounds, in turns with the measurement of the memory; the medians are printed
     #[arg(long, value_name = "N", default_value = "5")]
     rounds: NonZeroUsize,
@@ -91,9 +97,7 @@ impl BenchArgs {
     /// # Errors
     /// If the model cannot be read or packed, or prompt and text do not fit its context.
     pub fn run(self) -> anyhow::Result<()> {
-        if let Some(threads) = self.threads {
-            limit_threads(BackendKind::Flex, threads)?;
-        }
+        self.threads.limit(BackendKind::Flex)?;
         let start = Instant::now();
         let engine = match (self.shape, &self.model) {
             (Some(shape), _) => self.of_shape(shape)?.with_cache_format(self.packing.cache()),
@@ -118,21 +122,20 @@ impl BenchArgs {
     }
 
     fn measure(&self, engine: &Engine, load_seconds: f64) -> anyhow::Result<()> {
-        let (prompt, generate) = (self.prompt.get(), self.generate.get());
-        let context = engine.config().max_seq_len;
-        ensure!(
-            prompt.saturating_add(generate) <= context,
-            "{prompt} and {generate} tokens are more than the model's context of {context}"
-        );
+        let lengths = Lengths::of(
+            self.prompt.map(NonZeroUsize::get),
+            self.generate.map(NonZeroUsize::get),
+            engine.config().max_seq_len,
+        )?;
         // The first round warms up.
-        self.round(engine)?;
+        lengths.round(engine)?;
         let peak = peak_resident_bytes().map(|bytes| bytes as usize);
         let footprint = engine.footprint();
         let yardstick = memory::Yardstick::new(engine);
         let mut rounds = Vec::new();
         for _ in 0..self.rounds.get() {
             let ceiling = yardstick.read();
-            rounds.push((self.round(engine)?, ceiling));
+            rounds.push((lengths.round(engine)?, ceiling));
         }
         let median = |value: fn(&(Round, f64)) -> f64| {
             let mut values: Vec<f64> = rounds.iter().map(value).collect();
@@ -141,9 +144,11 @@ impl BenchArgs {
         };
         let generated = median(|(round, _)| round.generated);
         // In the middle of the generation.
-        let seen = prompt + generate / 2;
+        let seen = lengths.prompt + lengths.generate / 2;
         let cache_bytes = seen * engine.new_cache().token_bytes();
         let result = BenchResult {
+            lengths,
+            rounds: rounds.len(),
             prompt: median(|(round, _)| round.prompt),
             generated,
             token_bytes: footprint.token,
@@ -157,16 +162,42 @@ impl BenchArgs {
             head: engine.table_format(),
             cache: self.packing.cache(),
         };
-        output::print(&if self.json { result.json(self) } else { result.text() })
+        output::print(&if self.json { result.json() } else { result.text() })
+    }
+}
+
+/// Tokens of a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Lengths {
+    prompt: usize,
+    generate: usize,
+}
+
+impl Lengths {
+    /// Those that are asked for; of others 128 of prompt and 64 after it, or in a context that is
+    /// too short for these, two thirds and one.
+    fn of(prompt: Option<usize>, generate: Option<usize>, context: usize) -> anyhow::Result<Self> {
+        let rest = |asked: Option<usize>| context.saturating_sub(asked.unwrap_or(0));
+        let part = match prompt {
+            Some(_) => rest(prompt),
+            None => context / 3,
+        };
+        let generate = generate.unwrap_or_else(|| part.clamp(1, 64));
+        let prompt = prompt.unwrap_or_else(|| rest(Some(generate)).clamp(1, 128));
+        ensure!(
+            prompt.checked_add(generate).is_some_and(|all| all <= context),
+            "{prompt} and {generate} tokens are more than the model's context of {context}"
+        );
+        Ok(Self { prompt, generate })
     }
 
     /// Reads a prompt and goes on from it.
-    fn round(&self, engine: &Engine) -> anyhow::Result<Round> {
+    fn round(self, engine: &Engine) -> anyhow::Result<Round> {
+        let Self { prompt: length, generate } = self;
         let vocabulary = engine.config().num_tokens;
-        let prompt: Vec<u32> =
-            (0..self.prompt.get()).map(|i| (i * 7919 % vocabulary) as u32).collect();
+        let prompt: Vec<u32> = (0..length).map(|i| (i * 7919 % vocabulary) as u32).collect();
         let mut cache = engine.new_cache();
-        cache.reserve(self.prompt.get() + self.generate.get());
+        cache.reserve(length + generate);
         let mut sampler = Sampler::new(Sampling::greedy())?;
 
         let start = Instant::now();
@@ -174,15 +205,12 @@ impl BenchArgs {
         let prompt_seconds = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        for _ in 0..self.generate.get() {
+        for _ in 0..generate {
             let token = sampler.sample(logits, &[])?;
             logits = engine.forward_next(&mut [(&mut cache, &[token])])?;
         }
         let seconds = start.elapsed().as_secs_f64();
-        Ok(Round {
-            prompt: self.prompt.get() as f64 / prompt_seconds,
-            generated: self.generate.get() as f64 / seconds,
-        })
+        Ok(Round { prompt: length as f64 / prompt_seconds, generated: generate as f64 / seconds })
     }
 }
 
@@ -193,6 +221,8 @@ struct Round {
 }
 
 struct BenchResult {
+    lengths: Lengths,
+    rounds: usize,
     /// Tokens a second.
     prompt: f64,
     generated: f64,
@@ -218,11 +248,11 @@ impl BenchResult {
         self.bandwidth / self.ceiling
     }
 
-    fn json(&self, args: &BenchArgs) -> String {
+    fn json(&self) -> String {
         let value = json!({
-            "prompt_tokens": args.prompt,
-            "generated_tokens": args.generate,
-            "rounds": args.rounds,
+            "prompt_tokens": self.lengths.prompt,
+            "generated_tokens": self.lengths.generate,
+            "rounds": self.rounds,
             "threads": self.threads,
             "instructions": Isa::best().name(),
             "head": self.head.name(),
@@ -246,9 +276,10 @@ impl BenchResult {
     fn text(&self) -> String {
         let gigabytes = |bytes: f64| format!("{:.2} GB/s", bytes / 1e9);
         let bytes = |bytes: usize| format!("{} bytes", thousands(bytes));
+        let speed = |tokens: f64, digits: usize| format!("{tokens:.digits$} tokens/s");
         output::table(&[
-            ["prompt".into(), format!("{:.1} tokens/s", self.prompt)],
-            ["generation".into(), format!("{:.2} tokens/s", self.generated)],
+            [format!("prompt of {}", self.lengths.prompt), speed(self.prompt, 1)],
+            [format!("generation of {}", self.lengths.generate), speed(self.generated, 2)],
             ["read a token".into(), bytes(self.token_bytes)],
             ["achieved".into(), gigabytes(self.bandwidth)],
             ["plain reading".into(), gigabytes(self.ceiling)],
@@ -262,5 +293,30 @@ impl BenchResult {
             ["threads".into(), self.threads.to_string()],
             ["instructions".into(), Isa::best().name().into()],
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_fit_the_context() {
+        let of = |prompt, generate, context| {
+            let lengths = Lengths::of(prompt, generate, context);
+            lengths.map(|Lengths { prompt, generate }| (prompt, generate)).ok()
+        };
+        assert_eq!(of(None, None, 4096), Some((128, 64)));
+        assert_eq!(of(None, None, 192), Some((128, 64)));
+        assert_eq!(of(None, None, 128), Some((86, 42)));
+        assert_eq!(of(None, None, 2), Some((1, 1)));
+        assert_eq!(of(Some(100), None, 128), Some((100, 28)));
+        assert_eq!(of(None, Some(100), 128), Some((28, 100)));
+        assert_eq!(of(Some(100), Some(28), 128), Some((100, 28)));
+        assert_eq!(of(Some(100), Some(29), 128), None);
+        assert_eq!(of(Some(128), None, 128), None);
+        assert_eq!(of(Some(usize::MAX), None, 128), None);
+        assert_eq!(of(Some(usize::MAX), Some(usize::MAX), 128), None);
+        assert_eq!(of(None, None, 1), None);
     }
 }

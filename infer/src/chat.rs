@@ -9,7 +9,7 @@ use bitnet::{
 };
 
 use crate::{
-    generate::{Model, write_all},
+    generate::{Model, Notes, without_line_break, write_all},
     output,
 };
 
@@ -24,7 +24,7 @@ pub fn run(
     system: Option<&str>,
     prompt: Option<&str>,
     mut config: GenerationConfig,
-    mut note: Option<String>,
+    mut notes: Notes,
 ) -> anyhow::Result<()> {
     let template = model.settings.chat.as_ref().ok_or(ChatError::Missing)?;
     config.ends.extend(template.end_of_turn(model.tokenizer));
@@ -50,7 +50,7 @@ pub fn run(
             output::note("the context is full: the oldest turns are forgotten");
         }
         messages.drain(first..oldest);
-        let answer = write_all("", generation, note.take())?;
+        let answer = write_all("", generation, &mut notes)?;
         messages.extend([question, Message::new(Role::Assistant, answer)]);
         anyhow::Ok(())
     };
@@ -73,11 +73,10 @@ pub fn run(
         }
         let mut line = String::new();
         input.read_line(&mut line).context("cannot read from standard input")?;
-        match line.strip_suffix('\n') {
-            Some(line) => answer(line)?,
-            None if line.is_empty() => return Ok(()),
-            None => answer(&line)?,
+        if line.is_empty() {
+            return Ok(());
         }
+        answer(without_line_break(&line))?;
     }
 }
 

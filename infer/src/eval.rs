@@ -30,7 +30,7 @@ const MAX_CONTEXT: usize = 4096;
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
     /// Model folder or GGUF file
-    #[arg(long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH")]
     model: PathBuf,
     /// Files, folders, patterns and named datasets, read one after the other
     #[arg(long, value_name = "SOURCE", required = true, num_args = 1..)]

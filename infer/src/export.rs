@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
     /// Model folder or GGUF file
-    #[arg(long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH")]
     model: PathBuf,
     /// What to write
     #[arg(long, value_name = "FORMAT")]

@@ -24,18 +24,6 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     kinds.map(io::Error::kind).any(|kind| kind == io::ErrorKind::BrokenPipe)
 }
 
-/// What clap says about a wrong command line, without its paragraphs on usage.
-pub fn usage(error: &clap::Error) -> anyhow::Error {
-    let text = error.to_string();
-    let paragraphs: Vec<String> = text
-        .split("\n\n")
-        .take_while(|text| !text.starts_with("Usage:") && !text.starts_with("For more"))
-        .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect();
-    let text = paragraphs.join("; ");
-    anyhow::anyhow!("{}; see --help", text.strip_prefix("error: ").unwrap_or(&text))
-}
-
 #[cfg(test)]
 mod tests {
     use anyhow::{Context, anyhow};

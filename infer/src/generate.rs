@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use bitnet::{
     backend::BackendVisitor,
     engine::{Engine, Footprint},
-    generate::{GenerateError, Generation, GenerationConfig, Prompt},
+    generate::{GenerateError, Generation, GenerationConfig, Prompt, Sampling},
     pretrained::{Packed, Pretrained, Settings},
     tokenizer::Tokenizer,
 };
@@ -29,11 +29,17 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
     /// Model folder or GGUF file
-    #[arg(long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH")]
     model: PathBuf,
     /// Text to continue, or with --chat to answer; "-" reads it from standard input, less one line
     /// break at its end
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, required_unless_present = "chat")]
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        required_unless_present = "chat"
+    )]
     prompt: Option<String>,
     /// Answer --prompt as the user of a chat, by the model's chat template; without --prompt, each
     /// line of standard input, one after the other
@@ -54,6 +60,9 @@ pub struct GenerateArgs {
     float: bool,
     #[command(flatten)]
     backend: BackendArgs,
+    /// Print the text alone: neither seed nor speed on standard error
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 impl GenerateArgs {
@@ -69,12 +78,9 @@ impl GenerateArgs {
         if self.prompt.as_deref() != Some("-") {
             return Ok(self.prompt.as_deref().map(Cow::Borrowed));
         }
-        let mut text = io::read_to_string(io::stdin())
+        let text = io::read_to_string(io::stdin())
             .context("cannot read the prompt from standard input")?;
-        if text.ends_with('\n') {
-            text.pop();
-        }
-        Ok(Some(Cow::Owned(text)))
+        Ok(Some(Cow::Owned(without_line_break(&text).into())))
     }
 
     /// Says what a model has to say.
@@ -84,7 +90,8 @@ impl GenerateArgs {
         model: &Model<'_>,
         note: Option<String>,
     ) -> anyhow::Result<()> {
-        let sampling = self.sampling.sampling(&model.settings.defaults);
+        let sampling = self.sampling.sampling(&model.settings.defaults)?;
+        let mut notes = Notes { quiet: self.quiet, ..Notes::new(note, &sampling) };
         let config = GenerationConfig {
             max_tokens: self.sampling.tokens(&model.settings.defaults),
             sampling,
@@ -93,11 +100,11 @@ impl GenerateArgs {
         };
         if self.chat {
             let system = self.system.as_deref();
-            return chat::run(model, system, prompt, config, note)
+            return chat::run(model, system, prompt, config, notes)
                 .with_context(|| model::of(&self.model));
         }
         let prompt = prompt.unwrap_or_default();
-        write_all(prompt, (model.stream)(prompt.into(), &config)?, note).map(|_| ())
+        write_all(prompt, (model.stream)(prompt.into(), &config)?, &mut notes).map(|_| ())
     }
 }
 
@@ -166,7 +173,34 @@ fn held(what: &str, engine: &Engine, seconds: f64) -> String {
     )
 }
 
-/// Prints prompt and continuation, then on standard error a note and the speed. Gives the
+/// A line less the line break at its end.
+pub fn without_line_break(line: &str) -> &str {
+    let before = line.strip_suffix("\r\n").or_else(|| line.strip_suffix('\n'));
+    before.unwrap_or(line)
+}
+
+/// What is said on standard error after a text.
+pub struct Notes {
+    /// Said once.
+    once: Vec<String>,
+    /// Nothing is said.
+    quiet: bool,
+}
+
+impl Notes {
+    /// Says a note and the seed, where that matters.
+    fn new(note: Option<String>, sampling: &Sampling) -> Self {
+        let seed = (sampling.temperature > 0.0).then(|| format!("seed {}", sampling.seed));
+        Self { once: note.into_iter().chain(seed).collect(), quiet: false }
+    }
+
+    fn say(&mut self, line: String) {
+        let lines = self.once.drain(..).chain([line]);
+        lines.filter(|_| !self.quiet).for_each(|line| output::note(&line));
+    }
+}
+
+/// Prints prompt and continuation, then on standard error the notes and the speed. Gives the
 /// continuation.
 ///
 /// # Errors
@@ -174,17 +208,14 @@ fn held(what: &str, engine: &Engine, seconds: f64) -> String {
 pub fn write_all(
     prompt: &str,
     mut generation: Generation<'_>,
-    note: Option<String>,
+    notes: &mut Notes,
 ) -> anyhow::Result<String> {
     let start = Instant::now();
     let text = write_text(&mut io::stdout().lock(), prompt, &mut generation)?;
     let seconds = start.elapsed().as_secs_f64();
     let tokens = generation.generated();
     let speed = tokens as f64 / seconds.max(f64::MIN_POSITIVE);
-    let speed = format!("{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)");
-    for line in note.iter().chain([&speed]) {
-        output::note(line);
-    }
+    notes.say(format!("{tokens} tokens in {seconds:.2} s ({speed:.1} tokens/s)"));
     Ok(text)
 }
 
@@ -222,6 +253,21 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             self.0.push('|');
             Ok(())
+        }
+    }
+
+    #[test]
+    fn one_line_break_is_cut_off() {
+        for (line, cut) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            ("a\r\n\r\n", "a\r\n"),
+            ("\r\n", ""),
+            ("", ""),
+        ] {
+            assert_eq!(without_line_break(line), cut);
         }
     }
 

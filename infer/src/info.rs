@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct InfoArgs {
     /// Model folder or GGUF file
-    #[arg(long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH")]
     model: PathBuf,
     /// Print JSON
     #[arg(long)]

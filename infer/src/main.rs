@@ -18,15 +18,20 @@ mod sampling;
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::LazyLock,
 };
 
 use anyhow::{Context, anyhow};
-use bitnet::backend::{catch_all_panics, check_threads};
-use clap::{Parser, Subcommand};
+use bitnet::backend::{BackendKind, catch_all_panics, check_threads};
+use clap::{CommandFactory, Parser, Subcommand};
+use command_line::{CompletionsArgs, ManArgs};
+
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| command_line::version(BackendKind::compiled_in().map(BackendKind::name)));
 
 /// Use a trained 1-bit or 1.58-bit transformer.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = false)]
+#[command(version = VERSION.as_str(), arg_required_else_help = false)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -44,6 +49,10 @@ enum Command {
     Export(export::ExportArgs),
     /// Measure speed and memory with packed weights
     Bench(bench::BenchArgs),
+    /// Print the script with which a shell completes command lines
+    Completions(CompletionsArgs),
+    /// Print the manual page, in roff
+    Man(ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -63,7 +72,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) if error.use_stderr() => return Err(failure::usage(&error)),
+        Err(error) if error.use_stderr() => return Err(anyhow!(command_line::one_line(&error))),
         Err(help) => return help.print().context(output::CANNOT_WRITE),
     };
     check_threads()?;
@@ -73,5 +82,7 @@ fn run() -> anyhow::Result<()> {
         Command::Eval(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Bench(args) => args.run(),
+        Command::Completions(args) => output::print(&args.script(Args::command())),
+        Command::Man(args) => output::print(&args.page(Args::command())?),
     }
 }

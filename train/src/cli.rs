@@ -1,10 +1,14 @@
 //! The command line.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use anyhow::{Context, bail};
-use bitnet::backend::check_threads;
-use clap::{Parser, Subcommand};
+use bitnet::backend::{BackendKind, check_threads};
+use clap::{CommandFactory, Parser, Subcommand};
+use command_line::{CompletionsArgs, ManArgs};
 
 use crate::{
     backends,
@@ -18,9 +22,12 @@ use crate::{
     twin::{Twin, Variant},
 };
 
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| command_line::version(BackendKind::compiled_in().map(BackendKind::name)));
+
 /// Train a 1-bit or 1.58-bit transformer on text.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version = VERSION.as_str(), args_conflicts_with_subcommands = true)]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -107,6 +114,10 @@ enum Command {
     LrFind(LrFindArgs),
     /// Train a byte-level BPE tokenizer on text, for data.tokenizer
     Tokenizer(TokenizerArgs),
+    /// Print the script with which a shell completes command lines
+    Completions(CompletionsArgs),
+    /// Print the manual page, in roff
+    Man(ManArgs),
 }
 
 /// Steps of a short run that tries a learning rate.
@@ -218,12 +229,10 @@ pub fn run() -> anyhow::Result<()> {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            bail!("{}; see --help", line.strip_prefix("error: ").unwrap_or(line));
+            bail!(command_line::one_line(&error));
         }
         Err(help) => {
-            say!("{}", help.to_string().trim_end());
+            let _ = help.print();
             return Ok(());
         }
     };
@@ -238,6 +247,14 @@ pub fn run() -> anyhow::Result<()> {
         Some(Command::Twin(args)) => return args.run(),
         Some(Command::LrFind(args)) => return args.run(),
         Some(Command::Tokenizer(args)) => return args.run(),
+        Some(Command::Completions(args)) => {
+            say!("{}", args.script(Args::command()).trim_end());
+            return Ok(());
+        }
+        Some(Command::Man(args)) => {
+            say!("{}", args.page(Args::command())?.trim_end());
+            return Ok(());
+        }
         None => {}
     }
     let overrides = Overrides::from(args.overrides);

@@ -29,10 +29,27 @@ fn a_model_is_measured() {
 }
 
 #[test]
+fn the_defaults_fit_the_context() {
+    let folder = Folder::new();
+    for (args, prompt, generated) in
+        [(&[][..], 22, 10), (&["-p", "30"], 30, 2), (&["-n", "1", "-t", "1"], 31, 1)]
+    {
+        let args = [&["--rounds", "1", "--json"], args].concat();
+        let result = folder.run("bench", &args).json();
+        assert_eq!(
+            (&result["prompt_tokens"], &result["generated_tokens"]),
+            (&prompt.into(), &generated.into())
+        );
+    }
+}
+
+#[test]
 fn a_shape_needs_no_files() {
     let args = [&["bench", "--shape", "tiny"], &SMALL[..]].concat();
     let text = run(&args, b"").stdout();
-    for line in ["prompt  ", "generation  ", "share of it  ", "int8 tables  ", "peak resident  "] {
+    for line in
+        ["prompt of 9  ", "generation of 3  ", "share of it  ", "int8 tables  ", "peak resident  "]
+    {
         assert!(text.contains(line), "{text}");
     }
 }

@@ -83,11 +83,13 @@ fn what_cannot_be_exported_is_one_line() {
     for (change, what) in [
         (
             BitNetTransformerConfig { norms: NormPlacement::InLinear, ..config() },
-            "this format cannot hold norms other than \"sub-norm\"",
+            "this format cannot hold norms other than \"sub-norm\"; it takes models trained with \
+             model.norms = \"sub-norm\"",
         ),
         (
             BitNetTransformerConfig { feed_forward: FeedForwardKind::Gelu, ..config() },
-            "this format cannot hold feed-forward networks without a gate",
+            "this format cannot hold feed-forward networks without a gate; it takes models trained \
+             with model.feed_forward = \"relu2-gated\" or \"swiglu\"",
         ),
     ] {
         let folder = Folder::with_model(&build(&change), WeightDtype::F32);

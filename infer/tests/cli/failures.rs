@@ -38,9 +38,23 @@ fn missing_model_files() {
     }
     let folder = Folder::new();
     fs::remove_dir_all(folder.path("model")).unwrap();
-    assert_unreadable(&folder, &["config.json", "No such file"]);
+    assert_unreadable(&folder, &["cannot read ", "/model: No such file"]);
     folder.write("model", "a file, no folder");
-    assert_unreadable(&folder, &["config.json", "Not a directory"]);
+    assert_unreadable(&folder, &["/model is neither a model folder nor a GGUF file"]);
+}
+
+#[test]
+fn models_that_are_elsewhere() {
+    let folder = Folder::new();
+    let info = |model: &str| run(&["info", "--model", model], b"");
+    let missing = folder.arg("missing.gguf");
+    let error = info(&missing);
+    assert!(!error.stderr.contains("config.json"), "{error:?}");
+    error.assert_fails(&[&format!("cannot read {missing}: No such file")]);
+    // As `train` leaves it: the model is a folder in that of the run.
+    let (run_folder, model) = (folder.arg(""), folder.arg("model"));
+    info(&run_folder).assert_fails(&["is the folder of a run; its model is ", &model]);
+    info("owner/name").assert_fails(&["No such file", "hf download owner/name --local-dir"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `infer generate`, against the library.
 
-use crate::common::{CONTEXT, Folder, build, config};
+use crate::common::{CONTEXT, Folder, build, config, run};
 use bitnet::{
     backend::{BackendKind, BackendVisitor, DeviceChoice},
     generate::{GenerationConfig, Sampling},
@@ -45,6 +45,45 @@ fn a_seed_gives_the_same_text_and_another_seed_another() {
 }
 
 #[test]
+fn the_seed_is_random_and_said() {
+    let folder = Folder::new();
+    let draw = |args: &[&str]| {
+        let run = folder.run("generate", &[&["--prompt", PROMPT], args].concat());
+        let seed = run.stderr.lines().find_map(|line| line.strip_prefix("seed "));
+        (seed.map(ToOwned::to_owned), run.stdout())
+    };
+    let (seed, text) = draw(&[]);
+    let seed = seed.expect("a seed on standard error");
+    assert_eq!(draw(&["--seed", &seed]), (Some(seed.clone()), text));
+    let others = [(); 3].map(|()| draw(&[]).0.expect("a seed"));
+    assert!(others.iter().any(|other| *other != seed), "{seed} {others:?}");
+    assert_eq!(draw(&["--temperature", "0"]).0, None);
+}
+
+#[test]
+fn quiet_says_nothing_but_the_text() {
+    let folder = Folder::new();
+    for args in [&["--quiet"][..], &["-q", "--float"]] {
+        let run = folder.run("generate", &[&["--prompt", PROMPT], args].concat());
+        assert_eq!(run.stderr, "");
+        assert!(run.stdout().starts_with(PROMPT));
+    }
+}
+
+#[test]
+fn flags_have_the_short_forms_of_llama_cpp() {
+    let folder = Folder::new();
+    let model = folder.arg("model");
+    let short =
+        ["generate", "-m", &model, "-p", PROMPT, "-n", "30", "-t", "1", "--temperature", "0"];
+    let text = run(&short, b"").stdout();
+    assert_eq!(text, expected(&folder, 30, Sampling::greedy(), &[]));
+    let info = run(&["info", "-m", &model], b"").stdout();
+    assert_eq!(info, folder.run("info", &[]).stdout());
+    folder.run("generate", &["-p", "a", "-t", "0"]).assert_fails(&["1 to 1024"]);
+}
+
+#[test]
 fn every_option_reaches_the_sampler() {
     let folder = Folder::new();
     let defaults = Sampling { temperature: 0.8, ..Sampling::default() };
@@ -58,7 +97,7 @@ fn every_option_reaches_the_sampler() {
     ];
     let mut seen = Vec::new();
     for (args, sampling) in cases {
-        let text = generate(&folder, args);
+        let text = generate(&folder, &[&["--seed", "0"], args].concat());
         assert_eq!(text, expected(&folder, 200, sampling, &[]), "{args:?}");
         assert!(!seen.contains(&text), "{args:?} changes nothing");
         seen.push(text);
@@ -90,7 +129,14 @@ fn no_tokens_give_the_prompt_alone() {
 fn the_prompt_comes_from_standard_input_less_one_line_break() {
     let folder = Folder::new();
     let greedy = ["--temperature", "0", "--tokens", "20"];
-    for (input, prompt) in [("ab", "ab"), ("ab\n", "ab"), ("ab\n\n", "ab\n"), ("-\n", "-")] {
+    for (input, prompt) in [
+        ("ab", "ab"),
+        ("ab\n", "ab"),
+        ("ab\r\n", "ab"),
+        ("ab\n\n", "ab\n"),
+        ("ab\r\n\r\n", "ab\r\n"),
+        ("-\n", "-"),
+    ] {
         let piped = folder.run_with_input(
             "generate",
             &[&["--prompt", "-"], &greedy[..]].concat(),

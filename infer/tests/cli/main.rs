@@ -9,5 +9,6 @@ mod failures;
 mod generate;
 mod info;
 mod packed;
+mod shell;
 mod streams;
 mod subword;

@@ -22,6 +22,9 @@ fn configurations() {
     says(&playground, &[], "--config");
     says(&playground, &config(&["--sett", "a=b"]), "--sett");
     says(&playground, &set("train.stesp=1"), "the nearest valid one is \"train.steps\"");
+    says(&playground, &set("steps=1"), "the nearest valid one is \"train.steps\"");
+    says(&playground, &set("train.schedule=x"), "`wsd`, `two-stage`\n");
+    says(&playground, &["report"], "arguments were not provided: <RUN>...; see --help");
     says(&playground, &set("train.steps=soon"), "train.steps: invalid type: string");
     says(&playground, &set("train.steps=0"), "train.steps is 0");
     says(&playground, &set("train.batch=99999999999999"), "train.batch is 99999999999999");

@@ -15,5 +15,6 @@ mod lr_find;
 mod recipe;
 mod report;
 mod run;
+mod shell;
 mod twin;
 mod visible;

@@ -1,0 +1,18 @@
+//! Passes on which commit is built.
+
+use std::path::Path;
+
+#[path = "src/commit.rs"]
+mod commit;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/commit.rs");
+    let Some(commit) = commit::find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..")) else {
+        return;
+    };
+    for file in commit.files {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+    println!("cargo::rustc-env=BITNET_COMMIT={}", commit.hash);
+}
