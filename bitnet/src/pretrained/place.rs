@@ -35,9 +35,7 @@ impl Place {
                 let inner = path.join("model");
                 if !path.join(CONFIG).exists() && inner.join(CONFIG).exists() {
                     let inner = inner.display();
-                    return no_model(format!(
-                        "{shown} is the folder of a run; its model is {inner}"
-                    ));
+                    return no_model(format!("it is the folder of a run; its model is {inner}"));
                 }
                 Ok(Self::Folder)
             }
@@ -45,9 +43,9 @@ impl Place {
             Ok(_) => match path.parent().filter(|folder| folder.join(CONFIG).exists()) {
                 Some(folder) => {
                     let folder = folder.display();
-                    no_model(format!("{shown} is a part of a model, which is the folder {folder}"))
+                    no_model(format!("it is a part of a model, which is the folder {folder}"))
                 }
-                None => no_model(format!("{shown} is neither a model folder nor a GGUF file")),
+                None => no_model("it is neither a model folder nor a GGUF file".into()),
             },
         }
     }
@@ -95,11 +93,13 @@ mod tests {
         assert_eq!(of("empty"), Ok(Place::Folder));
         assert_eq!(of("a.gguf"), Ok(Place::Gguf));
         assert_eq!(of("begins"), Ok(Place::Gguf));
-        let [run, model] = [path("run"), path("run/model")].map(|path| path.display().to_string());
-        assert_eq!(of("run"), Err(format!("{run} is the folder of a run; its model is {model}")));
-        let part = of("run/model/model.safetensors").unwrap_err();
-        assert!(part.ends_with(&format!("is a part of a model, which is the folder {model}")));
-        assert!(of("text").unwrap_err().ends_with("is neither a model folder nor a GGUF file"));
+        let model = path("run/model").display().to_string();
+        assert_eq!(of("run"), Err(format!("it is the folder of a run; its model is {model}")));
+        assert_eq!(
+            of("run/model/model.safetensors"),
+            Err(format!("it is a part of a model, which is the folder {model}"))
+        );
+        assert_eq!(of("text"), Err("it is neither a model folder nor a GGUF file".into()));
         let missing = of("b.gguf").unwrap_err();
         assert!(missing.contains("b.gguf: No such file") && !missing.contains("config.json"));
     }

@@ -40,7 +40,7 @@ fn missing_model_files() {
     fs::remove_dir_all(folder.path("model")).unwrap();
     assert_unreadable(&folder, &["cannot read ", "/model: No such file"]);
     folder.write("model", "a file, no folder");
-    assert_unreadable(&folder, &["/model is neither a model folder nor a GGUF file"]);
+    assert_unreadable(&folder, &["it is neither a model folder nor a GGUF file"]);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn models_that_are_elsewhere() {
     error.assert_fails(&[&format!("cannot read {missing}: No such file")]);
     // As `train` leaves it: the model is a folder in that of the run.
     let (run_folder, model) = (folder.arg(""), folder.arg("model"));
-    info(&run_folder).assert_fails(&["is the folder of a run; its model is ", &model]);
+    info(&run_folder).assert_fails(&["it is the folder of a run; its model is ", &model]);
     info("owner/name").assert_fails(&["No such file", "hf download owner/name --local-dir"]);
 }
 
