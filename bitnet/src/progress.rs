@@ -1,6 +1,7 @@
 //! How far long work on files is: reading, tokenising, downloading.
 
 use std::{
+    env,
     io::{self, Write},
     sync::{Mutex, PoisonError},
 };
@@ -51,7 +52,12 @@ impl Bar {
 impl Progress for Bar {
     fn start(&self, what: &str, bytes: u64) {
         let template = "{msg} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}";
-        let bar = ProgressBar::new(bytes).with_message(what.to_owned());
+        // An unset `TERM` and "dumb" are known to indicatif, an empty one is not.
+        let bar = match env::var_os("TERM").is_some_and(|term| term.is_empty()) {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::new(bytes),
+        };
+        let bar = bar.with_message(what.to_owned());
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -87,7 +87,7 @@ struct SessionArgs {
 
 impl From<SessionArgs> for Options {
     fn from(SessionArgs { stop_at, plain }: SessionArgs) -> Self {
-        Self { plain, stop_at }
+        Self { plain, stop_at, in_series: false }
     }
 }
 

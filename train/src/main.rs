@@ -9,11 +9,14 @@ mod backends;
 mod bench;
 mod cli;
 mod config;
+mod dashboard;
+mod interrupt;
 mod lr_find;
 mod output;
 mod report;
 mod run_folder;
 mod series;
+mod terminal;
 mod tokenizer;
 mod training;
 mod twin;
@@ -26,6 +29,7 @@ use bitnet::{backend::catch_all_panics, memory::KeepBlocks};
 static BLOCKS: KeepBlocks = KeepBlocks::new();
 
 fn main() -> ExitCode {
+    terminal::restore_on_abort();
     match catch_all_panics(cli::run) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => note!("error: {error:#}"),

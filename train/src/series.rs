@@ -32,6 +32,7 @@ impl Series {
     /// Makes every run that has not ended go on to its end: new ones from their start, others from
     /// their newest checkpoint. One that fails does not keep the others from running.
     pub fn run(folder: &Path, runs: &[Planned], options: Options) -> Self {
+        let options = Options { in_series: true, ..options };
         let mut series = Self { outcomes: Vec::new(), failed: Vec::new(), interrupted: false };
         for (index, Planned { name, config }) in runs.iter().enumerate() {
             if series.interrupted {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, anyhow, ensure};
 use bitnet::{
     data::{Chunk, Corpus, DataError, DataOptions},
-    progress::Bar,
+    progress::{Bar, Progress},
     storage,
     tokenizer::{SubwordTokenizer, Tokenizer, train_bpe},
 };
@@ -75,8 +75,9 @@ fn train(corpus: &Corpus, vocab: usize) -> anyhow::Result<SubwordTokenizer> {
     thread::scope(|scope| {
         let (send, receive) = sync_channel(AHEAD);
         let reader = scope.spawn(move || -> Result<u64, DataError> {
-            let mut bytes = 0;
-            for chunk in corpus.chunks(&Bar::default()) {
+            let (mut bytes, bar) = (0, Bar::default());
+            bar.start("reading", corpus.stored_bytes());
+            for chunk in corpus.chunks(&bar) {
                 let Chunk { text, .. } = chunk?;
                 bytes += text.len() as u64;
                 // The trainer ends early only if it fails, and then says so itself.
@@ -84,9 +85,10 @@ fn train(corpus: &Corpus, vocab: usize) -> anyhow::Result<SubwordTokenizer> {
                     break;
                 }
             }
+            bar.finish();
             Ok(bytes)
         });
-        let trained = train_bpe(vocab, Texts(receive), true);
+        let trained = train_bpe(vocab, Texts(receive));
         let bytes = reader.join().map_err(|_| anyhow!("the reader failed"))??;
         let tokenizer = trained?;
         ensure!(bytes > 0, DataError::Empty(corpus.names().into()));

@@ -143,7 +143,7 @@ mod tests {
         let line =
             |n: usize| format!("{n} In the  beginning, 1{n} — señor.\n{}", "\n".repeat(n % 3));
         let text: String = (0..60_000).map(line).collect();
-        let tokenizer = train_bpe(400, (0..500).map(line), false).unwrap();
+        let tokenizer = train_bpe(400, (0..500).map(line)).unwrap();
         let chunks = chunks(text.as_bytes());
         assert!(chunks.len() > 2);
         let pieces: Vec<u32> =

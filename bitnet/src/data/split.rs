@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn other_tokenizers_split_the_same_text() {
         let texts = || (0..500).map(|n| format!("In the beginning {n}.\n"));
-        let tokenizer = train_bpe(300, texts(), false).unwrap();
+        let tokenizer = train_bpe(300, texts()).unwrap();
         let text: String = texts().collect();
         let mut ids = tokenizer.encode(text.as_bytes()).unwrap();
         ids.push(tokenizer.end_of_text().unwrap());

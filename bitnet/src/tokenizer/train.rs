@@ -23,14 +23,11 @@ const MAX_WORD: usize = 256;
 /// are the bytes, so that any text can be encoded and none is lost. The same texts give the same
 /// tokenizer. A short text gives fewer tokens. Words of more than 256 characters are cut.
 ///
-/// With `show_progress`, bars are drawn on standard error where that is a terminal.
-///
 /// # Errors
 /// [`TokenizerError::Vocabulary`] and [`TokenizerError::Training`].
 pub fn train_bpe(
     vocab_size: usize,
     texts: impl Iterator<Item = String> + Send,
-    show_progress: bool,
 ) -> Result<SubwordTokenizer, TokenizerError> {
     if !(MIN_TOKENS..=MAX_TOKENS).contains(&vocab_size) {
         let (min, max) = (MIN_TOKENS, MAX_TOKENS);
@@ -40,7 +37,8 @@ pub fn train_bpe(
     let mut trainer = BpeTrainer::builder()
         .vocab_size(vocab_size)
         .min_frequency(2)
-        .show_progress(show_progress)
+        // Its bars leave empty lines on standard output.
+        .show_progress(false)
         .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .build();
@@ -90,7 +88,7 @@ mod tests {
     }
 
     fn train(vocab_size: usize) -> SubwordTokenizer {
-        train_bpe(vocab_size, texts(), false).unwrap()
+        train_bpe(vocab_size, texts()).unwrap()
     }
 
     #[test]
@@ -152,7 +150,7 @@ mod tests {
     #[test]
     fn other_sizes_are_refused() {
         for size in [0, 256, (1 << 16) + 1] {
-            let error = train_bpe(size, texts(), false).err().unwrap();
+            let error = train_bpe(size, texts()).err().unwrap();
             assert!(matches!(error, TokenizerError::Vocabulary { .. }));
         }
     }

@@ -63,7 +63,7 @@ fn ids(file: &TokenFile) -> Vec<u32> {
 }
 
 fn bpe() -> SubwordTokenizer {
-    train_bpe(300, (0..300).map(|n| format!("the text of document {n}\n")), false).unwrap()
+    train_bpe(300, (0..300).map(|n| format!("the text of document {n}\n"))).unwrap()
 }
 
 #[test]

@@ -366,7 +366,7 @@ fn llamas_become_latent_weights<B: Backend>() {
 fn trained_tokenizers_come_back() {
     type B = burn_flex::Flex;
     let texts = (0..200).map(|n| format!("In the beginning, {n} — señor, they're  here.\n\n"));
-    let tokenizer = train_bpe(300, texts, false).unwrap();
+    let tokenizer = train_bpe(300, texts).unwrap();
     let config = BitNetTransformerConfig { num_tokens: 300, ..config() };
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("model");

@@ -12,7 +12,7 @@ use bitnet::{
 /// A folder with a model of a BPE's tokens, and the BPE.
 fn folder() -> (Folder, SubwordTokenizer) {
     let texts = (0..200).map(|n| format!("In the beginning — señor, {n}.\n"));
-    let tokenizer = train_bpe(300, texts, false).expect("a tokenizer");
+    let tokenizer = train_bpe(300, texts).expect("a tokenizer");
     let config = BitNetTransformerConfig { num_tokens: tokenizer.vocab_size(), ..config() };
     let model: BitNetTransformer<B> =
         config.init_seeded(1, &Default::default()).expect("a valid configuration");

@@ -3,7 +3,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::{Report, report::measured};
+use super::{Quantization, Report, Split, report::measured};
 
 /// A row of `metrics.csv`; columns without a value are empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -65,15 +65,56 @@ impl MetricsRow {
     /// # Errors
     /// If the file cannot be read.
     pub fn read_training(path: &Path) -> anyhow::Result<Vec<(f64, f64)>> {
-        let read = || -> csv::Result<Vec<(f64, f64)>> {
-            let mut rows = Vec::new();
-            for row in csv::Reader::from_path(path)?.deserialize() {
-                let Self { learning_rate, train_loss, .. } = row?;
-                rows.extend(learning_rate.zip(train_loss));
-            }
-            Ok(rows)
-        };
+        let rows = Self::read(path)?;
+        Ok(rows.iter().filter_map(|row| row.learning_rate.zip(row.train_loss)).collect())
+    }
+
+    /// What the rows of a table say: the reports of log intervals and of validations, in their
+    /// order. `bits_per_byte` is what the table does not say of a training loss.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read_reports(
+        path: &Path,
+        bits_per_byte: impl Fn(f64) -> f64,
+    ) -> anyhow::Result<Vec<(Split, Report)>> {
+        let rows = Self::read(path)?;
+        Ok(rows.iter().filter_map(|row| row.report(&bits_per_byte)).collect())
+    }
+
+    fn read(path: &Path) -> anyhow::Result<Vec<Self>> {
+        let read = || csv::Reader::from_path(path)?.deserialize().collect::<csv::Result<_>>();
         read().with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn report(&self, bits_per_byte: impl Fn(f64) -> f64) -> Option<(Split, Report)> {
+        let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
+        let report =
+            Report { step: self.step, tokens: self.tokens, seconds: self.seconds, ..Report::EMPTY };
+        if let Some(loss) = self.validation_loss {
+            let bits_per_byte = number(self.validation_bits_per_byte);
+            return Some((Split::Validation, Report { loss, bits_per_byte, ..report }));
+        }
+        let loss = self.train_loss?;
+        let report = Report {
+            loss,
+            bits_per_byte: bits_per_byte(loss),
+            learning_rate: number(self.learning_rate),
+            weight_decay: number(self.weight_decay),
+            gradient_norm: number(self.gradient_norm),
+            tokens_per_second: number(self.tokens_per_second),
+            utilization: number(self.model_flops_utilization),
+            resident_bytes: number(self.resident_bytes),
+            quantization: Quantization {
+                zeros: number(self.zeros),
+                flip_rate: number(self.flip_rate),
+                scale: number(self.scale),
+                near_threshold: number(self.near_threshold),
+                saturated: number(self.saturated),
+            },
+            ..report
+        };
+        Some((Split::Training, report))
     }
 
     fn at(report: &Report) -> Self {
@@ -91,7 +132,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::output::{Quantization, table::Table};
+    use crate::output::table::Table;
 
     fn report(step: u64) -> Report {
         Report {
@@ -131,5 +172,18 @@ mod tests {
         assert!(lines[0].starts_with("step,tokens,seconds,train_loss,validation_loss,"));
         assert_eq!(lines[2], "20,200,20.0,2.5,,,0.001,0.1,1.0,100.0,,,,0.25,,,,,");
         assert_eq!(lines[3], "20,200,20.0,,2.5,3.5,,,,,12.182493960703473,,,,,,,,2.25");
+
+        // What is read is what was written.
+        let [first, second, third] =
+            &MetricsRow::read_reports(&path, |loss| loss + 1.0).unwrap()[..]
+        else {
+            panic!("{lines:?}")
+        };
+        assert_eq!((first.0, second.0, third.0), {
+            (Split::Training, Split::Training, Split::Validation)
+        });
+        assert_eq!(MetricsRow::training(&second.1), MetricsRow::training(&report(20)));
+        assert_eq!((second.1.bits_per_byte, third.1.bits_per_byte), (3.5, 3.5));
+        assert_eq!(MetricsRow::read_training(&path).unwrap(), [(0.001, 2.5); 2]);
     }
 }

@@ -5,31 +5,39 @@ use std::{
     time::{Duration, Instant},
 };
 
-use burn_train::{
-    LearnerSummary,
-    metric::{MetricDefinition, MetricId},
-    renderer::{
-        EvaluationName, EvaluationProgress, MetricState, MetricsRenderer,
-        MetricsRendererEvaluation, MetricsRendererTraining, ProgressType, TrainingProgress,
-    },
-};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Field;
+use super::{Field, ReportView, Split, text_lines::wrap};
+use crate::terminal;
+
+/// Columns that a line has at most.
+pub const WIDTH: usize = 100;
+
+/// What a line of a log interval has, in its order: what is of which text, and what stands before
+/// and behind the value. The number says how early a part is left out where there is no room for
+/// all.
+const PARTS: [(Split, Field, &str, &str, u8); 8] = [
+    (Split::Training, Field::Loss, " | train ", "", 9),
+    (Split::Validation, Field::Loss, " | val ", "", 8),
+    (Split::Validation, Field::BitsPerByte, " | bits/byte ", "", 5),
+    (Split::Training, Field::LearningRate, " | lr ", "", 4),
+    (Split::Training, Field::GradientNorm, " | grad ", "", 3),
+    (Split::Training, Field::Zeros, " | zeros ", "", 1),
+    (Split::Training, Field::FlipRate, " | flips ", "", 2),
+    (Split::Training, Field::TokensPerSecond, " | ", " tok/s", 6),
+];
 
 /// Shows a run as one line for each log interval, below it a progress bar where standard error is
-/// a terminal. (burn-train's own renderer for pipes prints no values.)
-pub struct PlainRenderer {
-    bar: ProgressBar,
-    /// Fields by the ids that burn-train gave their metrics.
-    fields: HashMap<MetricId, Field>,
-    training: HashMap<Field, f64>,
-    validation: HashMap<Field, f64>,
+/// a terminal.
+pub struct PlainLines {
+    printer: PlainPrinter,
+    values: HashMap<(Split, Field), f64>,
     started: Instant,
+    steps: u64,
     first_step: u64,
 }
 
-/// Prints text between the lines of a [`PlainRenderer`].
+/// Prints text between the lines of [`PlainLines`].
 #[derive(Clone)]
 pub struct PlainPrinter {
     bar: ProgressBar,
@@ -44,44 +52,44 @@ impl PlainPrinter {
             *broken = self.bar.suspend(|| writeln!(io::stdout(), "{text}")).is_err();
         }
     }
+
+    /// Prints a text that a model made: in lines that fit, and without what a terminal obeys.
+    pub fn sample(&self, step: u64, text: &str) {
+        let lines = wrap(text, WIDTH).join("\n");
+        self.print(&format!("--- sample at step {step}\n{lines}\n---"));
+    }
 }
 
-impl PlainRenderer {
-    /// A renderer for a run of `steps` steps, of which `done` are behind it.
+impl PlainLines {
+    /// Lines of a run of `steps` steps, of which `done` are behind it.
     pub fn new(done: u64, steps: u64) -> Self {
         let style = ProgressStyle::with_template("{bar:40} step {pos}/{len} {msg}");
-        let bar = ProgressBar::new(steps).with_position(done);
+        let bar = match terminal::is_dumb() {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::new(steps).with_position(done),
+        };
         if let Ok(style) = style {
             bar.set_style(style);
         }
         Self {
-            bar,
-            fields: HashMap::new(),
-            training: HashMap::new(),
-            validation: HashMap::new(),
+            printer: PlainPrinter { bar, broken: Arc::default() },
+            values: HashMap::new(),
             started: Instant::now(),
+            steps,
             first_step: done,
         }
     }
 
     /// A handle for printing between the lines.
     pub fn printer(&self) -> PlainPrinter {
-        PlainPrinter { bar: self.bar.clone(), broken: Arc::default() }
-    }
-
-    fn update(&mut self, state: MetricState, is_validation: bool) {
-        let MetricState::Numeric(entry, value) = state else { return };
-        let Some(&field) = self.fields.get(&entry.metric_id) else { return };
-        let values = if is_validation { &mut self.validation } else { &mut self.training };
-        values.insert(field, value.current());
+        self.printer.clone()
     }
 
     /// Time left, as it looks from the steps of this session.
     fn time_left(&self, step: u64) -> String {
-        let steps = self.bar.length().unwrap_or(step);
         let done = step.saturating_sub(self.first_step).max(1);
-        let seconds =
-            self.started.elapsed().as_secs_f64() / done as f64 * steps.saturating_sub(step) as f64;
+        let left = self.steps.saturating_sub(step) as f64;
+        let seconds = self.started.elapsed().as_secs_f64() / done as f64 * left;
         let left = Duration::from_secs(seconds as u64).as_secs();
         let (hours, minutes, seconds) = (left / 3600, left / 60 % 60, left % 60);
         if hours > 0 {
@@ -91,85 +99,91 @@ impl PlainRenderer {
         }
     }
 
-    /// The values of a log interval. Those that the run does not have are left out, and so are
-    /// those of a validation before there was one.
+    /// The values of a log interval. Those that the run does not have are left out, so are those of
+    /// a validation before there was one, and then as many as the width asks for.
     fn line(&self, step: u64) -> String {
-        let mut line = format!("step {step}/{}", self.bar.length().unwrap_or(step));
-        let mut add = |values: &HashMap<Field, f64>, field: Field, before: &str, after: &str| {
-            if let Some(&value) = values.get(&field) {
-                line += &format!("{before}{}{after}", field.format(value));
-            }
+        let start = format!("step {step}/{}", self.steps);
+        let end = format!(" | eta {}", self.time_left(step));
+        let mut parts: Vec<(u8, String)> = PARTS
+            .iter()
+            .filter_map(|&(split, field, before, after, weight)| {
+                let value = field.format(*self.values.get(&(split, field))?);
+                Some((weight, format!("{before}{value}{after}")))
+            })
+            .collect();
+        let width = |parts: &[(u8, String)]| -> usize {
+            parts.iter().map(|(_, text)| text.chars().count()).sum()
         };
-        let (training, validation) = (&self.training, &self.validation);
-        add(training, Field::Loss, " | train ", "");
-        add(validation, Field::Loss, " | val ", "");
-        add(validation, Field::BitsPerByte, " | bits/byte ", "");
-        add(validation, Field::Perplexity, " | ppl ", "");
-        add(training, Field::LearningRate, " | lr ", "");
-        add(training, Field::WeightDecay, " | wd ", "");
-        add(training, Field::GradientNorm, " | grad ", "");
-        add(training, Field::Zeros, " | zeros ", "");
-        add(training, Field::FlipRate, " | flips ", "");
-        add(training, Field::Scale, " | scale ", "");
-        add(training, Field::NearThreshold, " | near ", "");
-        add(training, Field::Saturated, " | sat ", "");
-        add(training, Field::Memory, " | ", " MiB");
-        add(training, Field::TokensPerSecond, " | ", " tok/s");
-        add(training, Field::Utilization, " (", ")");
-        add(training, Field::TokensLeft, " | ", " tokens left");
-        line + &format!(" | eta {}", self.time_left(step))
+        let room = WIDTH.saturating_sub(start.len() + end.len());
+        while width(&parts) > room {
+            let Some(least) = parts.iter().map(|(weight, _)| *weight).min() else { break };
+            parts.retain(|(weight, _)| *weight > least);
+        }
+        start + &parts.into_iter().map(|(_, text)| text).collect::<String>() + &end
     }
 }
 
-impl MetricsRendererTraining for PlainRenderer {
-    fn update_train(&mut self, state: MetricState) {
-        self.update(state, false);
+impl ReportView for PlainLines {
+    fn take(&mut self, split: Split, field: Field, value: f64, _text: &str) {
+        self.values.insert((split, field), value);
     }
 
-    fn update_valid(&mut self, state: MetricState) {
-        self.update(state, true);
-    }
-
-    fn render_train(&mut self, item: TrainingProgress, _indicators: Vec<ProgressType>) {
-        let step = item.iteration.unwrap_or_default() as u64;
-        self.bar.set_position(step);
-        let line = self.line(step);
-        self.printer().print(&line);
-    }
-
-    fn render_valid(&mut self, item: TrainingProgress, _indicators: Vec<ProgressType>) {
-        let step = item.iteration.unwrap_or_default() as u64;
-        let show = |field: Field| self.validation.get(&field).map(|&value| field.format(value));
-        let [loss, bits, perplexity] = Field::LOSS.map(show);
-        if let (Some(loss), Some(bits), Some(perplexity)) = (loss, bits, perplexity) {
-            let line = format!(
-                "step {step} | validation {loss} nats/token | {bits} bits/byte | ppl {perplexity}"
-            );
-            self.printer().print(&line);
+    fn show(&mut self, split: Split, step: u64) {
+        match split {
+            Split::Training => {
+                self.printer.bar.set_position(step);
+                self.printer.print(&self.line(step));
+            }
+            Split::Validation => {
+                let show = |field: Field| {
+                    self.values.get(&(split, field)).map(|&value| field.format(value))
+                };
+                if let [Some(loss), Some(bits), Some(perplexity)] = Field::LOSS.map(show) {
+                    self.printer.print(&format!(
+                        "step {step} | validation {loss} nats/token | {bits} bits/byte | ppl \
+                         {perplexity}"
+                    ));
+                }
+            }
         }
     }
 
-    fn on_train_end(
-        &mut self,
-        _summary: Option<LearnerSummary>,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        self.bar.finish_and_clear();
-        Ok(())
+    fn end(&mut self) {
+        self.printer.bar.finish_and_clear();
     }
 }
 
-impl MetricsRendererEvaluation for PlainRenderer {
-    fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn render_test(&mut self, _item: EvaluationProgress, _indicators: Vec<ProgressType>) {}
-}
-
-impl MetricsRenderer for PlainRenderer {
-    fn manual_close(&mut self) {}
-
-    fn register_metric(&mut self, definition: MetricDefinition) {
-        if let Some(field) = Field::named(&definition.name) {
-            self.fields.insert(definition.metric_id, field);
+    #[test]
+    fn lines_fit_and_keep_what_matters() {
+        let mut lines = PlainLines::new(0, 2000);
+        let values = [
+            (Split::Training, Field::Loss, 1.9234),
+            (Split::Training, Field::LearningRate, 3.9e-3),
+            (Split::Training, Field::GradientNorm, 0.51),
+            (Split::Training, Field::Zeros, 0.312),
+            (Split::Training, Field::FlipRate, 1.2e-4),
+            (Split::Training, Field::TokensPerSecond, 19_023.0),
+        ];
+        for (split, field, value) in values {
+            lines.take(split, field, value, "");
         }
+        let line = lines.line(2000);
+        assert_eq!(
+            line,
+            "step 2000/2000 | train 1.9234 | lr 3.90e-3 | grad 0.510 | flips 1.20e-4 | 19023 \
+             tok/s | eta 0m00s"
+        );
+        // Parts go in the order of their weights.
+        lines.take(Split::Validation, Field::Loss, 123.4567, "");
+        lines.take(Split::Validation, Field::BitsPerByte, 178.1234, "");
+        lines.steps = 1_000_000_000;
+        let line = lines.line(999_999_999);
+        assert!(line.chars().count() <= WIDTH, "{line}");
+        assert!(line.contains(" | train 1.9234 | val 123.4567 | bits/byte 178.1234 | 19023 tok/s"));
+        assert!(!line.contains("lr") && !line.contains("zeros"), "{line}");
     }
 }

@@ -85,6 +85,9 @@ impl Adaptor<Self> for Report {
     }
 }
 
+/// What stands between the value of all linears and those of the blocks.
+const BY_BLOCK: &str = ", by block: ";
+
 /// A value of a [`Report`] that is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
@@ -169,7 +172,8 @@ impl Field {
         }
     }
 
-    fn of(self, report: &Report) -> f64 {
+    /// The value in a report.
+    pub fn of(self, report: &Report) -> f64 {
         match self {
             Self::Loss => report.loss,
             Self::BitsPerByte => report.bits_per_byte,
@@ -200,11 +204,19 @@ impl Field {
 
     /// The value of a report as the dashboard shows it: where it is an instrument, that of all
     /// linears together, then that of each block.
-    fn show(self, report: &Report) -> String {
+    pub fn show(self, report: &Report) -> String {
         let blocks = report.blocks.iter().filter_map(|block| self.of_quantization(block));
-        let blocks = blocks.map(|value| format!(" {}", self.format(value))).collect::<String>();
+        let blocks: Vec<String> = blocks.map(|value| self.format(value)).collect();
         let total = self.format(self.of(report));
-        if blocks.is_empty() { total } else { format!("{total}, by block:{blocks}") }
+        if blocks.is_empty() { total } else { total + BY_BLOCK + &blocks.join(" ") }
+    }
+
+    /// Takes what [`Field::show`] made apart: the value, and that of each block.
+    pub fn parts(shown: &str) -> (&str, Vec<&str>) {
+        match shown.split_once(BY_BLOCK) {
+            Some((total, blocks)) => (total, blocks.split(' ').collect()),
+            None => (shown, Vec::new()),
+        }
     }
 
     /// The value as it is shown.
@@ -278,6 +290,8 @@ mod tests {
         assert_eq!(Field::Zeros.show(&report), "0.250");
         report.blocks = vec![block(0.2), block(0.3)];
         assert_eq!(Field::Zeros.show(&report), "0.250, by block: 0.200 0.300");
+        assert_eq!(Field::parts("0.250, by block: 0.200 0.300"), ("0.250", vec!["0.200", "0.300"]));
+        assert_eq!(Field::parts("0.250"), ("0.250", vec![]));
         report.loss = 1.5;
         assert_eq!(Field::Loss.show(&report), "1.5000");
     }

@@ -2,13 +2,15 @@
 
 mod bench;
 mod checkpoint;
+mod display;
+mod facts;
 mod instruments;
-mod interrupt;
 mod interval;
 mod item;
 mod loaders;
 mod manifest;
 mod model;
+mod next;
 mod optimizer;
 mod outcome;
 mod preflight;
@@ -52,6 +54,8 @@ pub struct Options {
     pub plain: bool,
     /// The step after which the session stops as if interrupted.
     pub stop_at: Option<u64>,
+    /// One of several runs: whoever makes them says how they go on.
+    pub in_series: bool,
 }
 
 /// Starts a run in the new folder `out`. Gives how it ended, or nothing if it was interrupted.

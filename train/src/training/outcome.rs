@@ -66,6 +66,13 @@ impl ModelSize {
     }
 }
 
+impl ModelSize {
+    /// Number of parameters.
+    pub fn parameters(self) -> u64 {
+        self.parameters
+    }
+}
+
 impl Outcome {
     /// Sums up a run from the losses of the trainer's model and of the exported one.
     pub fn new(
@@ -113,20 +120,22 @@ impl Outcome {
         }
         let part = if config.eval.final_windows == 0 { "whole" } else { "of the" };
         say!(
-            "done: {} steps, {} tokens in {:.0} s; {part} validation part ({} tokens): \
-             {:.4} nats/token, {:.4} bits/byte",
+            "done: {} steps, {} tokens in {:.0} s, {:.0} tokens/s",
             self.step,
             self.tokens,
             self.seconds,
+            self.tokens_per_second,
+        );
+        say!(
+            "{part} validation part ({} tokens): {:.4} nats/token, {:.4} bits/byte",
             self.validation_tokens,
             self.validation_loss,
             self.validation_bits_per_byte,
         );
         if let (Some(ceiling), Some(share)) = (self.matmul_ceiling, self.model_flops_utilization) {
             say!(
-                "{:.0} tokens/s at {:.1} MFLOP a token: {:.1} % of the {:.1} GFLOP/s at which \
-                 matrices were multiplied before",
-                self.tokens_per_second,
+                "{:.1} MFLOP a token: {:.1} % of the {:.1} GFLOP/s at which matrices were \
+                 multiplied before",
                 self.flops_per_token / 1e6,
                 100.0 * share,
                 ceiling / 1e9,

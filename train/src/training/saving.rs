@@ -29,6 +29,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
 
     /// Writes a checkpoint of the current step, and the model.
     pub(super) fn save(&mut self, metrics: &mut Records) -> anyhow::Result<()> {
+        self.show_activity(Some("saving"));
         let StepStrategy { config, folder, optimizer, .. } = self.strategy;
         let lengths = metrics.sync()?;
         self.state.metrics_bytes = lengths.metrics;

@@ -1,5 +1,5 @@
 use std::{
-    io::{self, IsTerminal},
+    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -24,9 +24,11 @@ use burn_train::{
 use super::{
     Options,
     checkpoint::Checkpoint,
-    interrupt::interrupter,
+    display::Shown,
+    facts::facts,
     loaders::{TrainLoader, ValidationLoader},
     model::LanguageModel,
+    next,
     optimizer::SharedOptimizer,
     outcome::Outcome,
     scheduler::StepScheduler,
@@ -39,7 +41,8 @@ use super::{
 };
 use crate::{
     config::{Config, OptimizerKind},
-    output::{Field, PlainRenderer, ReportMetric},
+    interrupt::interrupter,
+    output::{Field, ReportMetric, ReportRenderer},
     run_folder::RunFolder,
 };
 
@@ -93,9 +96,27 @@ impl Session {
         };
 
         let speed = Speed::measure::<B>(&config, text.tokenizer.vocab_size(), device);
-        if let (Some(line), true) = (speed.describe(), options.plain) {
-            say!("{line}");
+        if average.is_some() {
+            note!(
+                "warning: train.ema: the average of weights that are quantised is not what was \
+                 trained, and often worse; it is kept and validated beside the model"
+            );
         }
+        let mut facts = facts(&config, &text, &folder, &state);
+        facts.extend(speed.describe());
+        let fields = shown(&config);
+        let shown = Shown {
+            config: &config,
+            text: &text,
+            folder: &folder,
+            state: &state,
+            facts,
+            fields: fields.clone(),
+        };
+        // From here on signals stop the run.
+        let interrupter = interrupter()?;
+        let (display, view) = shown.open(options.plain);
+        let display = Arc::new(display);
 
         let mut learning = SupervisedTraining::new(
             folder.path(),
@@ -103,30 +124,17 @@ impl Session {
             Arc::new(validation(config.eval.windows)),
         )
         .num_epochs(config.train.steps.div_ceil(config.eval.every) as usize)
-        .with_interrupter(interrupter()?)
+        .with_interrupter(interrupter)
         .with_application_logger(None)
-        .with_metric_logger(InMemoryMetricLogger::new());
-        for field in shown(&config) {
+        .with_metric_logger(InMemoryMetricLogger::new())
+        .renderer(ReportRenderer::new(view));
+        for field in fields {
             learning = learning.metric_train_numeric(ReportMetric::new(field));
             if Field::LOSS.contains(&field) {
                 learning = learning.metric_valid_numeric(ReportMetric::new(field));
             }
         }
 
-        let on_dashboard = !options.plain && io::stdout().is_terminal();
-        let mut printer = None;
-        if !on_dashboard {
-            let renderer = PlainRenderer::new(state.step, config.train.steps);
-            printer = Some(renderer.printer());
-            learning = learning.renderer(renderer);
-        }
-
-        if average.is_some() {
-            note!(
-                "warning: train.ema: the average of weights that are quantised is not what was \
-                 trained, and often worse; it is kept and validated beside the model"
-            );
-        }
         let finished = Arc::new(Mutex::new(None));
         let strategy = StepStrategy::<Autodiff<B>> {
             workers: Workers::new(config.workers())?,
@@ -140,33 +148,39 @@ impl Session {
             stop_at: options.stop_at,
             state: state.clone(),
             final_validation: Arc::new(validation(config.eval.final_windows)),
-            printer,
+            display: display.clone(),
             device: device.clone(),
             finished: finished.clone(),
         };
         let learning =
             learning.with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
         let scheduler = StepScheduler::new(config.train.schedule(), state.step);
-        // Dropping the result closes the dashboard, which would cover what is printed below.
         drop(learning.launch(Learner::new(model, optimizer, scheduler)));
+        // The dashboard would cover what is printed below.
+        drop(display);
 
         let finished = finished.lock().unwrap_or_else(PoisonError::into_inner).take();
         let finished = finished.unwrap_or_else(|| Err(anyhow!("the training loop did not end")));
         let Finished { state, outcome } = finished.map_err(|error| advise(error, &folder))?;
-        match &outcome {
-            Some(outcome) => outcome.print(&config, &folder),
-            None => say!(
-                "stopped after step {}; continue with --resume {}",
-                state.step,
-                folder.path().display()
-            ),
+        match (&outcome, options.in_series) {
+            (Some(outcome), in_series) => {
+                outcome.print(&config, &folder);
+                if !in_series {
+                    say!("next: {}", next::generate(&folder.model(), &config.sample.prompt));
+                }
+            }
+            (None, false) => {
+                say!("stopped after step {}; continue with:", state.step);
+                say!("{}", next::resume(folder.path()));
+            }
+            (None, true) => say!("stopped after step {}", state.step),
         }
         Ok(outcome)
     }
 }
 
-/// What is shown of a run. The dashboard's list ends where the terminal does, and of the rest there
-/// are the curves alone: first comes what is looked at most.
+/// What is shown of a run. The dashboard's list ends where the terminal does: first comes what is
+/// looked at most.
 fn shown(config: &Config) -> Vec<Field> {
     let mut fields = Field::FIRST.to_vec();
     if config.log.instruments && config.model.quant != WeightQuant::None {

@@ -15,10 +15,7 @@ use burn::{
 use burn_train::{EventProcessorTraining, LearnerEvent, TrainingItem};
 
 use super::{item::Item, state::State, strategy::Run};
-use crate::{
-    config::Config,
-    output::{Quantization, Records, Report},
-};
+use crate::output::{Quantization, Records, Report};
 
 impl<B: AutodiffBackend> Run<'_, B> {
     /// The report of the log interval that ends with the current step.
@@ -70,22 +67,25 @@ impl<B: AutodiffBackend> Run<'_, B> {
         Ok(Report { quantization: total, blocks, ..Report::EMPTY })
     }
 
-    /// Where the run stands, in validation intervals: what burn-train calls epochs.
-    fn epochs(&self) -> Progress {
-        let Config { train, eval, .. } = &self.strategy.config;
-        let total = train.steps.div_ceil(eval.every);
-        Progress::new(self.state.step.div_ceil(eval.every) as usize, total as usize)
+    /// Where the run stands, in steps.
+    fn progress(&self) -> Progress {
+        Progress::new(self.state.step as usize, self.strategy.config.train.steps as usize)
+    }
+
+    /// Says that the next step is being done, or what else.
+    pub(super) fn show_activity(&self, activity: Option<&'static str>) {
+        self.strategy.display.at(self.state.step, activity);
     }
 
     /// Shows a report, on the dashboard or as a line.
-    pub(super) fn show_training(&mut self, report: Report, progress: Progress) {
+    pub(super) fn show_training(&mut self, report: Report) {
         let value = Tensor::empty([1], &self.strategy.device);
-        let epochs = self.epochs();
         let (step, learning_rate) = (report.step as usize, report.learning_rate);
+        let progress = self.progress();
         self.processor.process_train(LearnerEvent::ProcessedItem(TrainingItem::new(
             Item { value, report: Some(report) },
+            progress.clone(),
             progress,
-            epochs,
             Some(step),
             Some(learning_rate),
         )));
@@ -109,20 +109,21 @@ impl<B: AutodiffBackend> Run<'_, B> {
         };
         let ema_loss = averaged.map(|averaged| averaged.loss());
         metrics.validation(&report, ema_loss)?;
-        if let (Some(loss), Some(printer)) = (ema_loss, &self.strategy.printer) {
-            printer.print(&format!("step {} | of the average {loss:.4} nats/token", report.step));
+        if let Some(loss) = ema_loss {
+            self.strategy.display.average(report.step, loss);
         }
-        let epochs = self.epochs();
         let step = report.step as usize;
         self.processor.process_valid(LearnerEvent::ProcessedItem(TrainingItem::new(
             Item { value: evaluation, report: Some(report) },
-            Progress::new(1, 1),
-            epochs.clone(),
+            self.progress(),
+            self.progress(),
             Some(step),
             None,
         )));
-        self.processor.process_train(LearnerEvent::EndEpoch(epochs.items_processed));
-        self.processor.process_valid(LearnerEvent::EndEpoch(epochs.items_processed));
+        // burn-train's epochs are the stretches between validations.
+        let epoch = self.state.step.div_ceil(self.strategy.config.eval.every) as usize;
+        self.processor.process_train(LearnerEvent::EndEpoch(epoch));
+        self.processor.process_valid(LearnerEvent::EndEpoch(epoch));
         Ok(())
     }
 }

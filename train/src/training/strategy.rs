@@ -16,6 +16,7 @@ use burn_train::{
 };
 
 use super::{
+    display::Display,
     instruments::Panel,
     interval::{Interval, StepResult},
     loaders::ValidationLoader,
@@ -29,11 +30,7 @@ use super::{
     validation::{evaluate, evaluate_if_any, sample},
     workers::Workers,
 };
-use crate::{
-    config::Config,
-    output::{PlainPrinter, Records},
-    run_folder::RunFolder,
-};
+use crate::{config::Config, output::Records, run_folder::RunFolder};
 
 type Processor<B> = SupervisedTrainingEventProcessor<Components<B>>;
 type Validation<B> = dyn DataLoader<<B as AutodiffBackend>::InnerBackend, ValidationBatch>;
@@ -74,8 +71,8 @@ pub struct StepStrategy<B: AutodiffBackend> {
     pub workers: Workers,
     /// The windows of the last validation.
     pub final_validation: Arc<ValidationLoader>,
-    /// Prints samples, where there is no dashboard.
-    pub printer: Option<PlainPrinter>,
+    /// Where the run shows itself.
+    pub display: Arc<Display>,
     pub device: B::Device,
     /// Takes the result, for which burn-train has no place.
     pub finished: Arc<Mutex<Option<anyhow::Result<Finished>>>>,
@@ -146,6 +143,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
                 self.save(&mut metrics)?;
             }
 
+            self.show_activity(None);
             let started = Instant::now();
             interval.add(self.step(batches));
             self.state.step += 1;
@@ -179,7 +177,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
                 self.state.trend.add(loss);
                 let report = self.training_report(loss, gradient_norm, &mut metrics)?;
                 metrics.training(&report)?;
-                self.show_training(report, batches.progress());
+                self.show_training(report);
                 self.state.interval = IntervalState::default();
                 interval = Interval::new(self.state.interval, &self.strategy.device);
             }
@@ -198,6 +196,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// Validates and samples after the current step, and saves a new lowest loss. Gives `false`,
     /// and leaves no trace, if it was interrupted.
     fn validate(&mut self, windows: &Validation<B>, metrics: &mut Records) -> anyhow::Result<bool> {
+        self.show_activity(Some("validating"));
         let model = self.learner.model().valid();
         let Some(evaluation) = evaluate(&model, windows, &self.interrupter) else {
             return Ok(false);
@@ -231,6 +230,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// then.
     fn finish(&mut self, end: End, metrics: &mut Records) -> anyhow::Result<Option<Outcome>> {
         let StepStrategy { config, folder, final_validation, device, .. } = self.strategy;
+        self.show_activity(Some("the last validation"));
         let model = self.learner.model().valid();
         let windows = final_validation.as_ref();
         let Some(trained) = evaluate(&model, windows, &self.interrupter) else { return Ok(None) };
@@ -302,7 +302,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         model: &LanguageModel<B::InnerBackend>,
         metrics: &mut Records,
     ) -> anyhow::Result<bool> {
-        let StepStrategy { config, text, folder, printer, device, .. } = self.strategy;
+        let StepStrategy { config, text, folder, display, device, .. } = self.strategy;
         let (step, every) = (self.state.step, config.sample.every);
         let due = every == 0 || step.is_multiple_of(every) || step == config.train.steps;
         if config.sample.tokens == 0 || !due {
@@ -313,9 +313,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         };
         folder.save_sample(step, &text)?;
         metrics.sample(step, &text)?;
-        if let Some(printer) = printer {
-            printer.print(&format!("--- sample at step {step}\n{text}\n---"));
-        }
+        display.sample(step, &text);
         Ok(true)
     }
 }

@@ -24,6 +24,19 @@ pub struct Text {
     pub fingerprint: String,
 }
 
+/// How large the parts of a text are, in tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct TextSize {
+    /// Of what is trained on.
+    pub training: u64,
+    /// The same in bytes.
+    pub training_bytes: u64,
+    /// Of what is held out to watch the training.
+    pub validation: u64,
+    /// Of what the run never sees.
+    pub test: u64,
+}
+
 impl Text {
     /// Reads and tokenises the sources, or finds their tokens in the cache. Gives the
     /// configuration with its budget as steps, too.
@@ -50,6 +63,17 @@ impl Text {
             return Err(DataError::TooShort { part, actual: validation, needed: 2 }.into());
         }
         Ok((text, config))
+    }
+
+    /// How large it is.
+    pub fn size(&self) -> TextSize {
+        let Split { training, validation, test, training_bytes } = &self.split;
+        TextSize {
+            training: training.len() as u64,
+            training_bytes: *training_bytes as u64,
+            validation: validation.len() as u64,
+            test: test.len() as u64,
+        }
     }
 
     /// The training batches.

@@ -37,7 +37,7 @@ fn signals_save_and_a_second_one_ends_at_once() {
     send("-TERM", &child);
     let output = child.wait_with_output().unwrap();
     let shown = succeeded(output);
-    assert!(shown.contains("continue with --resume run"), "{shown}");
+    assert!(shown.trim_end().ends_with("train --resume run"), "{shown}");
     assert_eq!(fs::read_dir(playground.path("run/checkpoints")).unwrap().count(), 1);
 
     // Steps of minutes: the first signal waits for the step, the second does not.

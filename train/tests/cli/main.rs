@@ -16,5 +16,7 @@ mod recipe;
 mod report;
 mod run;
 mod shell;
+#[cfg(unix)]
+mod terminal;
 mod twin;
 mod visible;
