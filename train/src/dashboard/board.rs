@@ -24,6 +24,9 @@ const PLOTS: [Field; 14] = [
     Field::Perplexity,
 ];
 
+/// How often curves are halved at most.
+const CLOSEST: i32 = 10;
+
 /// What stands below the curves, where there is no room for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Panel {
@@ -61,6 +64,8 @@ pub struct Board {
     /// Values of the report to come.
     pending: Vec<(Split, Field, f64)>,
     plot: usize,
+    /// How often the curves are halved.
+    zoom: i32,
     panel: usize,
     /// Counts the changes.
     version: u64,
@@ -116,9 +121,16 @@ impl Board {
         self.blocks.get(&field).map_or(&[], Vec::as_slice)
     }
 
-    /// Steps and values.
+    /// Steps and values, of the stretch of steps that is looked at.
     pub fn points(&self, split: Split, field: Field) -> &[(f64, f64)] {
-        self.curves.get(&(split, field)).map_or(&[], Curve::points)
+        let points = |split| self.curves.get(&(split, field)).map_or(&[][..], Curve::points);
+        let ends = [Split::Training, Split::Validation].map(points);
+        let first = ends.iter().filter_map(|points| points.first()).map(|point| point.0);
+        let last = ends.iter().filter_map(|points| points.last()).map(|point| point.0);
+        let (first, last) = (first.fold(f64::INFINITY, f64::min), last.fold(0.0, f64::max));
+        let start = last - (last - first) / f64::from(2).powi(self.zoom);
+        let points = points(split);
+        &points[points.partition_point(|(step, _)| *step < start)..]
     }
 
     /// The field whose curve comes `later` behind the chosen one.
@@ -149,6 +161,8 @@ impl Board {
         match key {
             Key::Next => self.plot = (self.plot + 1) % plots,
             Key::Previous => self.plot = (self.plot + plots - 1) % plots,
+            Key::Closer => self.zoom = (self.zoom + 1).min(CLOSEST),
+            Key::Farther => self.zoom = (self.zoom - 1).max(0),
             Key::Panel => self.panel += 1,
             Key::Stop | Key::Redraw => {}
         }

@@ -7,6 +7,10 @@ pub enum Key {
     Next,
     /// The curve before.
     Previous,
+    /// The later half of the curves.
+    Closer,
+    /// Twice as much of them.
+    Farther,
     /// Another panel.
     Panel,
     /// The whole screen is drawn anew.
@@ -20,8 +24,10 @@ pub fn keys(mut typed: &[u8]) -> Vec<Key> {
         let key;
         (key, typed) = match (first, rest) {
             // Arrows, in both of their spellings.
-            (0x1b, [b'[' | b'O', b'A' | b'C', rest @ ..]) => (Some(Key::Next), rest),
-            (0x1b, [b'[' | b'O', b'B' | b'D', rest @ ..]) => (Some(Key::Previous), rest),
+            (0x1b, [b'[' | b'O', b'A', rest @ ..]) => (Some(Key::Closer), rest),
+            (0x1b, [b'[' | b'O', b'B', rest @ ..]) => (Some(Key::Farther), rest),
+            (0x1b, [b'[' | b'O', b'C', rest @ ..]) => (Some(Key::Next), rest),
+            (0x1b, [b'[' | b'O', b'D', rest @ ..]) => (Some(Key::Previous), rest),
             (0x1b, [b'[', rest @ ..]) => (None, after_sequence(rest)),
             // Ctrl-C, where it is no signal.
             (b'q' | b'Q' | 3, rest) => (Some(Key::Stop), rest),

@@ -5,7 +5,7 @@ use super::board::Panel;
 /// Columns from which on curves and panels stand side by side.
 const WIDE: u16 = 110;
 /// Columns of a panel beside the curves.
-const PANEL_WIDTH: u16 = 46;
+const PANEL_WIDTH: u16 = 50;
 /// Rows that a curve has at least.
 const PLOT: u16 = 6;
 
@@ -24,21 +24,25 @@ pub struct Areas {
     pub keys: Rect,
 }
 
-/// Lays out a screen for a run with so many facts, and panels of so many rows, the chosen one
-/// first. What there is no room for is left out.
-pub fn areas(screen: Rect, facts: u16, panels: &[(Panel, u16)]) -> Areas {
+/// Lays out a screen for a run with so many facts, and panels, the chosen one first, of so many
+/// `rows` at a width. What there is no room for is left out.
+pub fn areas(
+    screen: Rect,
+    facts: u16,
+    panels: &[Panel],
+    rows: impl Fn(Panel, u16) -> u16,
+) -> Areas {
     let height = screen.height;
     let facts = match height {
         0..16 => 0,
         16..32 => 1,
         _ => facts,
     };
-    let rows = [facts, u16::from(height > 0), height, u16::from(height > 2)];
     let [facts, progress, body, keys] = Layout::vertical([
-        Constraint::Length(rows[0]),
-        Constraint::Length(rows[1]),
+        Constraint::Length(facts),
+        Constraint::Length(u16::from(height > 0)),
         Constraint::Fill(1),
-        Constraint::Length(rows[3]),
+        Constraint::Length(u16::from(height > 2)),
     ])
     .areas(screen);
     let mut areas = Areas { facts, progress, keys, ..Areas::default() };
@@ -51,30 +55,31 @@ pub fn areas(screen: Rect, facts: u16, panels: &[(Panel, u16)]) -> Areas {
             0..24 => vec![left],
             _ => Layout::vertical([Constraint::Fill(1); 2]).split(left).to_vec(),
         };
-        areas.panels = stack(right, panels);
+        areas.panels = stack(right, panels, rows);
     } else {
-        let wanted = panels.first().map_or(0, |(_, rows)| *rows);
+        let panels = &panels[..panels.len().min(1)];
+        let wanted = panels.first().map_or(0, |&panel| rows(panel, body.width));
         // At least half of what there is for the curve, and all of it for values if there is little.
         let below = match body.height {
             rows if rows < PLOT + 3 => rows,
-            rows => wanted.min(rows.saturating_sub(PLOT).min(rows / 2)),
+            rows => wanted.min(rows - PLOT).min(rows / 2),
         };
         let [above, below] =
             Layout::vertical([Constraint::Fill(1), Constraint::Length(below)]).areas(body);
         areas.plots = if above.height >= PLOT { vec![above] } else { Vec::new() };
-        areas.panels = stack(below, &panels[..panels.len().min(1)]);
+        areas.panels = stack(below, panels, rows);
     }
     areas
 }
 
 /// Panels one below the other, each as high as it wants to be, the last one as high as there is
 /// room.
-fn stack(area: Rect, panels: &[(Panel, u16)]) -> Vec<(Panel, Rect)> {
+fn stack(area: Rect, panels: &[Panel], rows: impl Fn(Panel, u16) -> u16) -> Vec<(Panel, Rect)> {
     let mut stacked = Vec::new();
     let mut rest = area;
-    for (index, &(panel, rows)) in panels.iter().enumerate() {
+    for (index, &panel) in panels.iter().enumerate() {
         let is_last = index + 1 == panels.len();
-        let rows = if is_last { rest.height } else { rows.min(rest.height) };
+        let rows = if is_last { rest.height } else { rows(panel, area.width).min(rest.height) };
         if rows < 2 {
             break;
         }
@@ -88,14 +93,21 @@ fn stack(area: Rect, panels: &[(Panel, u16)]) -> Vec<(Panel, Rect)> {
 mod tests {
     use super::*;
 
-    const PANELS: [(Panel, u16); 3] = [(Panel::Values, 9), (Panel::Blocks, 7), (Panel::Sample, 4)];
+    fn rows(panel: Panel, width: u16) -> u16 {
+        match panel {
+            Panel::Values => 9 * 80 / width.clamp(40, 80),
+            Panel::Blocks => 7,
+            Panel::Sample => 4,
+        }
+    }
 
     #[test]
     fn everything_lies_on_the_screen_and_nothing_twice() {
         for (width, height) in (0..160).flat_map(|width| (0..60).map(move |height| (width, height)))
         {
             let screen = Rect::new(0, 0, width, height);
-            let Areas { facts, progress, plots, panels, keys } = areas(screen, 5, &PANELS);
+            let Areas { facts, progress, plots, panels, keys } =
+                areas(screen, 5, &Panel::ALL, rows);
             let all: Vec<Rect> = [facts, progress, keys]
                 .into_iter()
                 .chain(plots)
@@ -112,7 +124,7 @@ mod tests {
 
     #[test]
     fn sizes_that_people_have() {
-        let of = |width, height| areas(Rect::new(0, 0, width, height), 5, &PANELS);
+        let of = |width, height| areas(Rect::new(0, 0, width, height), 5, &Panel::ALL, rows);
         let large = of(150, 50);
         assert_eq!((large.facts.height, large.plots.len(), large.panels.len()), (5, 2, 3));
         let usual = of(80, 24);

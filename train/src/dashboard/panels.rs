@@ -1,7 +1,7 @@
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
-    style::{Style, Stylize},
+    style::Stylize,
     text::{Line, Span},
     widgets::Paragraph,
 };
@@ -12,19 +12,23 @@ use super::{
 };
 use crate::output::{Field, Split, wrap};
 
-/// Columns of a name, of a value, and of all of a row with two values.
+/// Columns of a name, of a value, of a block's, and of all of a row with two values.
 const NAME: usize = 18;
 const VALUE: usize = 10;
+const BLOCK: usize = 8;
 const ROW: u16 = (NAME + 2 * VALUE) as u16 + 2;
 
 /// The rows that a panel would fill at a width.
 pub fn rows(panel: Panel, board: &Board, width: u16) -> u16 {
     let rows = match panel {
         Panel::Values => 1 + board.fields.len().div_ceil(columns(width)),
-        Panel::Blocks => 1 + instruments(board).count(),
+        Panel::Blocks => {
+            block_count(board).div_ceil(blocks_in(width)) * (1 + instruments(board).count())
+        }
         Panel::Sample => 6,
     };
-    rows as u16 + 1
+    // One to leave free.
+    rows.min(1000) as u16 + 1
 }
 
 /// Draws a panel.
@@ -70,21 +74,33 @@ fn instruments(board: &Board) -> impl Iterator<Item = Field> + '_ {
     Field::QUANTIZATION.into_iter().filter(|&field| !board.blocks(field).is_empty())
 }
 
-/// The instruments of each block, those that there is room for.
+/// How many blocks stand side by side.
+fn blocks_in(width: u16) -> usize {
+    ((width as usize).saturating_sub(NAME) / BLOCK).max(1)
+}
+
+/// The instruments of each block, in as many rows as it takes.
 fn blocks(frame: &mut Frame<'_>, area: Rect, board: &Board) {
-    let room = (area.width as usize).saturating_sub(NAME) / VALUE;
-    let count = instruments(board).map(|field| board.blocks(field).len()).max().unwrap_or(0);
-    let cells = |name: &str, values: Vec<String>| {
-        let values = values.into_iter().take(room).map(|value| format!("{value:>VALUE$}"));
+    let cells = |name: &str, values: &[String]| {
+        let values = values.iter().map(|value| format!("{value:>BLOCK$}"));
         format!("{name:NAME$}{}", values.collect::<String>())
     };
-    let header = if count > room { "block (the first)" } else { "block" };
-    let numbers = (0..count).map(|block| block.to_string()).collect();
-    let mut lines = vec![Line::from(cells(header, numbers)).bold()];
-    lines.extend(
-        instruments(board).map(|field| cells(field.name(), board.blocks(field).to_vec()).into()),
-    );
+    let numbers: Vec<String> = (0..block_count(board)).map(|block| block.to_string()).collect();
+    let mut lines = Vec::new();
+    let mut first = 0;
+    for numbers in numbers.chunks(blocks_in(area.width)) {
+        lines.push(Line::from(cells("block", numbers)).bold());
+        for field in instruments(board) {
+            let values = board.blocks(field).iter().skip(first).take(numbers.len());
+            lines.push(cells(field.name(), &values.cloned().collect::<Vec<_>>()).into());
+        }
+        first += numbers.len();
+    }
     frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn block_count(board: &Board) -> usize {
+    instruments(board).map(|field| board.blocks(field).len()).max().unwrap_or(0)
 }
 
 fn sample(frame: &mut Frame<'_>, area: Rect, board: &Board) {
@@ -92,5 +108,5 @@ fn sample(frame: &mut Frame<'_>, area: Rect, board: &Board) {
     let mut lines = vec![Line::from(format!("sample of step {step}")).bold()];
     let text = wrap(text.trim(), (area.width as usize).max(1));
     lines.extend(text.into_iter().map(Line::from));
-    frame.render_widget(Paragraph::new(lines).style(Style::new()), area);
+    frame.render_widget(Paragraph::new(lines), area);
 }

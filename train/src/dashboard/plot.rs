@@ -89,5 +89,7 @@ fn bounds(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
         0.0 => (0.05 * high.abs()).max(1e-3),
         height => 0.05 * height,
     };
-    (low <= high).then_some([low - room, high + room])
+    // Nothing here but for a difference is below 0, and none is shown.
+    let floor = if low >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+    (low <= high).then_some([(low - room).max(floor), high + room])
 }

@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ratatui::{Terminal, TerminalOptions, Viewport, layout::Rect, prelude::CrosstermBackend};
+use ratatui::{
+    Terminal, TerminalOptions, Viewport,
+    backend::{Backend, ClearType, CrosstermBackend},
+    layout::Rect,
+};
 
 use super::{
     SharedBoard,
@@ -42,6 +46,8 @@ pub fn run(board: &SharedBoard, closing: &Receiver<()>) {
             break;
         }
     }
+    // What it still has to say belongs to the screen.
+    drop(screen);
     drop(terminal::leave());
 }
 
@@ -103,14 +109,20 @@ impl Screen {
                 let backend = CrosstermBackend::new(BufWriter::new(terminal::writer()?));
                 let options = TerminalOptions { viewport: Viewport::Fixed(area) };
                 let canvas = none.insert(Terminal::with_options(backend, options)?);
-                canvas.clear()?;
+                // Its own `clear` asks the terminal where the cursor is, and waits for the answer.
+                canvas.backend_mut().clear_region(ClearType::All)?;
                 canvas
             }
         };
-        let board = board.lock();
-        canvas.draw(|frame| view::draw(frame, &board, stopping))?;
+        let mut version = 0;
+        canvas.draw(|frame| {
+            // Not while bytes go to the terminal: the run would wait for it.
+            let board = board.lock();
+            version = board.version();
+            view::draw(frame, &board, stopping);
+        })?;
         self.size = size;
-        self.drawn = Some(Drawn { at: Instant::now(), version: board.version(), stopping });
+        self.drawn = Some(Drawn { at: Instant::now(), version, stopping });
         Ok(())
     }
 }

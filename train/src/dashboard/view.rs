@@ -12,12 +12,8 @@ use crate::output::{Field, Split};
 /// Draws a board; with `stopping`, a run that is about to stop.
 pub fn draw(frame: &mut Frame<'_>, board: &Board, stopping: bool) {
     let screen = frame.area();
-    let wanted: Vec<_> = board
-        .panels()
-        .into_iter()
-        .map(|panel| (panel, panels::rows(panel, board, screen.width)))
-        .collect();
-    let areas = areas(screen, board.facts.len() as u16, &wanted);
+    let rows = |panel, width| panels::rows(panel, board, width);
+    let areas = areas(screen, board.facts.len() as u16, &board.panels(), rows);
     let facts = board.facts.iter().map(|fact| Line::from(fact.as_str()));
     frame.render_widget(Paragraph::new(facts.collect::<Vec<_>>()), areas.facts);
     frame.render_widget(progress(board, areas.progress), areas.progress);
@@ -58,8 +54,8 @@ fn progress(board: &Board, area: Rect) -> Line<'static> {
 
 fn keys(width: u16, stopping: bool) -> &'static str {
     match (stopping, width) {
-        (false, 0..60) => "q save and stop  ←→ curves  tab values",
-        (false, _) => "q or Ctrl-C: save and stop   ←→: other curves   Tab: other values",
+        (false, 0..60) => "q save and stop  ←→↑↓ curve  tab values",
+        (false, _) => "q or Ctrl-C: save and stop   ←→: curves   ↑↓: their end   Tab: values",
         (true, 0..60) => "saving, then stopping; q again: end now",
         (true, _) => "stopping after this step, to save; q or Ctrl-C again ends at once, unsaved",
     }
@@ -138,6 +134,12 @@ mod tests {
         );
         board.press(Key::Next);
         assert!(screen(40, 12, &board, false).join("\n").contains(" Gradient norm "));
+        // The later half of steps 10 to 40.
+        board.press(Key::Closer);
+        assert!(screen(80, 24, &board, false).join("\n").contains("step 25 "));
+        board.press(Key::Farther);
+        board.press(Key::Farther);
+        assert!(screen(80, 24, &board, false).join("\n").contains("step 10 "));
     }
 
     #[test]

@@ -73,9 +73,9 @@ fn device(config: &Config) -> String {
         },
         Err(_) => section.device.to_string(),
     };
-    let threads = match section.kind.is_single_threaded() {
-        true => format!(", {} threads", rayon::current_num_threads()),
-        false => String::new(),
+    let threads = match section.threads {
+        Some(threads) => format!(", {threads} of them used"),
+        None => String::new(),
     };
     let workers = match config.workers() {
         1 => String::new(),
