@@ -1,9 +1,20 @@
-/// Points of a curve above which neighbours are put together: more than a screen can tell apart.
+/// Points of a curve at most: more than a screen can tell apart.
 const MOST: usize = 4096;
 
-/// A value over the steps, thinned out where it is long: the older, the more.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Curve(Vec<(f64, f64)>);
+/// A value over the steps. A long one has the means of so many neighbours as it takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    points: Vec<(f64, f64)>,
+    /// Values that are one point, and those that are in the last one.
+    stride: u64,
+    last: u64,
+}
+
+impl Default for Curve {
+    fn default() -> Self {
+        Self { points: Vec::new(), stride: 1, last: 1 }
+    }
+}
 
 impl Curve {
     /// Adds the value after a step, unless it is no number.
@@ -11,19 +22,27 @@ impl Curve {
         if !value.is_finite() {
             return;
         }
-        self.0.push((step as f64, value));
-        if self.0.len() == MOST {
-            let pairs = self.0.chunks(2).map(|pair| match pair {
+        if let (Some((at, mean)), true) = (self.points.last_mut(), self.last < self.stride) {
+            self.last += 1;
+            *at = step as f64;
+            *mean += (value - *mean) / self.last as f64;
+            return;
+        }
+        if self.points.len() == MOST {
+            let pairs = self.points.chunks(2).map(|pair| match pair {
                 [(_, before), (step, value)] => (*step, (before + value) / 2.0),
                 rest => rest[0],
             });
-            self.0 = pairs.collect();
+            self.points = pairs.collect();
+            self.stride *= 2;
         }
+        self.points.push((step as f64, value));
+        self.last = 1;
     }
 
     /// Steps and values.
     pub fn points(&self) -> &[(f64, f64)] {
-        &self.0
+        &self.points
     }
 }
 
@@ -38,10 +57,12 @@ mod tests {
             curve.push(step, step as f64);
             curve.push(step, f64::NAN);
         }
+        // Of 32 steps each.
         let points = curve.points();
-        assert!(points.len() < MOST && points.len() > MOST / 4, "{}", points.len());
-        assert_eq!(points.last(), Some(&(100_000.0, 100_000.0)));
-        assert!(points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1));
-        assert!(points[0].0 < 300.0, "{:?}", points[0]);
+        assert_eq!((points.len(), curve.stride), (3125, 32));
+        for (index, (step, value)) in points.iter().enumerate() {
+            let last = 32.0 * (index + 1) as f64;
+            assert_eq!((*step, *value), (last, last - 15.5));
+        }
     }
 }

@@ -180,8 +180,8 @@ mod tests {
         // Parts go in the order of their weights.
         lines.take(Split::Validation, Field::Loss, 123.4567, "");
         lines.take(Split::Validation, Field::BitsPerByte, 178.1234, "");
-        lines.steps = 1_000_000_000;
-        let line = lines.line(999_999_999);
+        lines.steps = 10_000_000;
+        let line = lines.line(9_999_999);
         assert!(line.chars().count() <= WIDTH, "{line}");
         assert!(line.contains(" | train 1.9234 | val 123.4567 | bits/byte 178.1234 | 19023 tok/s"));
         assert!(!line.contains("lr") && !line.contains("zeros"), "{line}");
