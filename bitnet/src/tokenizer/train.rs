@@ -130,7 +130,7 @@ mod tests {
             let mut state = 1_u32;
             std::iter::from_fn(move || next(&mut state)).take(count).collect::<String>()
         };
-        let tokenizer = train_bpe(600, [letters(200_000)].into_iter(), false).unwrap();
+        let tokenizer = train_bpe(600, [letters(200_000)].into_iter()).unwrap();
         assert_eq!(tokenizer.vocab_size(), 600);
         let longest = (0..600).map(|token| tokenizer.decode(&[token]).len()).max();
         assert!(longest.unwrap() <= MAX_WORD);
