@@ -34,6 +34,16 @@
 
 #![warn(unreachable_pub)]
 #![recursion_limit = "256"]
+#![cfg_attr(
+    not(any(
+        feature = "flex",
+        feature = "ndarray",
+        feature = "wgpu",
+        feature = "tch",
+        feature = "cuda"
+    )),
+    allow(dead_code, unused_variables, reason = "without a backend of ours nothing is chosen")
+)]
 
 pub mod backend;
 pub mod ceiling;

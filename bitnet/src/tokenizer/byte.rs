@@ -33,6 +33,9 @@ impl ByteTokenizer {
         if value["added_tokens"].as_array().is_some_and(|added| !added.is_empty()) {
             return Err(TokenizerError::Unsupported("it has added tokens".into()));
         }
+        if !value["normalizer"].is_null() {
+            return Err(TokenizerError::Unsupported("it has a normalizer".into()));
+        }
         Ok(Self)
     }
 }
@@ -115,7 +118,12 @@ mod tests {
         let json = ByteTokenizer.to_json();
         assert!(ByteTokenizer::from_json(&json).is_ok());
         assert!(matches!(ByteTokenizer::from_json("{"), Err(TokenizerError::Json(_))));
-        for other in ["{}".to_string(), json.replace("\"!\"", "\"!!\"")] {
+        let lowercase = r#""normalizer": {"type": "Lowercase"}"#;
+        for other in [
+            "{}".to_string(),
+            json.replace("\"!\"", "\"!!\""),
+            json.replace(r#""normalizer": null"#, lowercase),
+        ] {
             let error = ByteTokenizer::from_json(&other);
             assert!(matches!(error, Err(TokenizerError::Unsupported(_))));
         }
