@@ -34,7 +34,8 @@ fn token_files(playground: &Playground) -> Vec<PathBuf> {
 fn a_run_on_a_trained_tokenizer_resumes_to_the_bit_and_carries_it() {
     let playground = Playground::new();
     let shown = train_tokenizer(&playground, "tokenizer.json");
-    assert!(shown.starts_with("300 tokens in tokenizer.json"), "{shown:?}");
+    assert!(shown.contains(" tokens in tokenizer.json"), "{shown}");
+    assert!(shown.lines().all(|line| !line.is_empty()), "{shown:?}");
     train_tokenizer(&playground, "again.json");
     let tokenizer = read(playground.path("tokenizer.json"));
     assert_eq!(tokenizer, read(playground.path("again.json")));

@@ -338,78 +338,89 @@ fn a_resized_terminal_is_drawn_anew() {
 
 #[test]
 fn a_resumed_run_shows_all_of_its_steps() {
-    let playground = Playground::new();
-    let start = [&run("run", &NEVER[..3])[..], &["--stop-at", "61"]].concat();
-    succeeded(playground.train(&start));
-    for size in SIZES {
-        let mut seat = Seat::new(&playground, size, &["--resume", "run"]);
-        // The curve begins with the first line of the first session, and not with this one's.
-        let text = seat.wait_for(&["/1000000 ", "min left", "step 2 "]);
-        let at = text.split("step ").filter_map(|rest| rest.split_once("/1000000")?.0.parse().ok());
-        assert!(at.max().is_some_and(|at: u64| at >= 61), "{text}");
-        seat.press("q");
-        assert_eq!(seat.end(), 0, "{}", seat.text());
+    for _ in 0..times() {
+        let playground = Playground::new();
+        let start = [&run("run", &NEVER[..3])[..], &["--stop-at", "61"]].concat();
+        succeeded(playground.train(&start));
+        for size in SIZES {
+            let mut seat = Seat::new(&playground, size, &["--resume", "run"]);
+            // The curve begins with the first line of the first session, and not with this one's.
+            let text = seat.wait_for(&["/1000000 ", "min left", "step 2 "]);
+            let at =
+                text.split("step ").filter_map(|rest| rest.split_once("/1000000")?.0.parse().ok());
+            assert!(at.max().is_some_and(|at: u64| at >= 61), "{text}");
+            seat.press("q");
+            assert_eq!(seat.end(), 0, "{}", seat.text());
+        }
     }
 }
 
 #[test]
 fn a_terminal_that_can_only_print_gets_lines() {
-    let playground = Playground::new();
-    for (index, term) in [Some("dumb"), Some(""), None].into_iter().enumerate() {
-        let out = format!("run-{index}");
-        let mut seat = Seat::with((100, 60), |command| {
-            match term {
-                Some(term) => command.env("TERM", term),
-                None => command.env_remove("TERM"),
+    for _ in 0..times() {
+        let playground = Playground::new();
+        for (index, term) in [Some("dumb"), Some(""), None].into_iter().enumerate() {
+            let out = format!("run-{index}");
+            let mut seat = Seat::with((100, 60), |command| {
+                match term {
+                    Some(term) => command.env("TERM", term),
+                    None => command.env_remove("TERM"),
+                }
+                command.arg(env!("CARGO_BIN_EXE_train"));
+                command.args(run(&out, &["log.ceiling=true"]));
+                command.cwd(playground.path(""));
+            });
+            assert_eq!(seat.end(), 0, "{}", seat.text());
+            let shown = seat.shown();
+            assert!(!shown.bytes.contains(&0x1b), "{}", String::from_utf8_lossy(&shown.bytes));
+            let text = shown.terminal.screen().contents();
+            for part in
+                ["folder  run", "steps   12 of", "matrix products: ", "step 12/12 ", "next: "]
+            {
+                assert!(text.contains(part), "{part:?} is not in {text}");
             }
-            command.arg(env!("CARGO_BIN_EXE_train"));
-            command.args(run(&out, &["log.ceiling=true"]));
-            command.cwd(playground.path(""));
-        });
-        assert_eq!(seat.end(), 0, "{}", seat.text());
-        let shown = seat.shown();
-        assert!(!shown.bytes.contains(&0x1b), "{}", String::from_utf8_lossy(&shown.bytes));
-        let text = shown.terminal.screen().contents();
-        for part in ["folder  run", "steps   12 of", "matrix products: ", "step 12/12 ", "next: "] {
-            assert!(text.contains(part), "{part:?} is not in {text}");
         }
     }
 }
 
 #[test]
 fn what_goes_wrong_is_said_on_the_terminal_as_it_was() {
-    let playground = Playground::new();
-    let explode = [
-        "train.steps=100000",
-        "train.schedule=constant",
-        "train.lr=1000",
-        "train.weight_decay=1000",
-        "eval.every=100000",
-    ];
-    let mut seat = Seat::new(&playground, (80, 24), &run("explodes", &explode));
-    assert_eq!(seat.end(), 1, "{}", seat.text());
-    let text = seat.assert_restored();
-    assert!(text.contains("error: the loss is no longer finite"), "{text}");
+    for _ in 0..times() {
+        let playground = Playground::new();
+        let explode = [
+            "train.steps=100000",
+            "train.schedule=constant",
+            "train.lr=1000",
+            "train.weight_decay=1000",
+            "eval.every=100000",
+        ];
+        let mut seat = Seat::new(&playground, (80, 24), &run("explodes", &explode));
+        assert_eq!(seat.end(), 1, "{}", seat.text());
+        let text = seat.assert_restored();
+        assert!(text.contains("error: the loss is no longer finite"), "{text}");
 
-    let mut seat = Seat::new(&playground, (80, 24), &run("aborts", &NEVER));
-    seat.wait_for(&["min left"]);
-    seat.send("-ABRT");
-    assert_eq!(seat.end(), 1, "{}", seat.text());
-    let text = seat.assert_restored();
-    assert!(text.contains("error: the process gave up"), "{text}");
+        let mut seat = Seat::new(&playground, (80, 24), &run("aborts", &NEVER));
+        seat.wait_for(&["min left"]);
+        seat.send("-ABRT");
+        assert_eq!(seat.end(), 1, "{}", seat.text());
+        let text = seat.assert_restored();
+        assert!(text.contains("error: the process gave up"), "{text}");
+    }
 }
 
 /// Without a shell that would let it go on, nothing stops.
 #[test]
 fn a_stopped_run_comes_back() {
-    let playground = Playground::new();
-    let mut seat = Seat::new(&playground, (80, 24), &run("run", &NEVER));
-    seat.wait_for(&["min left"]);
-    seat.press("\u{1a}");
-    sleep(Duration::from_millis(500));
-    seat.wait_for(&["min left", "save and stop"]);
-    assert!(seat.shown().terminal.screen().alternate_screen());
-    seat.press("q");
-    assert_eq!(seat.end(), 0, "{}", seat.text());
-    seat.assert_restored();
+    for _ in 0..times() {
+        let playground = Playground::new();
+        let mut seat = Seat::new(&playground, (80, 24), &run("run", &NEVER));
+        seat.wait_for(&["min left"]);
+        seat.press("\u{1a}");
+        sleep(Duration::from_millis(500));
+        seat.wait_for(&["min left", "save and stop"]);
+        assert!(seat.shown().terminal.screen().alternate_screen());
+        seat.press("q");
+        assert_eq!(seat.end(), 0, "{}", seat.text());
+        seat.assert_restored();
+    }
 }
