@@ -110,7 +110,7 @@ impl BenchArgs {
     /// A model of random weights.
     fn of_shape(&self, shape: Shape) -> anyhow::Result<Engine> {
         let config = shape.config();
-        if let Some(path) = self.weights.as_deref().filter(|path| path.exists()) {
+        if let Some(path) = self.weights.as_deref().filter(|path| path.symlink_metadata().is_ok()) {
             return Engine::map(path, &config).with_context(|| format!("{}", path.display()));
         }
         let engine = Engine::random(&config, SEED, self.packing.tables())?;

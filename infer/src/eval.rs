@@ -145,6 +145,7 @@ impl EvalArgs {
         let mut sum = Evaluation::default();
         for batch in &batches {
             sum.add(evaluate(batch)?);
+            tokens.check()?;
             bar.inc(1);
         }
         bar.finish_and_clear();

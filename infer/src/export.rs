@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use bitnet::{
     formats::Encoding,
-    pretrained::{ExportFormat, Exported, export},
+    pretrained::{EXPORTED_FILE, EXPORTED_FOLDER, ExportFormat, Exported, export},
     progress::Bar,
+    storage::Output,
 };
 use clap::ValueEnum;
 
@@ -34,6 +35,9 @@ pub struct ExportArgs {
     /// Folder, or GGUF file, to be written
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// Replace what is there although it is no earlier export
+    #[arg(long)]
+    force: bool,
     /// In what packed weights hold embedding and output head [default: int8]
     #[arg(long, value_name = "FORMAT")]
     head: Option<Head>,
@@ -95,17 +99,21 @@ impl ExportArgs {
     /// If the model cannot be read, or not be written so.
     pub fn run(self) -> anyhow::Result<()> {
         let format = self.format()?;
-        // Read while it is written: the one must not be the other.
-        let [from, to] = [&self.model, &self.out].map(|path| path.canonicalize().ok());
-        ensure!(from.is_none() || from != to, "--out is the model itself, {}", self.out.display());
+        ensure!(self.head.is_none() || format.is_none(), "--head is for --format packed");
+        let to = Output::new(&self.out).reading([&self.model]).forced(self.force);
+        // Before the work.
+        match format {
+            Some(ExportFormat::Gguf { .. }) => to.check_file(&EXPORTED_FILE),
+            _ => to.check_folder(&EXPORTED_FOLDER),
+        }
+        .with_context(|| format!("cannot write {}", self.out.display()))?;
         let Some(format) = format else {
             let packed = PackArgs::of_head(self.head).load(&self.model)?;
-            return packed.save(&self.out).with_context(|| model::of(&self.model));
+            return packed.save(to).with_context(|| model::of(&self.model));
         };
-        ensure!(self.head.is_none(), "--head is for --format packed");
         let stored = model::open(&self.model)?;
-        let exported = export(&stored, format, &self.out, &Bar::default())
-            .with_context(|| model::of(&self.model))?;
+        let exported =
+            export(&stored, format, to, &Bar::default()).with_context(|| model::of(&self.model))?;
         output::print(&self.report(exported))
     }
 

@@ -22,7 +22,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use bitnet::backend::{BackendKind, catch_all_panics, check_threads};
+use bitnet::{
+    backend::{BackendKind, catch_all_panics, check_threads},
+    storage,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 use command_line::{CompletionsArgs, ManArgs};
 
@@ -56,6 +59,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    storage::end_with_a_line();
     let result = catch_all_panics(run).unwrap_or_else(|panic| Err(anyhow!(panic.report())));
     match result {
         Ok(()) => ExitCode::SUCCESS,

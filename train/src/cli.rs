@@ -105,6 +105,9 @@ enum Command {
         /// Where the page goes
         #[arg(long, value_name = "FILE", default_value = "report.html")]
         out: PathBuf,
+        /// Replace a file that is no earlier report
+        #[arg(long)]
+        force: bool,
     },
     /// Train the ternary model of a configuration and its full-precision twin, and compare them;
     /// the same command goes on where it was stopped
@@ -243,7 +246,7 @@ pub fn run() -> anyhow::Result<()> {
             return Ok(());
         }
         Some(Command::Bench(args)) => return args.run(),
-        Some(Command::Report { runs, out }) => return report::write(&runs, &out),
+        Some(Command::Report { runs, out, force }) => return report::write(&runs, &out, force),
         Some(Command::Twin(args)) => return args.run(),
         Some(Command::LrFind(args)) => return args.run(),
         Some(Command::Tokenizer(args)) => return args.run(),

@@ -23,13 +23,14 @@ mod twin;
 
 use std::process::ExitCode;
 
-use bitnet::{backend::catch_all_panics, memory::KeepBlocks};
+use bitnet::{backend::catch_all_panics, memory::KeepBlocks, storage};
 
 #[global_allocator]
 static BLOCKS: KeepBlocks = KeepBlocks::new();
 
 fn main() -> ExitCode {
     terminal::restore_on_abort();
+    storage::end_with_a_line();
     match catch_all_panics(cli::run) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => note!("error: {error:#}"),

@@ -15,21 +15,28 @@
 //! ```
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Write},
+    fs::{self, DirEntry, File, OpenOptions, TryLockError},
+    io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
     process,
     sync::Arc,
 };
 
 use anyhow::{Context, bail, ensure};
-use bitnet::storage;
+use bitnet::storage::{self, Kind, open_own, read_own};
 use serde::de::DeserializeOwned;
 
-use crate::config::{self, Config, Overrides};
+use crate::config::{self, Config};
 
 const LOCK: &str = "lock";
 const CONFIG: &str = "config.toml";
+/// What the lock says before the number of the process.
+const HOLDER: &str = "process ";
+const CHECKPOINTS: &str = "checkpoints";
+/// What a checkpoint has and a run has not.
+const CHECKPOINT: [&str; 2] = ["state.toml", "manifest.json"];
+/// What says that a run has begun: one of these.
+const EVIDENCE: [&str; 3] = [LOCK, CHECKPOINTS, METRICS];
 /// How the run ended.
 pub const RESULT: &str = "result.json";
 /// The table of metrics.
@@ -47,29 +54,72 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates the folder of a new run. One that holds anything is refused.
+    /// Creates the folder of a new run. One that holds anything is refused, and so is what is no
+    /// folder.
     ///
     /// # Errors
     /// If it holds something, is in use, or cannot be written.
     pub fn create(path: &Path, config: &Config) -> anyhow::Result<Self> {
         let cannot_create = || format!("cannot create {}", path.display());
-        check_empty(path)?;
+        Self::check_new(path)?;
         fs::create_dir_all(path).with_context(cannot_create)?;
         let folder = Self::lock(path)?;
         // Another process may have been faster.
-        check_empty(path)?;
+        Self::check_new(path)?;
         storage::recover(path).with_context(cannot_create)?;
         folder.save_config(config)?;
         fs::create_dir_all(folder.checkpoints()).with_context(cannot_create)?;
         Ok(folder)
     }
 
+    /// Sees that a new run can begin in `path`: where nothing is, or a folder that holds no more than
+    /// a start that was killed at once leaves.
+    ///
+    /// # Errors
+    /// If something else is there.
+    pub fn check_new(path: &Path) -> anyhow::Result<()> {
+        let shown = path.display();
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => match Kind::at(path) {
+                Ok(None) => return Ok(()),
+                Ok(Some(other)) if other != Kind::Folder => {
+                    bail!("{shown} exists and is {other}; choose another --out")
+                }
+                _ => return Err(error).with_context(|| format!("cannot read {shown}")),
+            },
+        };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("cannot read {shown}"))?;
+            if is_remnant(&entry) {
+                continue;
+            }
+            if check_run(path).is_ok() {
+                bail!(
+                    "{shown} exists and is not empty; continue it with --resume {shown}, or choose \
+                     another --out"
+                );
+            }
+            bail!("{shown} exists and is not empty, and holds no run; choose another --out");
+        }
+        Ok(())
+    }
+
     /// Opens the folder of an earlier run, and puts in order what a killed process left there.
     ///
     /// # Errors
-    /// If it is in use, or cannot be written.
+    /// If no run is there, if it is in use, or if it cannot be written.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        check_run(path)?;
         let folder = Self::lock(path)?;
+        // Replaced as a whole when there is a new one: better refused now than then.
+        for inner in [folder.model(), folder.best(), folder.ema()] {
+            let kind =
+                Kind::at(&inner).with_context(|| format!("cannot use {}", inner.display()))?;
+            if let Some(other) = kind.filter(|&kind| kind != Kind::Folder) {
+                bail!("{} is {other}, not a folder", inner.display());
+            }
+        }
         for inner in [path.into(), folder.checkpoints(), folder.samples()] {
             storage::recover(&inner)
                 .with_context(|| format!("cannot put {} in order", inner.display()))?;
@@ -84,13 +134,9 @@ impl RunFolder {
     fn lock(path: &Path) -> anyhow::Result<Self> {
         let file = path.join(LOCK);
         let cannot_lock = || format!("cannot lock {}", path.display());
-        let mut lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(file)
-            .with_context(cannot_lock)?;
+        let options =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).clone();
+        let mut lock = open_own(&file, &options).with_context(cannot_lock)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -99,14 +145,14 @@ impl RunFolder {
                 let holder = holder.trim();
                 bail!("{} is in use by another process ({holder})", path.display());
             }
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
                 let path = path.display();
                 note!("warning: {path} cannot be locked here; start no second run in it");
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(cannot_lock),
         }
         // For people only; on a full disk the lock holds without it.
-        let _ = lock.set_len(0).and_then(|()| write!(lock, "process {}", process::id()));
+        let _ = lock.set_len(0).and_then(|()| write!(lock, "{HOLDER}{}", process::id()));
         Ok(Self { path: path.into(), _lock: Arc::new(lock) })
     }
 
@@ -115,9 +161,16 @@ impl RunFolder {
     /// # Errors
     /// If it is no run folder, or the file cannot be read.
     pub fn read_config(path: &Path) -> anyhow::Result<Config> {
-        let config = path.join(CONFIG);
-        ensure!(config.is_file(), "{} is no run folder: it has no {CONFIG}", path.display());
-        config::load(&config, &Overrides::default())
+        check_run(path)?;
+        let path = path.join(CONFIG);
+        let text = read_own(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = String::from_utf8(text).with_context(|| path.display().to_string())?;
+        config::from_toml(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Whether a run was begun in `path`, if only a moment before it was killed.
+    pub fn is_begun(path: &Path) -> bool {
+        EVIDENCE.iter().any(|name| path.join(name).exists())
     }
 
     /// Whether a run was started in `path`.
@@ -146,7 +199,7 @@ impl RunFolder {
     /// If it cannot be read.
     pub fn read_result<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         let path = self.path.join(RESULT);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = read_own(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
     }
 
@@ -165,11 +218,11 @@ impl RunFolder {
     /// If the result cannot be removed.
     pub fn remove_result(&self) -> anyhow::Result<()> {
         let path = self.path.join(RESULT);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", path.display()))
-            }
-            _ => Ok(()),
+        match open_own(&path, OpenOptions::new().read(true)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            file => file
+                .and_then(|_| fs::remove_file(&path))
+                .with_context(|| format!("cannot remove {}", path.display())),
         }
     }
 
@@ -180,7 +233,7 @@ impl RunFolder {
 
     /// Where checkpoints are.
     pub fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     /// Where the model is.
@@ -233,14 +286,12 @@ impl RunFolder {
         if !folder.exists() {
             return Ok(());
         }
-        let last = sample_name(step);
         let cannot_remove = || format!("cannot remove samples in {}", folder.display());
         for entry in fs::read_dir(&folder).with_context(cannot_remove)? {
             let entry = entry.with_context(cannot_remove)?;
             let name = entry.file_name();
-            // The numbers have leading zeros: names are in the order of the steps.
-            let is_sample = name.to_str().is_some_and(|name| name.starts_with("step-"));
-            if is_sample && name.to_string_lossy().as_ref() > last.as_str() {
+            let number = name.to_str().and_then(sample_step);
+            if number.is_some_and(|number| number > step) {
                 fs::remove_file(entry.path()).with_context(cannot_remove)?;
             }
         }
@@ -252,19 +303,74 @@ fn sample_name(step: u64) -> String {
     format!("step-{step:08}.txt")
 }
 
-/// A folder counts as empty if it holds no more than a start that was killed at once leaves.
-fn check_empty(path: &Path) -> anyhow::Result<()> {
-    let is_remnant = |name: &str| name == LOCK || name.starts_with(storage::TEMPORARY);
-    let occupied = match fs::read_dir(path) {
-        Ok(entries) => {
-            entries.flatten().any(|entry| !is_remnant(entry.file_name().to_string_lossy().as_ref()))
-        }
-        Err(_) => path.exists(),
+/// The step of a sample's name; `None` for any other name.
+fn sample_step(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("step-")?.strip_suffix(".txt")?.parse().ok()?;
+    (name == sample_name(step)).then_some(step)
+}
+
+/// Whether a run that had not begun has left it.
+fn is_remnant(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let is_lock = || {
+        let text = read_own(&entry.path()).unwrap_or_else(|_| b"unreadable".into());
+        text.is_empty() || text.starts_with(HOLDER.as_bytes())
     };
+    storage::is_unfinished(&name) || name == LOCK && is_lock()
+}
+
+/// Sees that a run was started in `path`.
+fn check_run(path: &Path) -> anyhow::Result<()> {
+    let has = |name: &str| path.join(name).exists();
+    let shown = path.display();
+    if CHECKPOINT.iter().all(|name| has(name)) {
+        let run = path.parent().and_then(Path::parent).filter(|run| !run.as_os_str().is_empty());
+        let run = run.unwrap_or(Path::new(".")).display();
+        bail!("{shown} is a checkpoint; name its run, {run}");
+    }
+    ensure!(has(CONFIG), "{shown} is no run folder: it has no {CONFIG}");
     ensure!(
-        !occupied,
-        "{0} exists and is not empty; continue it with --resume {0}, or choose another --out",
-        path.display()
+        RunFolder::is_begun(path),
+        "{shown} is no run folder: it has a {CONFIG}, but no run has begun there"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_later_steps_go_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run");
+        let folder = RunFolder::create(&path, &Config::default()).unwrap();
+        [1, 2, 3].iter().for_each(|&step| folder.save_sample(step, "text").unwrap());
+        let theirs = ["step-notes.txt", "step-3.txt", "step-00000003.txt.bak", "zebra.txt"];
+        theirs.iter().for_each(|name| fs::write(path.join(SAMPLES).join(name), "mine").unwrap());
+        folder.remove_samples_after(1).unwrap();
+        let entries = fs::read_dir(path.join(SAMPLES)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let mut expected = [&theirs[..], &["step-00000001.txt"]].concat();
+        expected.sort();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn only_what_a_killed_start_leaves_counts_as_empty() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path();
+        fs::write(path.join(LOCK), "process 12").unwrap();
+        fs::write(path.join(".bitnet-0123456789abcdef.tmp"), "half").unwrap();
+        assert!(RunFolder::check_new(path).is_ok());
+        for theirs in [".tmp-notes", "notes"] {
+            fs::write(path.join(theirs), "mine").unwrap();
+            assert!(RunFolder::check_new(path).is_err(), "{theirs}");
+            fs::remove_file(path.join(theirs)).unwrap();
+        }
+        fs::write(path.join(LOCK), "the combination of my locker").unwrap();
+        assert!(RunFolder::check_new(path).is_err());
+    }
 }

@@ -1,8 +1,13 @@
 //! Several runs, one after the other, that are stopped and gone on with as one.
 
-use std::path::Path;
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind, Read},
+    path::Path,
+};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use bitnet::storage::{Kind, Output, open_own};
 
 use crate::{
     config::Config,
@@ -17,6 +22,59 @@ pub struct Planned {
     pub name: String,
     /// Its configuration.
     pub config: Config,
+}
+
+/// How deep below its folder the runs of a series are: those that tune lie in a folder of their
+/// own.
+const DEPTH: u32 = 2;
+
+/// Sees that the runs of a series can be in `folder`: where nothing is, in an empty one, or beside
+/// an earlier run.
+///
+/// # Errors
+/// If something else is there.
+pub fn check_folder(folder: &Path) -> anyhow::Result<()> {
+    let shown = folder.display();
+    let mut entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound && Kind::at(folder)?.is_none() => {
+            return Ok(());
+        }
+        Err(error) => match Kind::at(folder)? {
+            Some(other) if other != Kind::Folder => {
+                bail!("{shown} exists and is {other}; choose another --out")
+            }
+            _ => return Err(error).with_context(|| format!("cannot read {shown}")),
+        },
+        Ok(entries) => entries,
+    };
+    if entries.next().is_none() || holds_run(folder, DEPTH) {
+        return Ok(());
+    }
+    bail!("{shown} exists and is not empty, and holds no run; choose another --out")
+}
+
+/// Whether a run was begun in a folder below `folder`.
+fn holds_run(folder: &Path, depth: u32) -> bool {
+    let folders = fs::read_dir(folder).into_iter().flatten().flatten();
+    folders.map(|entry| entry.path()).any(|path| {
+        RunFolder::is_begun(&path) || depth > 1 && path.is_dir() && holds_run(&path, depth - 1)
+    })
+}
+
+/// Whether a file begins with `text`.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn begins(path: &Path, text: &str) -> io::Result<bool> {
+    let mut start = Vec::new();
+    let file = open_own(path, OpenOptions::new().read(true))?;
+    file.take(text.len() as u64).read_to_end(&mut start)?;
+    Ok(start == text.as_bytes())
+}
+
+/// What messages about a product begin with.
+pub fn cannot_write(to: &Output) -> String {
+    format!("cannot write {}", to.path().display())
 }
 
 /// What has become of a series.

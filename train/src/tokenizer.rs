@@ -1,6 +1,7 @@
 //! `train tokenizer`: a byte-level BPE of a text.
 
 use std::{
+    io::Write,
     path::PathBuf,
     sync::mpsc::{Receiver, sync_channel},
     thread,
@@ -10,12 +11,16 @@ use anyhow::{Context, anyhow, ensure};
 use bitnet::{
     data::{Chunk, Corpus, DataError, DataOptions},
     progress::{Bar, Progress},
-    storage,
+    storage::{Output, Product},
     tokenizer::{SubwordTokenizer, Tokenizer, train_bpe},
 };
 
 /// Chunks that are read ahead.
 const AHEAD: usize = 16;
+
+/// What may use it cannot be told from the file: no earlier one is known as such.
+const TOKENIZER: Product =
+    Product { reason: "a tokenizer in use must not change", is_one: |_| Ok(false) };
 
 /// What to train on, and how many tokens to make.
 #[derive(Debug, clap::Args)]
@@ -26,9 +31,12 @@ pub struct TokenizerArgs {
     /// Files, folders, patterns and named datasets, read one after the other
     #[arg(long, value_name = "SOURCE", required = true, num_args = 1..)]
     data: Vec<String>,
-    /// The file to write; it must not exist
+    /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Replace a file that exists
+    #[arg(long)]
+    force: bool,
     /// Field or column of .jsonl, .json and .parquet files that holds the text
     #[arg(long, value_name = "NAME", default_value = "text")]
     text_field: String,
@@ -50,7 +58,9 @@ impl TokenizerArgs {
     /// If the data cannot be read, the size is out of range, or the file cannot be written.
     pub fn run(self) -> anyhow::Result<()> {
         let out = self.out.display();
-        ensure!(!self.out.exists(), "{out} exists; a tokenizer in use must not change");
+        let cannot_write = || format!("cannot write {out}");
+        let to = Output::new(&self.out).reading(&self.data).forced(self.force);
+        to.check_file(&TOKENIZER).with_context(cannot_write)?;
         let options = DataOptions {
             text_field: self.text_field,
             binary: self.binary,
@@ -60,8 +70,8 @@ impl TokenizerArgs {
         };
         let corpus = Corpus::open(&self.data, &options, &Bar::default())?;
         let tokenizer = train(&corpus, self.vocab)?;
-        storage::write_file(&self.out, tokenizer.to_json().as_bytes())
-            .with_context(|| format!("cannot write {out}"))?;
+        to.write_file(&TOKENIZER, |file| file.write_all(tokenizer.to_json().as_bytes()))
+            .with_context(cannot_write)?;
         say!("{} tokens in {out}", tokenizer.vocab_size());
         if tokenizer.vocab_size() < self.vocab {
             say!("the text has no more pairs that occur twice");

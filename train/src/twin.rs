@@ -1,16 +1,19 @@
 //! `train twin`: the ternary model of a configuration, and what it is to be compared with.
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use anyhow::Context;
-use bitnet::{quant::WeightQuant, storage};
+use bitnet::{
+    quant::WeightQuant,
+    storage::{Output, Product},
+};
 use serde::Serialize;
 
 use crate::{
     config::Config,
     lr_find::Grid,
     output::{markdown, table},
-    series::{Planned, Series},
+    series::{Planned, Series, begins, cannot_write, check_folder},
     training::{Options, Outcome},
 };
 
@@ -96,6 +99,10 @@ impl Twin<'_> {
     pub fn run(&self, out: &Path, options: Options) -> anyhow::Result<()> {
         let configs = self.variants.iter().map(|variant| variant.configure(self.config));
         let mut configs: Vec<Config> = configs.collect::<anyhow::Result<_>>()?;
+        check_folder(out)?;
+        for (to, product) in Comparison::files(out) {
+            to.check_file(&product).with_context(|| cannot_write(&to))?;
+        }
         if let Some(steps) = self.tuning {
             for (variant, config) in self.variants.iter().zip(&mut configs) {
                 let folder = out.join(format!("tune-{}", variant.name()));
@@ -228,6 +235,21 @@ impl Model {
 }
 
 impl Comparison {
+    /// Its files in a folder, and how they are known: by how they begin.
+    fn files(out: &Path) -> [(Output, Product); 2] {
+        let reason = "is no earlier comparison";
+        [
+            (
+                Output::new(&out.join("twin.json")),
+                Product { reason, is_one: |path| begins(path, "{\n  \"legend\": \"bits/byte") },
+            ),
+            (
+                Output::new(&out.join("twin.md")),
+                Product { reason, is_one: |path| begins(path, "| model | lr |") },
+            ),
+        ]
+    }
+
     /// The table, its header first: a row for each model, with a column for each seed that ended.
     fn rows(&self) -> Vec<Vec<String>> {
         let mut seeds: Vec<u64> =
@@ -262,11 +284,10 @@ impl Comparison {
 
     fn write(&self, out: &Path) -> anyhow::Result<()> {
         let text = format!("{}\n{}\n", markdown(&self.rows()), self.legend);
-        let files = [("twin.json", serde_json::to_vec_pretty(self)?), ("twin.md", text.into())];
-        for (name, bytes) in files {
-            let path = out.join(name);
-            storage::write_file(&path, &bytes)
-                .with_context(|| format!("cannot write {}", path.display()))?;
+        let contents = [serde_json::to_vec_pretty(self)?, text.into()];
+        for ((to, product), content) in Self::files(out).into_iter().zip(contents) {
+            to.write_file(&product, |file| file.write_all(&content))
+                .with_context(|| cannot_write(&to))?;
         }
         Ok(())
     }

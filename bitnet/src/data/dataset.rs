@@ -97,7 +97,7 @@ impl Dataset {
         };
         let part = folder.join(format!("{}.part", self.download));
         progress.say(&format!("downloading {} from {url}", self.name));
-        let was_begun = fs::metadata(&part).is_ok_and(|metadata| metadata.len() > 0);
+        let was_begun = fs::symlink_metadata(&part).is_ok_and(|metadata| metadata.len() > 0);
         let mut result = self.complete(&url, &part, &path, progress);
         if was_begun && matches!(result, Err(DataError::NotTheDataset { .. })) {
             progress.say(&format!("what was there of {} did not fit: once more", self.name));
@@ -123,7 +123,7 @@ impl Dataset {
         let unwritable = |error| DataError::Cache { path: path.into(), error };
         match made {
             Ok(()) if self.is_zipped() => fs::remove_file(part).map_err(unwritable),
-            Ok(()) => fs::rename(part, path).map_err(unwritable),
+            Ok(()) => make_way(path).and_then(|()| fs::rename(part, path)).map_err(unwritable),
             Err(error @ DataError::NotTheDataset { .. }) => {
                 fs::remove_file(part).map_err(unwritable)?;
                 Err(error)
@@ -138,7 +138,7 @@ impl Dataset {
 
     /// Whether the file is there and whole. That it is another one is told.
     fn is_there(&self, path: &Path, progress: &dyn Progress) -> Result<bool, DataError> {
-        if !path.exists() {
+        if fs::symlink_metadata(path).is_err() {
             return Ok(false);
         }
         match self.check(path, &path.display().to_string()) {
@@ -152,7 +152,7 @@ impl Dataset {
 
     fn check(&self, path: &Path, what: &str) -> Result<(), DataError> {
         let unreadable = |error| DataError::Read { path: path.into(), error };
-        let file = File::open(path).map_err(unreadable)?;
+        let file = storage::open_own(path, File::options().read(true)).map_err(unreadable)?;
         let sums = copy(file, self.bytes, &mut io::sink()).map_err(unreadable)?;
         self.compare(sums, what)
     }
@@ -161,7 +161,7 @@ impl Dataset {
     fn unzip(&self, archive: &Path, path: &Path, what: &str) -> Result<(), DataError> {
         let unreadable = |error| DataError::Read { path: archive.into(), error };
         let other = |reason: String| self.other(what, reason);
-        let file = File::open(archive).map_err(unreadable)?;
+        let file = storage::open_own(archive, File::options().read(true)).map_err(unreadable)?;
         let mut zip = ZipArchive::new(file).map_err(|error| other(error.to_string()))?;
         let mut entry = zip.by_name(self.file).map_err(|error| other(error.to_string()))?;
         let mut writing = Ok(());
@@ -169,7 +169,8 @@ impl Dataset {
             let sums = copy(&mut entry, self.bytes, file)?;
             writing = self.compare(sums, what);
             // Nothing takes the name unless it is the dataset.
-            writing.as_ref().map(|_| ()).map_err(|_| io::ErrorKind::InvalidData.into())
+            writing.as_ref().map(|_| ()).map_err(|_| io::ErrorKind::InvalidData)?;
+            make_way(path)
         });
         writing?;
         made.map_err(|error| match error.kind() {
@@ -193,6 +194,14 @@ impl Dataset {
 
     fn other(&self, what: &str, reason: String) -> DataError {
         DataError::NotTheDataset { what: what.into(), name: self.name, reason }
+    }
+}
+
+/// Sets a file aside that is not the dataset, whatever else it may be.
+fn make_way(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => storage::set_aside(path).map(drop),
+        Err(_) => Ok(()),
     }
 }
 

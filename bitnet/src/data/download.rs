@@ -12,7 +12,7 @@ use ureq::{
 };
 
 use super::DataError;
-use crate::progress::Progress;
+use crate::{progress::Progress, storage::open_own};
 
 /// How often a download is tried before it is given up.
 const TRIES: u32 = 5;
@@ -63,7 +63,7 @@ pub(super) fn download(
                 continue;
             }
         };
-        let reason = match length(part) {
+        let reason = match length(part).unwrap_or(0) {
             0 => reason,
             kept => format!("{reason}; {kept} bytes are kept, the next run goes on from there"),
         };
@@ -72,8 +72,12 @@ pub(super) fn download(
     Ok(())
 }
 
-fn length(part: &Path) -> u64 {
-    fs::metadata(part).map_or(0, |metadata| metadata.len())
+/// Bytes of the file `part`, none if there is no such file.
+fn length(part: &Path) -> io::Result<u64> {
+    match open_own(part, File::options().read(true)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        file => Ok(file?.metadata()?.len()),
+    }
 }
 
 fn try_once(
@@ -83,7 +87,7 @@ fn try_once(
     limit: u64,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    let had = length(part);
+    let had = length(part).map_err(Failure::Unwritable)?;
     let mut request = agent.get(url).header("Accept-Encoding", "identity");
     if had > 0 {
         request = request.header("Range", format!("bytes={had}-"));
@@ -99,11 +103,8 @@ fn try_once(
     if total.is_some_and(|total| total > limit) {
         return Err(Failure::Lasting("the file there is too large".into()));
     }
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(part)
+    let options = File::options().create(true).truncate(false).write(true).clone();
+    let mut file = open_own(part, &options)
         .and_then(|mut file| {
             file.set_len(start)?;
             io::Seek::seek(&mut file, io::SeekFrom::Start(start))?;

@@ -84,6 +84,9 @@ pub enum DataError {
         /// What the system says.
         error: io::Error,
     },
+    /// A file was written to while it was read.
+    #[error("{0} has changed while it was in use: it holds tokens that the tokenizer has not")]
+    Changed(PathBuf),
     /// A dataset is not here and must not be fetched.
     #[error("dataset \"{name}\" is not at {path}, and offline nothing is downloaded")]
     Offline {

@@ -41,7 +41,9 @@ pub use token_file::TokenFile;
 pub use tokens::Tokens;
 pub use windows::{Window, windows};
 
+use crate::storage::open_input;
+
 /// Opens a file that is read for its text.
 fn open(path: &Path) -> Result<File, DataError> {
-    File::open(path).map_err(|error| DataError::Read { path: path.into(), error })
+    open_input(path).map_err(|error| DataError::Read { path: path.into(), error })
 }

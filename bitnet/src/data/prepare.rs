@@ -43,22 +43,26 @@ impl Corpus {
         let hash = hash?.chain_update(tokenizer.to_json()).chain_update(VERSION).finalize();
         let name: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let path = folder.join(name + ".tokens");
-        if let Ok(file) = TokenFile::open(&path) {
+        let vocabulary = tokenizer.vocab_size();
+        if let Ok(file) = TokenFile::open(&path, vocabulary) {
             return Ok(file);
         }
         let unwritable = |error| DataError::Cache { path: folder.clone(), error };
         let waiting = || progress.say("waiting for another process that prepares tokens");
         let _lock = storage::lock_folder(&folder, waiting).map_err(unwritable)?;
-        match TokenFile::open(&path) {
+        match TokenFile::open(&path, vocabulary) {
             Ok(file) => return Ok(file),
             Err(damage) if damage.is_missing() => {}
-            Err(damage) => progress.say(&format!("{} {damage}: made again", path.display())),
+            Err(damage) => match damage.refusal() {
+                Ok(damage) => progress.say(&format!("{} {damage}: made again", path.display())),
+                Err(error) => return Err(DataError::Cache { path, error }),
+            },
         }
         progress.start("tokenizing", self.stored_bytes());
         let written = self.write(tokenizer, &path, progress);
         progress.finish();
         written?;
-        TokenFile::open(&path).map_err(|damage| {
+        TokenFile::open(&path, vocabulary).map_err(|damage| {
             let error = std::io::Error::other(format!("what was written {damage}"));
             DataError::Cache { path, error }
         })

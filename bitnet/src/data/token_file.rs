@@ -11,16 +11,17 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufReader, BufWriter, Read, Seek, Write},
     path::Path,
+    sync::atomic::AtomicBool,
 };
 
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
-use super::Tokens;
-use crate::storage;
+use super::{Tokens, tokens::TokenMap};
+use crate::storage::{self, Refusal};
 
 const MAGIC: &[u8; 8] = b"BITNETTK";
 const VERSION: u32 = 1;
@@ -55,6 +56,14 @@ impl Damage {
     pub(super) fn is_missing(&self) -> bool {
         matches!(self, Self::Unreadable(error) if error.kind() == io::ErrorKind::NotFound)
     }
+
+    /// The reason, if it is not damage: something is there that is not of this program.
+    pub(super) fn refusal(self) -> Result<Self, io::Error> {
+        match self {
+            Self::Unreadable(error) if Refusal::of(&error).is_some() => Err(error),
+            damage => Ok(damage),
+        }
+    }
 }
 
 impl fmt::Display for Damage {
@@ -75,9 +84,9 @@ impl From<io::Error> for Damage {
 }
 
 impl TokenFile {
-    /// Opens a file, and reads it once to see that it is whole.
-    pub(super) fn open(path: &Path) -> Result<Self, Damage> {
-        let mut file = File::open(path)?;
+    /// Opens a file of tokens below `vocabulary`, and reads it once to see that it is whole.
+    pub(super) fn open(path: &Path, vocabulary: usize) -> Result<Self, Damage> {
+        let mut file = storage::open_own(path, OpenOptions::new().read(true))?;
         let mut header = [0; HEADER];
         let has_header = file.metadata()?.len() >= HEADER as u64;
         if has_header {
@@ -98,9 +107,19 @@ impl TokenFile {
             return Err(Damage::Checksum);
         }
         #[expect(unsafe_code, reason = "mapping a file is unsafe: another process may change it")]
-        // SAFETY: this program replaces such files by renaming and never writes into one.
+        // SAFETY: this program replaces such files by renaming and never writes into one. Where
+        // another one does, each token is looked at when it is read, and a file that is cut short
+        // ends the process (`storage::end_with_a_line`).
         let map = unsafe { Mmap::map(&file)? };
-        let tokens = Tokens::mapped(map, HEADER, width as usize, count as usize);
+        let tokens = TokenMap {
+            map,
+            header: HEADER,
+            width: width as usize,
+            vocabulary,
+            path: path.into(),
+            changed: AtomicBool::new(false),
+        };
+        let tokens = Tokens::mapped(tokens, count as usize);
         Ok(Self { tokens, bytes: number(24), sha256 })
     }
 
@@ -211,7 +230,7 @@ mod tests {
         for (vocab_size, width) in [(1 << 16, 2), ((1 << 16) + 1, 4)] {
             write(&path, vocab_size, &tokens);
             assert_eq!(fs::metadata(&path).unwrap().len(), 64 + width * 50_000);
-            let file = TokenFile::open(&path).unwrap();
+            let file = TokenFile::open(&path, vocab_size).unwrap();
             assert_eq!(file.tokens.iter().collect::<Vec<_>>(), tokens);
             let slice = file.tokens.slice(10..40_000);
             assert_eq!(slice.range(5..8).collect::<Vec<_>>(), [15, 16, 17]);
@@ -220,19 +239,22 @@ mod tests {
         }
         assert_eq!(sums[0], sums[1]);
         write(&path, 1 << 20, &[70_000]);
-        assert_eq!(TokenFile::open(&path).unwrap().tokens.iter().collect::<Vec<_>>(), [70_000]);
+        assert_eq!(
+            TokenFile::open(&path, 1 << 20).unwrap().tokens.iter().collect::<Vec<_>>(),
+            [70_000]
+        );
     }
 
     #[test]
     fn every_damage_is_seen() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a.tokens");
-        assert!(TokenFile::open(&path).unwrap_err().is_missing());
+        assert!(TokenFile::open(&path, 256).unwrap_err().is_missing());
         write(&path, 256, &[1, 2, 3, 255]);
         let whole = fs::read(&path).unwrap();
         let damage = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
-            TokenFile::open(&path).unwrap_err()
+            TokenFile::open(&path, 256).unwrap_err()
         };
         for len in 0..whole.len() {
             let found = damage(&whole[..len]);
@@ -248,6 +270,23 @@ mod tests {
             damage(&bytes);
         }
         fs::write(&path, &whole).unwrap();
-        assert!(TokenFile::open(&path).is_ok());
+        assert!(TokenFile::open(&path, 256).is_ok());
+    }
+
+    #[test]
+    fn tokens_that_change_under_way_stay_in_the_vocabulary() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.tokens");
+        write(&path, 256, &[1, 2, 3, 255]);
+        let TokenFile { tokens, .. } = TokenFile::open(&path, 256).unwrap();
+        let (part, other) = (tokens.slice(1..3), tokens.clone());
+        assert!(tokens.iter().eq([1, 2, 3, 255]) && tokens.check().is_ok());
+        let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.seek(io::SeekFrom::Start(HEADER as u64 + 4)).unwrap();
+        file.write_all(&[0, 1]).unwrap();
+        assert!(other.check().is_ok(), "nothing was read yet");
+        assert!(part.iter().eq([2, 0]));
+        let error = other.check().unwrap_err().to_string();
+        assert!(error.ends_with("it holds tokens that the tokenizer has not"), "{error}");
     }
 }

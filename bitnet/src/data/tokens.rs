@@ -1,6 +1,15 @@
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use memmap2::Mmap;
+
+use super::DataError;
 
 /// A sequence of tokens, in memory or in a file mapped into it. Clones and slices share it.
 #[derive(Debug, Clone)]
@@ -12,18 +21,54 @@ pub struct Tokens {
 #[derive(Debug)]
 enum Storage {
     Memory(Vec<u32>),
-    /// Little-endian numbers of `width` bytes, after a header.
-    Mapped {
-        map: Mmap,
-        header: usize,
-        width: usize,
-    },
+    Mapped(TokenMap),
+}
+
+/// The tokens of a file that is mapped into memory, where another process may change them.
+#[derive(Debug)]
+pub(super) struct TokenMap {
+    pub(super) map: Mmap,
+    /// Bytes before the first token.
+    pub(super) header: usize,
+    /// Bytes of a token, 2 or 4, little-endian.
+    pub(super) width: usize,
+    /// Every token is below this.
+    pub(super) vocabulary: usize,
+    pub(super) path: PathBuf,
+    /// Whether one was read that is not.
+    pub(super) changed: AtomicBool,
+}
+
+impl TokenMap {
+    /// A token that is one of the vocabulary, whatever is in the file by now.
+    fn token(&self, bytes: &[u8]) -> u32 {
+        let token = number(bytes);
+        if (token as usize) < self.vocabulary {
+            return token;
+        }
+        self.changed.store(true, Ordering::Relaxed);
+        0
+    }
 }
 
 impl Tokens {
-    /// The `len` numbers of `width` bytes, 2 or 4, that follow `header` bytes.
-    pub(super) fn mapped(map: Mmap, header: usize, width: usize, len: usize) -> Self {
-        Self { storage: Arc::new(Storage::Mapped { map, header, width }), part: 0..len }
+    /// The first `len` tokens of a file.
+    pub(super) fn mapped(map: TokenMap, len: usize) -> Self {
+        Self { storage: Arc::new(Storage::Mapped(map)), part: 0..len }
+    }
+
+    /// Sees that what was read so far is what was there at first, as far as the vocabulary tells.
+    /// Where a file holds something else by now, reading gives token 0, and this the error.
+    ///
+    /// # Errors
+    /// [`DataError::Changed`].
+    pub fn check(&self) -> Result<(), DataError> {
+        match &*self.storage {
+            Storage::Mapped(map) if map.changed.load(Ordering::Relaxed) => {
+                Err(DataError::Changed(map.path.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Number of tokens.
@@ -46,9 +91,11 @@ impl Tokens {
         let range = self.absolute(range);
         let (memory, mapped) = match &*self.storage {
             Storage::Memory(tokens) => (&tokens[range], None),
-            Storage::Mapped { map, header, width } => {
+            Storage::Mapped(file) => {
+                let TokenMap { map, header, width, .. } = file;
                 let bytes = header + range.start * width..header + range.end * width;
-                (&[][..], Some(map[bytes].chunks_exact(*width).map(number)))
+                let tokens = map[bytes].chunks_exact(*width).map(|bytes| file.token(bytes));
+                (&[][..], Some(tokens))
             }
         };
         memory.iter().copied().chain(mapped.into_iter().flatten())

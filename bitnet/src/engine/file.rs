@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Writes the weights into a file. The configuration is not a part of it.
+    /// Writes the weights into a file, all or nothing. The configuration is not a part of it.
     ///
     /// # Errors
     /// Any I/O error.

@@ -1,5 +1,4 @@
 use std::{
-    fs::File,
     io::Read,
     ops::Range,
     path::{Path, PathBuf},
@@ -8,6 +7,7 @@ use std::{
 use memmap2::Mmap;
 
 use super::FormatError;
+use crate::storage::open_input;
 
 /// A file in memory, read where it is looked at.
 #[derive(Debug)]
@@ -18,10 +18,11 @@ pub(super) struct Mapped {
 impl Mapped {
     pub(super) fn open(path: &Path) -> Result<Self, FormatError> {
         let read = |error| FormatError::Read { path: path.into(), error };
-        let file = File::open(path).map_err(read)?;
+        let file = open_input(path).map_err(read)?;
         #[expect(unsafe_code, reason = "mapping a file is unsafe: another process may change it")]
-        // SAFETY: model files are replaced by renaming, here and by the programs they come from; a
-        // file that is cut short while it is mapped ends the process.
+        // SAFETY: model files are replaced by renaming, here and by the programs they come from. What
+        // is read is checked at its use; a file that is cut short while it is mapped ends the
+        // process (`storage::end_with_a_line`).
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
         Ok(Self { map })
     }
@@ -50,7 +51,7 @@ impl Mapped {
 pub(crate) fn read_text(path: &Path, max: u64) -> Result<String, FormatError> {
     let read = |error| FormatError::Read { path: path.into(), error };
     let mut text = String::new();
-    File::open(path).map_err(read)?.take(max + 1).read_to_string(&mut text).map_err(read)?;
+    open_input(path).map_err(read)?.take(max + 1).read_to_string(&mut text).map_err(read)?;
     if text.len() as u64 > max {
         return Err(FormatError::damaged(&name_of(path), format!("it has more than {max} bytes")));
     }

@@ -39,5 +39,9 @@ pub use encoding::Encoding;
 pub use error::FormatError;
 pub(crate) use floats::{holds, write_floats};
 pub(crate) use mapped::read_text;
+pub(crate) use safetensors::is_own_safetensors;
 pub use safetensors::{TensorHeader, write_safetensors};
 pub use store::{Store, TensorView};
+
+/// What files of tensors that are written here name as what wrote them.
+pub(crate) const PRODUCER: &str = "bitnet on Burn";

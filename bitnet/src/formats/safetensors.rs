@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::{
-    Encoding, FormatError, Store,
+    Encoding, FormatError, PRODUCER, Store,
     mapped::{Mapped, name_of, read_text},
 };
 
@@ -18,6 +18,8 @@ use super::{
 const MAX_HEADER: usize = 1 << 24;
 /// Most shards of a model.
 const MAX_SHARDS: usize = 1 << 12;
+/// Where the metadata say who wrote a file.
+const PRODUCER_KEY: &str = "producer";
 /// Where a header is written up to: tensors begin at such a multiple.
 const ALIGNMENT: usize = 8;
 
@@ -154,6 +156,18 @@ impl TensorHeader {
     }
 }
 
+/// Whether [`write_safetensors`] has written a file. One that is no safetensors file it has not.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn is_own_safetensors(path: &Path) -> Result<bool, FormatError> {
+    let mapped = Mapped::open(path)?;
+    let metadata = SafeTensors::read_metadata(mapped.bytes()).ok();
+    let producer =
+        metadata.and_then(|(_, metadata)| metadata.metadata().as_ref()?.get(PRODUCER_KEY).cloned());
+    Ok(producer.as_deref() == Some(PRODUCER))
+}
+
 /// Writes a safetensors file: the header, then what `fill` writes for each tensor in turn.
 ///
 /// # Errors
@@ -164,8 +178,9 @@ pub fn write_safetensors<W: Write, E: From<io::Error>>(
     mut fill: impl FnMut(usize, &mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut header = Map::new();
-    // The framework whose tensors these are, which `transformers` insists on.
-    header.insert("__metadata__".into(), json!({"format": "pt"}));
+    // The framework whose tensors these are, which `transformers` insists on; and by what they are
+    // known again.
+    header.insert("__metadata__".into(), json!({"format": "pt", (PRODUCER_KEY): PRODUCER}));
     let mut end = 0;
     for TensorHeader { name, dtype, shape, bytes } in tensors {
         let start = end;

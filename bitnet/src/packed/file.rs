@@ -16,7 +16,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read, Write},
     ops::Range,
     path::Path,
     sync::Arc,
@@ -29,6 +29,7 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use super::array::Array;
+use crate::storage::{open_input, write_file_with};
 
 const MAGIC: &[u8; 8] = b"BITNETPK";
 const VERSION: u32 = 1;
@@ -70,8 +71,21 @@ pub enum FileError {
     Value(&'static str),
 }
 
-/// Writes arrays in their order. `kind` is read back with them.
+/// Whether a file is one of arrays, of any version.
+pub(crate) fn is_one(path: &Path) -> io::Result<bool> {
+    let mut magic = [0; MAGIC.len()];
+    match open_input(path)?.read_exact(&mut magic) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| &magic == MAGIC),
+    }
+}
+
+/// Writes arrays in their order, all or nothing. `kind` is read back with them.
 pub(crate) fn write(path: &Path, kind: u32, arrays: &[&[u8]]) -> io::Result<()> {
+    write_file_with(path, |file| write_to(file, kind, arrays))
+}
+
+fn write_to(file: &mut File, kind: u32, arrays: &[&[u8]]) -> io::Result<()> {
     let list: Vec<u8> = arrays
         .iter()
         .flat_map(|array| {
@@ -88,7 +102,7 @@ pub(crate) fn write(path: &Path, kind: u32, arrays: &[&[u8]]) -> io::Result<()> 
     header.extend((arrays.len() as u32).to_le_bytes());
     header.extend(crc32c_append(crc32c(&header), &list).to_le_bytes());
 
-    let mut file = BufWriter::new(File::create(path)?);
+    let mut file = BufWriter::new(file);
     file.write_all(&header)?;
     file.write_all(&list)?;
     let mut position = start;
@@ -115,9 +129,11 @@ impl ArrayFile {
         if cfg!(target_endian = "big") {
             return Err(FileError::Endian);
         }
-        let file = File::open(path)?;
+        let file = open_input(path)?;
         #[expect(unsafe_code, reason = "mapping a file is unsafe: another process may change it")]
-        // SAFETY: this program replaces such files by renaming and never writes into one.
+        // SAFETY: this program replaces such files by renaming and never writes into one. Where
+        // another one does, numbers are others, which any bytes are; a file that is cut short ends
+        // the process (`storage::end_with_a_line`).
         let file = Arc::new(unsafe { Mmap::map(&file)? });
         let (kind, list) = list(&file)?;
         let mut end = HEADER + ENTRY * list.len();

@@ -38,7 +38,7 @@ mod tests;
 pub use crate::cpu::isa::{ISA_VARIABLE, Isa, UnknownIsa};
 pub use activations::Activations;
 pub use file::FileError;
-pub(crate) use file::{ArrayFile, write as write_arrays};
+pub(crate) use file::{ArrayFile, is_one as is_array_file, write as write_arrays};
 pub(crate) use float::sum_squares;
 pub(crate) use kernel::QUERIES;
 pub(crate) use rows::{Keys, Query, Values, attend};

@@ -1,7 +1,8 @@
 use std::{fs, path::Path};
 
 use super::{
-    CONFIG, MAX_CONFIG, PretrainedError, Settings, TOKENIZER, WeightDtype, check_vocabulary,
+    CONFIG, EXPORTED_FOLDER, MAX_CONFIG, PretrainedError, Settings, TOKENIZER, WeightDtype,
+    check_vocabulary,
     config::{self, Form},
     settings_files,
 };
@@ -9,12 +10,12 @@ use crate::{
     engine::Engine,
     formats::read_text,
     generate::{GenerateError, Generation, GenerationConfig, Prompt},
-    storage,
+    storage::Output,
     tokenizer::{self, Tokenizer},
 };
 
 /// The weights in a packed model's folder.
-const WEIGHTS: &str = "model.packed";
+pub(super) const WEIGHTS: &str = "model.packed";
 
 /// A model with packed weights, and its tokenizer.
 pub struct Packed {
@@ -29,7 +30,7 @@ pub struct Packed {
 impl Packed {
     /// Whether the folder `path` holds a packed model.
     pub fn is_at(path: &Path) -> bool {
-        path.join(WEIGHTS).is_file()
+        path.join(WEIGHTS).exists()
     }
 
     /// Reads the folder of a packed model. Its weights are mapped into memory as they are on disk.
@@ -46,14 +47,15 @@ impl Packed {
     }
 
     /// Writes a folder with `config.json`, `model.packed` and `tokenizer.json`, and where the model
-    /// has settings with `generation_config.json` and `tokenizer_config.json`, all or nothing:
-    /// whatever was at `path` before is replaced only once the new folder is complete and on disk.
+    /// has settings with `generation_config.json` and `tokenizer_config.json`, all or nothing: an
+    /// [`EXPORTED_FOLDER`] is replaced, only once the new one is complete and on disk.
     ///
     /// # Errors
-    /// [`PretrainedError::Write`]; `path` is then as it was before.
-    pub fn save(&self, path: &Path) -> Result<(), PretrainedError> {
+    /// [`PretrainedError::Write`]; what was there is then as it was before.
+    pub fn save(&self, to: impl Into<Output>) -> Result<(), PretrainedError> {
+        let to = to.into();
         let config = config::to_json(self.engine.config(), WeightDtype::F32, Form::Latent);
-        storage::write_folder(path, |folder| {
+        to.write_folder(&EXPORTED_FOLDER, |folder| {
             fs::write(folder.join(CONFIG), config)?;
             self.engine.write(&folder.join(WEIGHTS))?;
             let tokenizer = self.tokenizer.as_ref();
@@ -67,7 +69,7 @@ impl Packed {
                 self.engine.config().max_seq_len,
             )
         })
-        .map_err(|error| PretrainedError::Write { path: path.into(), error })
+        .map_err(|error| PretrainedError::Write { path: to.path().into(), error })
     }
 
     /// As [`Pretrained::generate`](super::Pretrained::generate).

@@ -1,13 +1,12 @@
 //! What is at a path that is to be a model.
 
-use std::{
-    fs::{self, File},
-    io::Read,
-    path::Path,
-};
+use std::{fs, io::Read, path::Path};
 
 use super::{CONFIG, PretrainedError};
-use crate::formats::FormatError;
+use crate::{
+    formats::FormatError,
+    storage::{Refusal, open_input},
+};
 
 /// What a model is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +50,17 @@ impl Place {
     }
 }
 
-/// Whether a file is named as a GGUF file or begins like one.
+/// Whether `path` is to be read as a GGUF file: it is named or begins like one, or is no regular
+/// file, which is then said of it.
 fn is_gguf(path: &Path) -> bool {
-    let is_named = path.extension().is_some_and(|extension| extension == "gguf");
-    let mut magic = [0; 4];
-    let mut begins = || File::open(path)?.read_exact(&mut magic);
-    path.is_file() && (is_named || begins().is_ok() && &magic == b"GGUF")
+    match open_input(path) {
+        Ok(mut file) => {
+            let is_named = path.extension().is_some_and(|extension| extension == "gguf");
+            let mut magic = [0; 4];
+            is_named || file.read_exact(&mut magic).is_ok() && &magic == b"GGUF"
+        }
+        Err(error) => Refusal::of(&error).is_some(),
+    }
 }
 
 /// Whether a path that is not there reads like a repository of the Hugging Face hub: an owner, who

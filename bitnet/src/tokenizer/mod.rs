@@ -13,7 +13,6 @@ mod train;
 mod utf8;
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::Path,
 };
@@ -25,6 +24,8 @@ pub use special::{Piece, SpecialToken, split_at_special};
 pub use subword::SubwordTokenizer;
 pub use train::{END_OF_TEXT, train_bpe};
 pub use utf8::Utf8Decoder;
+
+use crate::storage::open_input;
 
 /// Largest `tokenizer.json`: those of vocabularies of 256 thousand tokens are below 40 MB.
 const MAX_BYTES: u64 = 1 << 27;
@@ -70,7 +71,7 @@ pub trait Tokenizer: Send + Sync {
 /// [`ByteTokenizer`] nor of the kinds of [`SubwordTokenizer`].
 pub fn load(path: &Path) -> Result<Box<dyn Tokenizer>, TokenizerError> {
     let mut json = String::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut json)?;
+    open_input(path)?.take(MAX_BYTES + 1).read_to_string(&mut json)?;
     if json.len() as u64 > MAX_BYTES {
         return Err(TokenizerError::Unsupported(format!("it has more than {MAX_BYTES} bytes")));
     }

@@ -275,6 +275,30 @@ fn a_damaged_file_is_replaced_once_there_is_a_whole_one() {
     let line = lines.0.lock().unwrap().first().unwrap().clone();
     assert!(line.ends_with("is not dataset \"numbers\": it has 7 bytes, not 200000"), "{line}");
     assert_whole(dataset("numbers.bin").fetch(&options, &Silent));
+    // It may have been something else of the user's.
+    assert_eq!(names(root.path()), ["damaged-numbers.bin", "lock", "numbers.bin"]);
+    assert_eq!(fs::read(file.with_file_name("damaged-numbers.bin")).unwrap(), b"damaged");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_among_the_datasets_are_neither_followed_nor_replaced() {
+    let root = tempfile::tempdir().unwrap();
+    let victim = root.path().join("victim");
+    fs::write(&victim, "years of work").unwrap();
+    fs::create_dir(root.path().join("datasets")).unwrap();
+    for name in ["numbers.bin", "numbers.bin.part", "lock"] {
+        let link = root.path().join("datasets").join(name);
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink("../victim", &link).unwrap();
+        let server = Server::new(content(), &[Answer::Right]);
+        let fetched = dataset("numbers.bin").fetch(&options(root.path(), &server), &Silent);
+        let error = fetched.unwrap_err().to_string();
+        assert!(error.contains("it is a symbolic link, not a regular file"), "{name}: {error}");
+        assert_eq!(fs::read(&victim).unwrap(), b"years of work");
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("../victim"));
+        fs::remove_file(link).unwrap();
+    }
 }
 
 #[test]

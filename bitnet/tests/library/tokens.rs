@@ -159,7 +159,7 @@ fn what_a_killed_process_left_is_removed_and_two_at_once_agree() {
     let playground = Arc::new(Playground::new());
     let source = playground.write("a.txt", "the text ".repeat(100_000));
     fs::create_dir_all(playground.path("cache/tokens")).unwrap();
-    fs::write(playground.path("cache/tokens/.tmp-half"), "half").unwrap();
+    fs::write(playground.path("cache/tokens/.bitnet-0123456789abcdef.tmp"), "half").unwrap();
     let run = || {
         let (playground, source) = (playground.clone(), source.clone());
         std::thread::spawn(move || ids(&playground.tokens(&source, &ByteTokenizer).unwrap()))

@@ -78,7 +78,7 @@ fn what_cannot_be_exported_is_one_line() {
     let model = folder.arg("model");
     folder
         .run("export", &["--format", "hf-packed", "--out", &model])
-        .assert_fails(&["--out is the model itself"]);
+        .assert_fails(&["it is, or holds, the input"]);
 
     for (change, what) in [
         (

@@ -8,7 +8,14 @@ mod export;
 mod failures;
 mod generate;
 mod info;
+#[cfg(unix)]
+mod odd_files;
+#[cfg(unix)]
+mod outputs;
 mod packed;
+#[cfg(unix)]
+#[path = "../../../tests/places.rs"]
+mod places;
 mod shell;
 mod streams;
 mod subword;

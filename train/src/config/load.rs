@@ -1,6 +1,7 @@
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use anyhow::{Context, anyhow, bail};
+use bitnet::storage::open_input;
 use strsim::damerau_levenshtein;
 use toml::{Table, Value};
 
@@ -24,8 +25,9 @@ pub struct Overrides {
 /// # Errors
 /// One line that names the file and the key.
 pub fn load(path: &Path, overrides: &Overrides) -> anyhow::Result<Config> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = open_input(path)
+        .and_then(io::read_to_string)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let mut table = parse(&text).with_context(|| path.display().to_string())?;
     overrides.apply(&mut table)?;
     from_table(table).with_context(|| path.display().to_string())

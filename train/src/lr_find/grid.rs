@@ -6,7 +6,7 @@ use super::stripped;
 use crate::{
     config::Config,
     output::table,
-    series::{Planned, Series},
+    series::{Planned, Series, check_folder},
     training::{Options, Outcome},
 };
 
@@ -31,6 +31,7 @@ impl Grid<'_> {
         ensure!(!self.rates.is_empty(), "there is no rate to try");
         let plan: Vec<Planned> =
             self.rates.iter().map(|&rate| self.plan(rate)).collect::<anyhow::Result<_>>()?;
+        check_folder(out)?;
         let series = Series::run(out, &plan, options);
         let ended: Vec<(f64, &Outcome)> = self
             .rates

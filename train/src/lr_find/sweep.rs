@@ -1,13 +1,16 @@
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use anyhow::{Context, ensure};
-use bitnet::{optim::ScheduleKind, storage};
+use bitnet::{
+    optim::ScheduleKind,
+    storage::{Output, Product},
+};
 
 use super::{curve, stripped};
 use crate::{
     config::Config,
     output::{MetricsRow, table},
-    series::{Planned, Series},
+    series::{Planned, Series, begins, cannot_write, check_folder},
     training::Options,
 };
 
@@ -19,6 +22,11 @@ const SHARE: f64 = 0.25;
 /// Rows of the table.
 const ROWS: usize = 16;
 const NAME: &str = "sweep";
+/// The first line of the table.
+const HEADER: &str = "learning_rate,loss,smoothed";
+/// The table.
+const CURVE: Product =
+    Product { reason: "is no earlier table of a sweep", is_one: |path| begins(path, HEADER) };
 
 /// A learning-rate range test (arXiv 1506.01186): one run, in which the rate rises exponentially
 /// from step to step, until the loss goes up by a nat.
@@ -53,6 +61,9 @@ impl Sweep<'_> {
             "the rates go from {from} to {to}, must rise from above 0 to at most 1000"
         );
         let plan = Planned { name: NAME.into(), config: self.configure()? };
+        let written = Output::new(&out.join("lr-find.csv"));
+        check_folder(out)?;
+        written.check_file(&CURVE).with_context(|| cannot_write(&written))?;
         let series = Series::run(out, &[plan], options);
         series.check()?;
         if !series.is_complete() {
@@ -60,7 +71,7 @@ impl Sweep<'_> {
         }
         let points = smoothed(&MetricsRow::read_training(&out.join(NAME).join("metrics.csv"))?);
         ensure!(points.len() >= 10, "the sweep ended after {} steps: lower --from", points.len());
-        write(&out.join("lr-find.csv"), &points)?;
+        write(&written, &points)?;
 
         let lowest = lowest(&points);
         let suggestion = lowest.rate * SHARE;
@@ -129,13 +140,12 @@ fn rows(points: &[Point]) -> Vec<Vec<String>> {
     std::iter::once(header).chain(rows).collect()
 }
 
-fn write(path: &Path, points: &[Point]) -> anyhow::Result<()> {
-    let mut text = String::from("learning_rate,loss,smoothed\n");
+fn write(to: &Output, points: &[Point]) -> anyhow::Result<()> {
+    let mut text = format!("{HEADER}\n");
     for Point { rate, loss, smoothed } in points {
         text += &format!("{rate},{loss},{smoothed}\n");
     }
-    storage::write_file(path, text.as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))
+    to.write_file(&CURVE, |file| file.write_all(text.as_bytes())).with_context(|| cannot_write(to))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-use std::path::Path;
+use std::{fs::OpenOptions, path::Path};
 
 use anyhow::Context;
+use bitnet::storage::open_own;
 use serde::{Deserialize, Serialize};
 
 use super::{Quantization, Report, Split, report::measured};
@@ -83,7 +84,10 @@ impl MetricsRow {
     }
 
     fn read(path: &Path) -> anyhow::Result<Vec<Self>> {
-        let read = || csv::Reader::from_path(path)?.deserialize().collect::<csv::Result<_>>();
+        let read = || {
+            let file = open_own(path, OpenOptions::new().read(true))?;
+            csv::Reader::from_reader(file).deserialize().collect::<csv::Result<_>>()
+        };
         read().with_context(|| format!("cannot read {}", path.display()))
     }
 

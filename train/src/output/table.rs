@@ -5,6 +5,7 @@ use std::{
 };
 
 use anyhow::Context;
+use bitnet::storage::open_own;
 use serde::Serialize;
 
 /// A table that grows row by row, as CSV. Its header is written with the first row.
@@ -19,8 +20,7 @@ impl Table {
     /// # Errors
     /// If the file cannot be written.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let (file, bytes) = file
+        let (file, bytes) = open_own(path, OpenOptions::new().create(true).append(true))
             .and_then(|file| file.metadata().map(|metadata| (file, metadata.len())))
             .with_context(|| format!("cannot write {}", path.display()))?;
         let writer = csv::WriterBuilder::new().has_headers(bytes == 0).from_writer(file);
@@ -35,17 +35,14 @@ impl Table {
     pub fn cut(path: &Path, bytes: u64) -> anyhow::Result<bool> {
         let cut = || -> io::Result<bool> {
             if bytes == 0 {
-                return match fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                    _ => Ok(true),
+                return match open_own(path, OpenOptions::new().read(true)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+                    file => file.and_then(|_| fs::remove_file(path)).map(|()| true),
                 };
             }
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .open(path)?;
+            let options =
+                OpenOptions::new().create(true).truncate(false).read(true).write(true).clone();
+            let file = open_own(path, &options)?;
             let mut kept = Vec::new();
             (&file).take(bytes).read_to_end(&mut kept)?;
             let whole_rows = kept.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);

@@ -5,24 +5,30 @@ mod run;
 mod series;
 
 use std::{
-    fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
+use bitnet::storage::{Output, Product};
 
 use self::run::RunData;
 
-/// Writes a page about `runs` to `out`.
+/// A page that was written here.
+const PAGE: Product = Product { reason: "is no earlier report", is_one: page::is_one };
+
+/// Writes a page about `runs` to `out`, where an earlier one may be.
 ///
 /// # Errors
 /// If a run has no metrics, a file of it is damaged, or the page cannot be written.
-pub fn write(runs: &[PathBuf], out: &Path) -> anyhow::Result<()> {
+pub fn write(runs: &[PathBuf], out: &Path, force: bool) -> anyhow::Result<()> {
+    let cannot_write = || format!("cannot write {}", out.display());
+    let to = Output::new(out).reading(runs).forced(force);
+    to.check_file(&PAGE).with_context(cannot_write)?;
     let mut read = runs.iter().map(|run| RunData::read(run)).collect::<anyhow::Result<Vec<_>>>()?;
     run::tell_apart(&mut read, runs);
     let html = page::render(&read)?;
-    // Not by way of a temporary file, which nobody else may read: pages are made to be passed on.
-    fs::write(out, html).with_context(|| format!("cannot write {}", out.display()))?;
+    to.write_file(&PAGE, |file| file.write_all(html.as_bytes())).with_context(cannot_write)?;
     let count = read.len();
     say!("{}: {count} run{}", out.display(), if count == 1 { "" } else { "s" });
     Ok(())

@@ -1,5 +1,11 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fs::OpenOptions,
+    io::{self, Read},
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use bitnet::storage::open_own;
 use serde::Serialize;
 
 use super::run::RunData;
@@ -7,6 +13,20 @@ use super::run::RunData;
 const HTML: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+
+/// What a page says of where it comes from, and within how many bytes.
+const GENERATOR: (&str, u64) = ("<meta name=\"generator\" content=\"bitnet train report\">", 256);
+
+/// Whether a file is a page that [`render`] made.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn is_one(path: &Path) -> io::Result<bool> {
+    let (generator, within) = GENERATOR;
+    let mut start = Vec::new();
+    open_own(path, OpenOptions::new().read(true))?.take(within).read_to_end(&mut start)?;
+    Ok(String::from_utf8_lossy(&start).contains(generator))
+}
 
 /// What the page's script reads.
 #[derive(Serialize)]

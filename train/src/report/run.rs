@@ -5,6 +5,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use bitnet::storage::read_own;
 use serde::Serialize;
 
 use super::series::{Rows, Series, thinned};
@@ -144,7 +145,7 @@ fn read_samples(folder: &Path) -> anyhow::Result<Vec<Sample>> {
         let step = name.strip_prefix("step-").and_then(|name| name.strip_suffix(".txt"));
         if let Some(Ok(step)) = step.map(str::parse) {
             let text =
-                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                read_own(&path).with_context(|| format!("cannot read {}", path.display()))?;
             samples.push(Sample { step, text: String::from_utf8_lossy(&text).into_owned() });
         }
     }
@@ -153,7 +154,7 @@ fn read_samples(folder: &Path) -> anyhow::Result<Vec<Sample>> {
 }
 
 fn read_result(path: &Path) -> anyhow::Result<Option<serde_json::Value>> {
-    match fs::read(path) {
+    match read_own(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         Ok(json) => {

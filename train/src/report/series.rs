@@ -1,6 +1,7 @@
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use anyhow::{Context, ensure};
+use bitnet::storage::read_own;
 use serde::Serialize;
 
 /// Rows that a page shows of a table: as many as a screen has room for, twice.
@@ -27,7 +28,7 @@ impl Rows {
     /// If it cannot be read, or a row is not as long as the header.
     pub fn read(path: &Path) -> anyhow::Result<Option<Self>> {
         let name = path.display();
-        let text = match fs::read(path) {
+        let text = match read_own(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.with_context(|| format!("cannot read {name}"))?,
         };

@@ -69,8 +69,7 @@ impl Checkpoint {
 
     /// Reads a checkpoint but for its records.
     fn open(path: PathBuf) -> anyhow::Result<Self> {
-        let config = fs::read_to_string(path.join(CONFIG)).context(CONFIG)?;
-        let config = config::from_toml(&config).context(CONFIG)?;
+        let config = config::from_toml(&read_text(&path, CONFIG)?).context(CONFIG)?;
         let state = read_state(&path)?;
         Ok(Self { path, state, config })
     }
@@ -88,7 +87,7 @@ impl Checkpoint {
         codes: &[u8],
         average: Option<impl Record<B::InnerBackend>>,
     ) -> anyhow::Result<()> {
-        let path = folder.join(format!("step-{:08}", state.step));
+        let path = folder.join(folder_name(state.step));
         storage::write_folder(&path, |folder| -> anyhow::Result<()> {
             fs::write(folder.join(MODEL), to_bytes(model)?)?;
             fs::write(folder.join(OPTIMIZER), to_bytes(optimizer)?)?;
@@ -121,7 +120,7 @@ impl Checkpoint {
     /// If they cannot be read.
     pub fn codes(&self) -> anyhow::Result<Vec<u8>> {
         let path = self.path.join(CODES);
-        match fs::read(&path) {
+        match storage::read_own(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             read => read.with_context(|| format!("cannot read {}", path.display())),
         }
@@ -147,7 +146,8 @@ impl Checkpoint {
         device: &B::Device,
     ) -> anyhow::Result<R> {
         let path = self.path.join(name);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes =
+            storage::read_own(&path).with_context(|| format!("cannot read {}", path.display()))?;
         NamedMpkBytesRecorder::<FullPrecisionSettings>::default().load(bytes, device).map_err(
             |error| {
                 let reason = error.to_string();
@@ -159,18 +159,14 @@ impl Checkpoint {
 }
 
 impl Found {
-    /// Renames the damaged checkpoints, so that they no longer count as the newest ones.
+    /// Renames the damaged checkpoints, so that they no longer count as the newest ones. What is
+    /// left of one may be wanted: no earlier one is given up for it.
     ///
     /// # Errors
     /// If one cannot be renamed.
     pub fn set_damaged_aside(&self) -> anyhow::Result<()> {
         for (path, _) in &self.damaged {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let aside = path.with_file_name(format!("damaged-{name}"));
-            if aside.exists() {
-                fs::remove_dir_all(&aside)?;
-            }
-            fs::rename(path, &aside)
+            storage::set_aside(path)
                 .with_context(|| format!("cannot rename {}", path.display()))?;
         }
         Ok(())
@@ -178,12 +174,16 @@ impl Found {
 }
 
 fn read_state(checkpoint: &Path) -> anyhow::Result<State> {
-    let text = fs::read_to_string(checkpoint.join(STATE)).context(STATE)?;
-    let state: State = toml::from_str(&text)
+    let state: State = toml::from_str(&read_text(checkpoint, STATE)?)
         .map_err(|error| anyhow!("{}", error.message()))
         .with_context(|| format!("{STATE} is damaged"))?;
     ensure!(state.interval.loss.is_finite(), "{STATE} has a loss that is not finite");
     Ok(state)
+}
+
+fn read_text(checkpoint: &Path, name: &'static str) -> anyhow::Result<String> {
+    let bytes = storage::read_own(&checkpoint.join(name)).context(name)?;
+    String::from_utf8(bytes).context(name)
 }
 
 fn to_bytes<B: Backend>(record: impl Record<B>) -> anyhow::Result<Vec<u8>> {
@@ -208,17 +208,20 @@ fn remove_old(folder: &Path, section: &CheckpointSection) -> anyhow::Result<()> 
         let is_best = losses.iter().any(|(_, best)| best == step);
         let is_milestone = section.keep_every > 0 && step.is_multiple_of(section.keep_every);
         if !is_best && !is_milestone {
-            // Renamed first: a kill in the middle must not leave half a checkpoint.
-            let unfinished = folder.join(format!("{}step-{step}", storage::TEMPORARY));
-            fs::rename(path, &unfinished)
-                .and_then(|()| fs::remove_dir_all(&unfinished))
+            storage::remove_folder(path)
                 .with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
     Ok(())
 }
 
-/// The checkpoints of a folder, oldest first. Unfinished and damaged ones have other names.
+/// The name of the checkpoint of a step.
+fn folder_name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+/// The checkpoints of a folder, oldest first. Unfinished and damaged ones have other names, and so
+/// have copies that somebody made.
 fn numbered(folder: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     let entries =
@@ -226,7 +229,8 @@ fn numbered(folder: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     for entry in entries {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if let Some(Ok(step)) = name.strip_prefix("step-").map(str::parse) {
+        let step = name.strip_prefix("step-").and_then(|step| step.parse().ok());
+        if let Some(step) = step.filter(|&step| name == folder_name(step)) {
             found.push((step, path));
         }
     }

@@ -2,10 +2,11 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Component, Path},
 };
 
 use anyhow::{Context, ensure};
+use bitnet::storage::{open_own, read_own};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -49,7 +50,7 @@ impl Manifest {
     /// # Errors
     /// If it is missing or damaged.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
-        let bytes = fs::read(folder.join(NAME)).context(NAME)?;
+        let bytes = read_own(&folder.join(NAME)).context(NAME)?;
         serde_json::from_slice(&bytes).with_context(|| format!("{NAME} is damaged"))
     }
 
@@ -59,8 +60,12 @@ impl Manifest {
     /// Names the first file that is missing or differs.
     pub fn check(&self, folder: &Path) -> anyhow::Result<()> {
         for (name, expected) in &self.files {
+            let mut parts = Path::new(name).components();
+            let is_within =
+                matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+            ensure!(is_within, "{name:?} in {NAME} is not the name of a file beside it");
             let path = folder.join(name);
-            let bytes = fs::metadata(&path).with_context(|| name.clone())?.len();
+            let bytes = fs::symlink_metadata(&path).with_context(|| name.clone())?.len();
             ensure!(bytes == expected.bytes, "{name} has {bytes} bytes, not {}", expected.bytes);
             let actual = Entry::of(&path).with_context(|| name.clone())?;
             ensure!(actual == *expected, "the SHA-256 of {name} is not that of what was written");
@@ -71,7 +76,7 @@ impl Manifest {
 
 impl Entry {
     fn of(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = open_own(path, File::options().read(true))?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 1 << 16];
         let mut bytes = 0;

@@ -64,6 +64,7 @@ pub struct Options {
 /// If its data cannot be used, its folder cannot be written, or the training diverges.
 pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<Option<Outcome>> {
     // First what can fail: a run that cannot begin leaves no folder behind.
+    RunFolder::check_new(out)?;
     preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
     let teacher = teacher::check(&config, text.tokenizer.as_ref())?;

@@ -146,6 +146,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
             self.show_activity(None);
             let started = Instant::now();
             interval.add(self.step(batches));
+            self.strategy.text.check()?;
             self.state.step += 1;
             self.state.batches += train.accumulation as u64;
             self.state.tokens += self.tokens_per_step();
@@ -201,7 +202,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let Some(evaluation) = evaluate(&model, windows, &self.interrupter) else {
             return Ok(false);
         };
-        self.check_finite(evaluation)?;
+        self.check_validation(evaluation)?;
         let average = self.average.as_ref();
         let Some(averaged) = evaluate_if_any(average, windows, &self.interrupter) else {
             return Ok(false);
@@ -234,7 +235,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let model = self.learner.model().valid();
         let windows = final_validation.as_ref();
         let Some(trained) = evaluate(&model, windows, &self.interrupter) else { return Ok(None) };
-        self.check_finite(trained)?;
+        self.check_validation(trained)?;
         let average = self.average.as_ref();
         let Some(averaged) = evaluate_if_any(average, windows, &self.interrupter) else {
             return Ok(None);
@@ -289,7 +290,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
         (train.batch * train.accumulation * model.context) as u64
     }
 
-    fn check_finite(&self, evaluation: Evaluation) -> anyhow::Result<()> {
+    fn check_validation(&self, evaluation: Evaluation) -> anyhow::Result<()> {
+        self.strategy.text.check()?;
         let step = self.state.step;
         ensure!(evaluation.loss().is_finite(), "the validation loss of step {step} is not finite");
         Ok(())

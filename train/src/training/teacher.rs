@@ -1,9 +1,9 @@
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use bitnet::{
     BitNetTransformer, backend::BackendVisitor, loss::distillation, pretrained::Pretrained,
-    tokenizer::Tokenizer,
+    storage::read_input, tokenizer::Tokenizer,
 };
 use burn::tensor::{
     Int, Tensor,
@@ -85,7 +85,7 @@ pub fn check(config: &Config, tokenizer: &dyn Tokenizer) -> anyhow::Result<Optio
     let mut hash = Sha256::new();
     for name in FILES {
         let path = Path::new(path).join(name);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = read_input(&path).with_context(|| format!("cannot read {}", path.display()))?;
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     }

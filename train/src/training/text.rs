@@ -90,6 +90,14 @@ impl Text {
         )
     }
 
+    /// Sees that the tokens are still those of the text.
+    ///
+    /// # Errors
+    /// [`DataError::Changed`].
+    pub fn check(&self) -> Result<(), DataError> {
+        self.tokens.check()
+    }
+
     /// The tokens that are held out for validation.
     pub fn held_out(&self) -> Tokens {
         self.tokens.slice(self.split.validation.clone())

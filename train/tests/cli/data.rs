@@ -48,7 +48,10 @@ fn a_run_on_a_trained_tokenizer_resumes_to_the_bit_and_carries_it() {
         "--out",
         "again.json",
     ]));
-    assert!(error.contains("again.json exists"), "{error}");
+    assert!(
+        error.contains("again.json: it exists, and a tokenizer in use must not change"),
+        "{error}"
+    );
 
     // The text is 27 lines of a few tokens each: a short context leaves some to validate on.
     let set = ["data.tokenizer=tokenizer.json", "model.context=8", "sample.prompt=The quick"];

@@ -113,7 +113,7 @@ fn newest_checkpoint(playground: &Playground, name: &str) -> Option<u64> {
 fn has_unfinished(run: &Path) -> bool {
     ["", "checkpoints", "samples"].iter().any(|folder| {
         let entries = fs::read_dir(run.join(folder)).into_iter().flatten().flatten();
-        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".tmp-"))
+        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".bitnet-"))
     })
 }
 

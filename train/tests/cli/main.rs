@@ -9,9 +9,16 @@ mod data;
 mod durable;
 #[cfg(unix)]
 mod ends;
+#[cfg(unix)]
+mod foreign;
 mod full_disk;
 mod kills;
 mod lr_find;
+#[cfg(unix)]
+mod outputs;
+#[cfg(unix)]
+#[path = "../../../tests/places.rs"]
+mod places;
 mod recipe;
 mod report;
 mod run;

@@ -1,7 +1,4 @@
-use std::{
-    io::{BufWriter, Write},
-    path::Path,
-};
+use std::io::{BufWriter, Write};
 
 use super::{ExportError, rows};
 use crate::{
@@ -11,21 +8,21 @@ use crate::{
         holds, write_floats, write_i2_s, write_tq1_0, write_tq2_0,
     },
     pretrained::{
-        PretrainedError, config, gguf,
+        EXPORTED_FILE, PretrainedError, config, gguf,
         layout::{self, Role},
         stored::{Stored, scale_name},
         ternary_rows::TernaryRows,
     },
     progress::Progress,
     quant::WeightQuant,
-    storage,
+    storage::Output,
 };
 
 /// Writes a file for llama.cpp or bitnet.cpp. Scales stand beside the codes, as numbers of 32 bits;
 /// in I2_S behind them.
 pub(super) fn write(
     stored: &Stored,
-    path: &Path,
+    to: &Output,
     progress: &dyn Progress,
     linears: Encoding,
     embedding: Option<Encoding>,
@@ -78,7 +75,7 @@ pub(super) fn write(
             sources.push((spec.clone(), is_scale));
         }
     }
-    storage::write_file_with(path, |file| {
+    to.write_file(&EXPORTED_FILE, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         write_gguf(&mut out, &metadata, &tensors, |index, out| {
             let (spec, is_scale) = &sources[index];

@@ -1,7 +1,6 @@
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
-    path::Path,
 };
 
 use super::{ExportError, rows};
@@ -9,7 +8,7 @@ use crate::{
     formats::{Encoding, TensorHeader, holds, write_floats, write_safetensors, write_strided},
     model::BitNetTransformerConfig,
     pretrained::{
-        CONFIG, PretrainedError, WEIGHTS, WeightDtype,
+        CONFIG, EXPORTED_FOLDER, PretrainedError, WEIGHTS, WeightDtype,
         config::{self, Form},
         layout::{self, Role, Spec},
         settings_files,
@@ -17,7 +16,7 @@ use crate::{
     },
     progress::Progress,
     quant::WeightQuant,
-    storage,
+    storage::Output,
 };
 
 /// A tensor of the file: where it comes from.
@@ -29,7 +28,7 @@ struct Part {
 /// Writes a folder that `transformers` opens.
 pub(super) fn write(
     stored: &Stored,
-    path: &Path,
+    to: &Output,
     progress: &dyn Progress,
     form: Form,
 ) -> Result<(), ExportError> {
@@ -59,7 +58,7 @@ pub(super) fn write(
             parts.push(Part { spec, is_scale: true });
         }
     }
-    storage::write_folder(path, |folder| {
+    to.write_folder(&EXPORTED_FOLDER, |folder| {
         fs::write(folder.join(CONFIG), config::to_json(&config, dtype, form))?;
         settings_files::write(folder, &stored.settings, stored.tokenizer(), config.max_seq_len)?;
         let mut out = BufWriter::with_capacity(1 << 20, File::create(folder.join(WEIGHTS))?);

@@ -4,10 +4,10 @@ mod gguf;
 mod hf;
 mod rows;
 
-use std::{io, path::Path};
+use std::io;
 
 use super::{PretrainedError, config::Form, layout, stored::Stored};
-use crate::{formats::Encoding, progress::Progress};
+use crate::{formats::Encoding, progress::Progress, storage::Output};
 
 /// What a model is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,29 +38,32 @@ pub struct Exported {
     pub scale_change: f32,
 }
 
-/// Writes a model for other programs, all or nothing, and reads it back.
+/// Writes a model for other programs, all or nothing, and reads it back. An
+/// [`EXPORTED_FILE`](super::EXPORTED_FILE) or [`EXPORTED_FOLDER`](super::EXPORTED_FOLDER) that is
+/// there is replaced.
 ///
 /// # Errors
 /// [`PretrainedError::NotExportable`] if those programs do not compute what the model does,
-/// [`PretrainedError::Write`] if it cannot be written, others if the model is damaged. What was at
-/// `path` is then as it was, unless reading back fails.
+/// [`PretrainedError::Write`] if it cannot be written, others if the model is damaged. What was
+/// there is then as it was, unless reading back fails.
 pub fn export(
     stored: &Stored,
     format: ExportFormat,
-    path: &Path,
+    to: impl Into<Output>,
     progress: &dyn Progress,
 ) -> Result<Exported, PretrainedError> {
+    let to = &to.into();
     progress.start("writing", stored.store.bytes() as u64);
     let written = match format {
-        ExportFormat::HfBf16 => hf::write(stored, path, progress, Form::Latent),
-        ExportFormat::HfPacked => hf::write(stored, path, progress, Form::Packed),
+        ExportFormat::HfBf16 => hf::write(stored, to, progress, Form::Latent),
+        ExportFormat::HfPacked => hf::write(stored, to, progress, Form::Packed),
         ExportFormat::Gguf { linears, embedding } => {
-            gguf::write(stored, path, progress, linears, embedding)
+            gguf::write(stored, to, progress, linears, embedding)
         }
     };
     progress.finish();
-    written.map_err(|error| error.at(path))?;
-    compare(stored, &Stored::open(path)?, progress)
+    written.map_err(|error| error.at(to))?;
+    compare(stored, &Stored::open(to.path())?, progress)
 }
 
 /// How far a model is from what it was exported from.
@@ -109,9 +112,9 @@ impl<E: Into<PretrainedError>> From<E> for ExportError {
 }
 
 impl ExportError {
-    fn at(self, path: &Path) -> PretrainedError {
+    fn at(self, to: &Output) -> PretrainedError {
         match self {
-            Self::Io(error) => PretrainedError::Write { path: path.into(), error },
+            Self::Io(error) => PretrainedError::Write { path: to.path().into(), error },
             Self::Model(error) => error,
         }
     }

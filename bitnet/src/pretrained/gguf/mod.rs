@@ -15,17 +15,24 @@ use super::{
 };
 use crate::{
     formats::{
-        Encoding,
+        Encoding, PRODUCER,
         gguf::{Field, Gguf},
     },
     model::{BitNetTransformerConfig, FeedForwardKind},
 };
 
+/// Where a file says who wrote it.
+const PRODUCER_KEY: &str = "general.quantized_by";
 /// The architecture of llama.cpp: SiLU, unless `hidden_activation` says otherwise, which only newer
 /// versions read.
 const LLAMA_CPP: &str = "bitnet";
 /// That of bitnet.cpp: relu².
 const BITNET_CPP: &str = "bitnet-b1.58";
+
+/// Whether a file was exported here.
+pub(super) fn is_own(file: &Gguf) -> bool {
+    file.text(PRODUCER_KEY) == Some(PRODUCER)
+}
 
 /// The configuration of a file.
 pub(super) fn config(file: &Gguf) -> Result<BitNetTransformerConfig, PretrainedError> {
@@ -134,6 +141,7 @@ pub(super) fn config_fields(
     let mut fields = vec![
         ("general.architecture".into(), Field::Text(architecture.into())),
         ("general.name".into(), Field::Text("BitNet".into())),
+        (PRODUCER_KEY.into(), Field::Text(PRODUCER.into())),
         ("general.file_type".into(), Field::U32(file_type)),
         ("general.quantization_version".into(), Field::U32(2)),
         own("vocab_size", size(config.num_tokens)),
