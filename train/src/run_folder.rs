@@ -82,7 +82,8 @@ impl RunFolder {
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(error) => match Kind::at(path) {
-                Ok(None) => return Ok(()),
+                // What keeps it from being made is said then.
+                Ok(None) | Err(_) => return Ok(()),
                 Ok(Some(other)) if other != Kind::Folder => {
                     bail!("{shown} exists and is {other}; choose another --out")
                 }
