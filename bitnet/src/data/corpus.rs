@@ -1,7 +1,4 @@
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -11,6 +8,7 @@ use super::{
     chunks::Chunk,
     dataset,
     kind::Kind,
+    part::{Part, kjv},
     reading::{Metered, Reading},
     source::is_pattern,
     walk::Found,
@@ -24,13 +22,6 @@ pub struct Corpus {
     options: DataOptions,
     /// The sources as they were named.
     names: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
-    /// The embedded King James Bible.
-    Kjv,
-    File(PathBuf, Kind),
 }
 
 impl Corpus {
@@ -139,16 +130,6 @@ impl Corpus {
         }
         Ok(hash)
     }
-}
-
-#[cfg(feature = "kjv")]
-pub(super) fn kjv() -> Result<&'static [u8], DataError> {
-    Ok(include_bytes!("../../../data/kjv.txt.gz"))
-}
-
-#[cfg(not(feature = "kjv"))]
-pub(super) fn kjv() -> Result<&'static [u8], DataError> {
-    Err(DataError::NotCompiledIn("kjv"))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod magic;
 mod options;
 mod packing;
 mod parquet;
+mod part;
 mod prepare;
 mod reading;
 mod records;

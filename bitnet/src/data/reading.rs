@@ -8,11 +8,11 @@ use std::{
 use super::{
     DataError, DataOptions,
     chunks::{Chunk, Chunks, End},
-    corpus::{self, Part},
     json::JsonValues,
     jsonl::JsonLines,
     kind::{Content, Kind},
     parquet::ParquetRows,
+    part::{Part, kjv},
     records::Documents,
     tally::{Tally, Validity},
     utf16,
@@ -49,7 +49,7 @@ impl<'a> Reading<'a> {
         let (path, kind, file): (_, _, Box<dyn Read + Send>) = match part {
             Part::Kjv => {
                 let path = Path::new("kjv");
-                (path, Kind::named("kjv.gz".as_ref()), Box::new(corpus::kjv()?))
+                (path, Kind::named("kjv.gz".as_ref()), Box::new(kjv()?))
             }
             Part::File(path, Kind { content: Content::Parquet, .. }) => {
                 let rows = ParquetRows::open(path, &options.text_field, options.piece(), progress)?;

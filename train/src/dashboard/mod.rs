@@ -5,6 +5,7 @@
 //! nothing else.
 
 mod board;
+mod colours;
 mod curve;
 mod keys;
 mod layout;

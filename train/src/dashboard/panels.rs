@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{
     board::{Board, Panel},
-    view::style,
+    colours::style,
 };
 use crate::output::{Field, Split, wrap};
 

@@ -7,7 +7,7 @@ use ratatui::{
     widgets::{Axis, Block, Borders, Chart, Dataset, GraphType, Paragraph},
 };
 
-use super::{board::Board, view::style};
+use super::{board::Board, colours::style};
 use crate::output::{Field, Split};
 
 /// Rows from which on a plot has a frame around it, and a third label at each axis.

@@ -1,7 +1,7 @@
 use ratatui::{
     Frame,
     layout::Rect,
-    style::{Color, Style, Stylize},
+    style::{Color, Stylize},
     text::Line,
     widgets::Paragraph,
 };
@@ -25,14 +25,6 @@ pub fn draw(frame: &mut Frame<'_>, board: &Board, stopping: bool) {
     }
     let keys = Line::from(keys(areas.keys.width, stopping));
     frame.render_widget(if stopping { keys.reversed() } else { keys.dim() }, areas.keys);
-}
-
-/// The colour of what is of a text.
-pub fn style(split: Split) -> Style {
-    Style::new().fg(match split {
-        Split::Training => Color::Cyan,
-        Split::Validation => Color::Magenta,
-    })
 }
 
 /// The step, a bar where there is room for one, and what is left.
