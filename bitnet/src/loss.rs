@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor, activation::log_softmax, backend::Backend};
 
-use crate::ops::token_losses;
+use crate::ops::{mean, token_losses};
 
 /// Nats of every target token, `−log p(target)`.
 ///
@@ -22,7 +22,7 @@ pub fn token_losses<B: Backend>(logits: Tensor<B, 3>, targets: Tensor<B, 2, Int>
 /// # Shapes
 /// As [`token_losses`].
 pub fn cross_entropy<B: Backend>(logits: Tensor<B, 3>, targets: Tensor<B, 2, Int>) -> Tensor<B, 1> {
-    token_losses(logits, targets).mean()
+    mean::mean(token_losses(logits, targets))
 }
 
 /// Distance of a student's predictions from a teacher's, `[1]` (arXiv 1503.02531): the mean over

@@ -18,6 +18,13 @@ pub(super) fn gpus() -> Result<Vec<DeviceInfo>, String> {
     }
 }
 
+/// Major and minor number of what a GPU can compute, if there is that GPU.
+#[cfg(feature = "cuda")]
+pub(crate) fn compute_capability(index: usize) -> Option<[i32; 2]> {
+    let capability = || CudaContext::new(index)?.compute_capability();
+    catch_panic(capability).ok()?.ok().map(|(major, minor)| [major, minor])
+}
+
 fn list() -> Result<Vec<DeviceInfo>, DriverError> {
     (0..CudaContext::device_count()?)
         .map(|index| {

@@ -5,11 +5,15 @@
 //! p ← keep·p − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 //! ```
 
+#[cfg(any(feature = "flex", feature = "cuda"))]
+use burn::optim::AdaptiveMomentumState;
 use burn::{
-    optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, SimpleOptimizer},
+    optim::{AdamW, AdamWConfig, AdamWState, SimpleOptimizer},
     tensor::{Tensor, backend::Backend},
 };
 
+#[cfg(feature = "cuda")]
+use super::cube;
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
 pub(crate) use crate::cpu::adamw::AdamWStep;
@@ -24,15 +28,11 @@ impl AdamWStep {
     ) -> (Tensor<B, D>, AdamWState<B, D>) {
         #[cfg(feature = "flex")]
         if is_on::<burn_flex::Flex, _, _>(&parameter) {
-            let momentum = state.map(|state| state.momentum).unwrap_or_else(|| {
-                let [first, second] = [(); 2].map(|()| parameter.zeros_like());
-                AdaptiveMomentumState::new(0, first, second)
-            });
-            let time = momentum.time + 1;
-            let tensors = [parameter, momentum.moment_1, momentum.moment_2];
-            let [parameter, first, second] = flex::adamw(self, time, tensors, grad);
-            let momentum = AdaptiveMomentumState::new(time, first, second);
-            return (parameter, AdamWState::new(momentum));
+            return in_one(parameter, state, |time, all| flex::adamw(self, time, all, grad));
+        }
+        #[cfg(feature = "cuda")]
+        if cube::is_on_gpu(&parameter) {
+            return in_one(parameter, state, |time, all| cube::adamw(self, time, all, grad));
         }
         let adam: AdamW = AdamWConfig::new()
             .with_beta_1(self.betas.0)
@@ -44,4 +44,20 @@ impl AdamWStep {
         let (parameter, state) = adam.step(self.lr, parameter, grad, state);
         (parameter, state.expect("a step has a state"))
     }
+}
+
+/// A step of a parameter and both moments at once, given the number of the step.
+#[cfg(any(feature = "flex", feature = "cuda"))]
+fn in_one<B: Backend, const D: usize>(
+    parameter: Tensor<B, D>,
+    state: Option<AdamWState<B, D>>,
+    step: impl FnOnce(usize, [Tensor<B, D>; 3]) -> [Tensor<B, D>; 3],
+) -> (Tensor<B, D>, AdamWState<B, D>) {
+    let momentum = state.map(|state| state.momentum).unwrap_or_else(|| {
+        let [first, second] = [(); 2].map(|()| parameter.zeros_like());
+        AdaptiveMomentumState::new(0, first, second)
+    });
+    let time = momentum.time + 1;
+    let [parameter, first, second] = step(time, [parameter, momentum.moment_1, momentum.moment_2]);
+    (parameter, AdamWState::new(AdaptiveMomentumState::new(time, first, second)))
 }

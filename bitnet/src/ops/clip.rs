@@ -3,6 +3,8 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 
+#[cfg(feature = "cuda")]
+use super::cube;
 use super::reciprocal;
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
@@ -23,6 +25,10 @@ pub(crate) fn clip<B: Backend>(
         let factor = max_norm / (norm + SMALL);
         let grads = if factor >= 1.0 { grads } else { flex::scale(grads, factor as f32) };
         return (grads, Tensor::from_floats([norm as f32], device));
+    }
+    #[cfg(feature = "cuda")]
+    if !grads.is_empty() && grads.iter().all(cube::is_on_gpu) {
+        return cube::clip(grads, max_norm, SMALL);
     }
     let squares = grads.iter().map(|grad| grad.clone().square().sum());
     let norm = squares.fold(Tensor::zeros([1], device), Tensor::add).sqrt();

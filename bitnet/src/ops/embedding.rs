@@ -13,5 +13,9 @@ pub(crate) fn embedding<B: Backend>(
     weight: Tensor<B, 2>,
     tokens: Tensor<B, 2, Int>,
 ) -> Tensor<B, 3> {
+    #[cfg(feature = "cuda")]
+    if super::cube::is_on_gpu(&weight) {
+        return super::cube::embedding(weight, tokens);
+    }
     module::embedding(weight, tokens)
 }

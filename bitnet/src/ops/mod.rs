@@ -9,31 +9,35 @@
 //!
 //! | operation | file | own implementation |
 //! |---|---|---|
-//! | quantised linears: gate, norm, codes, product, residual | [`quantized_linear`] | flex |
-//! | self-attention: norms of heads, rotation, causal attention | [`self_attention`] | flex |
+//! | quantised linears: gate, norm, codes, product, residual | [`quantized_linear`] | flex, cuda |
+//! | self-attention: norms of heads, rotation, causal attention | [`self_attention`] | flex, cuda |
 //! | its parts, for a cache of keys and values | [`rotate`], [`causal_attention`], [`swap_heads`] | flex |
-//! | RMSNorm with gains | [`rms_norm`] | flex |
+//! | RMSNorm with gains | [`rms_norm`] | flex, cuda |
 //! | gate of a feed-forward network | [`gated`] | flex |
-//! | output head | [`output_head`] | flex, in bf16 |
-//! | token embedding | [`embedding`] | |
-//! | losses of tokens | [`token_losses`] | flex |
-//! | quantisers of weights and of activations | [`absmean`], [`absmax`] | flex: the mean |
-//! | a step of AdamW | [`adamw`] | flex |
-//! | clipping by the norm of all gradients | [`clip`] | flex |
+//! | output head | [`output_head`] | flex and cuda, in bf16 |
+//! | token embedding | [`embedding`] | cuda: its gradient |
+//! | losses of tokens | [`token_losses`] | flex, cuda |
+//! | mean of the losses | [`mean`] | cuda, in a fixed order |
+//! | quantisers of weights and of activations | [`absmean`], [`absmax`] | flex, cuda: the mean |
+//! | a step of AdamW | [`adamw`] | flex, cuda |
+//! | clipping by the norm of all gradients | [`clip`] | flex, cuda |
 
 pub(crate) mod absmax;
 pub(crate) mod absmean;
 pub(crate) mod adamw;
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "cuda"))]
 pub(crate) mod autodiff;
 pub(crate) mod causal_attention;
 pub(crate) mod clip;
 mod columns;
+#[cfg(feature = "cuda")]
+pub(crate) mod cube;
 pub(crate) mod embedding;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
 pub(crate) mod gated;
 pub(crate) mod matmul;
+pub(crate) mod mean;
 mod mean_magnitude;
 pub(crate) mod output_head;
 pub(crate) mod quantized_linear;
@@ -68,7 +72,7 @@ pub fn is_fused() -> bool {
 
 /// Whether the operations of the backend `I` are used for a tensor: it is on `I`, with gradients or
 /// without, in 32 bits, and they are not switched off.
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "cuda"))]
 pub(crate) fn is_on<I, B, const D: usize>(tensor: &burn::tensor::Tensor<B, D>) -> bool
 where
     I: burn::tensor::backend::Backend,

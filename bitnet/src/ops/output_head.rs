@@ -2,6 +2,8 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 
+#[cfg(feature = "cuda")]
+use super::cube;
 use super::matmul::matmul;
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
@@ -22,6 +24,10 @@ pub(crate) fn output_head<B: Backend>(
     #[cfg(feature = "flex")]
     if precision == Precision::Bf16 && is_on::<burn_flex::Flex, _, _>(&x) {
         return flex::output_head(x, weight, transposed);
+    }
+    #[cfg(feature = "cuda")]
+    if precision == Precision::Bf16 && cube::is_on_gpu(&x) {
+        return cube::output_head(x, weight, transposed);
     }
     matmul(precision, x, if transposed { weight.transpose() } else { weight })
 }

@@ -10,6 +10,8 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 
+#[cfg(feature = "cuda")]
+use super::cube;
 use super::{
     Columns,
     absmax::absmax_int8,
@@ -84,6 +86,10 @@ pub(crate) fn quantized_linear<B: Backend>(
     #[cfg(feature = "flex")]
     if is_on::<burn_flex::Flex, _, _>(&weights[0]) {
         return flex::quantized_linear(quantizer, precision, input, weights);
+    }
+    #[cfg(feature = "cuda")]
+    if cube::is_on_gpu(&weights[0]) {
+        return cube::quantized_linear(quantizer, precision, input, weights);
     }
     let (x, residual) = input.prepare();
     let x = straight_through(x, |x| absmax_int8(x, &[1]).dequantize());

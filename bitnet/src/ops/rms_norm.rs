@@ -2,6 +2,8 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 
+#[cfg(feature = "cuda")]
+use super::cube;
 use super::reciprocal;
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
@@ -35,6 +37,10 @@ pub(crate) fn rms_norm<B: Backend, const D: usize>(
     #[cfg(feature = "flex")]
     if is_on::<burn_flex::Flex, _, _>(&x) {
         return flex::rms_norm(x, gains, eps);
+    }
+    #[cfg(feature = "cuda")]
+    if cube::is_on_gpu(&x) {
+        return cube::rms_norm(x, gains, eps);
     }
     rms_normalize(x, eps) * gains.unsqueeze()
 }

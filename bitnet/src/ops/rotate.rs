@@ -12,7 +12,10 @@ pub(crate) struct Positions<B: Backend> {
     /// Position of the first token.
     pub(crate) start: usize,
     /// Cosines and sines, `[seq, dim_head]`, both halves alike.
-    #[cfg_attr(not(feature = "flex"), allow(dead_code, reason = "composed of other tables"))]
+    #[cfg_attr(
+        not(any(feature = "flex", feature = "cuda")),
+        allow(dead_code, reason = "composed of other tables")
+    )]
     pub(crate) angles: [Tensor<B, 2>; 2],
     /// Rotates queries, and divides them by √dim_head for the attention scores.
     pub(crate) queries: Rotation<B>,

@@ -5,6 +5,8 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 
+#[cfg(feature = "cuda")]
+use super::cube;
 use super::{
     Columns, causal_attention::causal_attention, rms_norm::Norm, rotate::Positions,
     swap_heads::swap_heads,
@@ -45,6 +47,12 @@ impl<B: Backend> SelfAttention<B> {
             && is_on::<burn_flex::Flex, _, _>(qkv)
         {
             return flex::self_attention(self, qkv.clone(), seq, positions.angles.clone());
+        }
+        #[cfg(feature = "cuda")]
+        if let Columns::Joined(qkv, _) = &qkv
+            && cube::is_on_gpu(qkv)
+        {
+            return cube::self_attention(self, qkv.clone(), seq, positions.angles.clone());
         }
         self.apply_with(qkv, seq, positions, |k, v| (k, v))
     }

@@ -2,6 +2,8 @@
 
 use burn::tensor::{Int, Tensor, activation::log_softmax, backend::Backend};
 
+#[cfg(feature = "cuda")]
+use super::cube;
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
 
@@ -18,6 +20,10 @@ pub(crate) fn token_losses<B: Backend>(
     #[cfg(feature = "flex")]
     if is_on::<burn_flex::Flex, _, _>(&logits) {
         return flex::token_losses(logits, targets);
+    }
+    #[cfg(feature = "cuda")]
+    if cube::is_on_gpu(&logits) {
+        return cube::token_losses(logits, targets);
     }
     let [tokens] = targets.dims();
     log_softmax(logits, 1).gather(1, targets.reshape([tokens, 1])).neg().reshape([tokens])
