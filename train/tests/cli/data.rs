@@ -105,7 +105,7 @@ fn tokenizers_that_cannot_be_used_are_one_line() {
         assert!(error.contains(expected), "{error}");
         assert!(!playground.path("run").exists());
     };
-    says(&run(&["data.tokenizer=missing.json"]), "data.tokenizer: missing.json: No such file");
+    says(&run(&["data.tokenizer=missing.json"]), "missing.json cannot be used: No such file");
     fs::write(playground.path("bad.json"), "{\"model\": 5}").unwrap();
     says(&run(&["data.tokenizer=bad.json"]), "data.tokenizer: bad.json cannot be used: ");
     fs::write(playground.path("bad.json"), "{").unwrap();
