@@ -140,7 +140,7 @@ fn a_run_begins_with_the_weights_of_another() {
     let start = ["--config", "tiny.toml", "--out", "run", "--init-from"];
     for (path, more, words) in [
         ("nowhere", None, "train.init_from nowhere: cannot read nowhere: No such file"),
-        ("text.txt", None, "train.init_from text.txt: cannot read"),
+        ("text.txt", None, "train.init_from text.txt: it is neither a model folder nor"),
         ("first/model", Some("model.heads=1"), "its heads is 2, that of the model 1"),
         ("first/model", Some("model.depth=2"), "which config.json asks for"),
     ] {
