@@ -109,7 +109,10 @@ fn tokenizers_that_cannot_be_used_are_one_line() {
     fs::write(playground.path("bad.json"), "{\"model\": 5}").unwrap();
     says(&run(&["data.tokenizer=bad.json"]), "data.tokenizer: bad.json cannot be used: ");
     fs::write(playground.path("bad.json"), "{").unwrap();
-    says(&run(&["data.tokenizer=bad.json"]), "data.tokenizer: bad.json cannot be used: not valid JSON");
+    says(
+        &run(&["data.tokenizer=bad.json"]),
+        "data.tokenizer: bad.json cannot be used: not valid JSON",
+    );
     let train = |vocab: &'static str, data: &'static str| {
         ["tokenizer", "--vocab", vocab, "--data", data, "--out", "new.json"]
     };
