@@ -96,7 +96,7 @@ mod tests {
     use crate::storage::Refusal;
 
     fn refusal<T>(result: io::Result<T>) -> Refusal {
-        Refusal::of(&result.map(|_| ()).unwrap_err()).unwrap().clone()
+        Refusal::of(&result.map(|_| ()).expect_err("it is refused")).expect("a refusal").clone()
     }
 
     #[test]

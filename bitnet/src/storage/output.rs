@@ -132,11 +132,12 @@ impl Output {
     ) -> Result<(), E> {
         self.check(product, Shape::Folder)?;
         let name = |new: &Path| -> Result<(), E> {
-            Ok(match self.check(product, Shape::Folder)? {
+            match self.check(product, Shape::Folder)? {
                 // Nothing that is not empty is replaced by a rename.
                 Old::Nothing => fs::rename(new, &self.path)?,
                 Old::EmptyFolder | Old::Product => replace_folder(new, &self.path)?,
-            })
+            }
+            Ok(())
         };
         make_folder(&self.path, fill, name)
     }

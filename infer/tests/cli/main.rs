@@ -1,5 +1,7 @@
 //! Tests of the program, run as a program.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is what a failed unwrap should be")]
+
 mod bench;
 mod chat;
 mod common;
