@@ -3,24 +3,24 @@
 //! choice of what computes it for the tensors at hand.
 //!
 //! A backend that has operations of its own has a folder of them here, and each operation asks
-//! [`is_on`] for it: one may have some of them and leave others to the composed forms. To add a
-//! backend, implement [`autodiff::OpBackend`] for it, and of [`autodiff::DifferentiableOp`] what
+//! `is_on` for it: one may have some of them and leave others to the composed forms. To add a
+//! backend, implement `autodiff::OpBackend` for it, and of `autodiff::DifferentiableOp` what
 //! it gains from; `suite` compares each with the composed form, values and gradients.
 //!
 //! | operation | file | own implementation |
 //! |---|---|---|
-//! | quantised linears: gate, norm, codes, product, residual | [`quantized_linear`] | flex, cuda |
-//! | self-attention: norms of heads, rotation, causal attention | [`self_attention`] | flex, cuda |
-//! | its parts, for a cache of keys and values | [`rotate`], [`causal_attention`], [`swap_heads`] | flex |
-//! | RMSNorm with gains | [`rms_norm`] | flex, cuda |
-//! | gate of a feed-forward network | [`gated`] | flex |
-//! | output head | [`output_head`] | flex and cuda, in bf16 |
-//! | token embedding | [`embedding`] | cuda: its gradient |
-//! | losses of tokens | [`token_losses`] | flex, cuda |
-//! | mean of the losses | [`mean`] | cuda, in a fixed order |
-//! | quantisers of weights and of activations | [`absmean`], [`absmax`] | flex, cuda: the mean |
-//! | a step of AdamW | [`adamw`] | flex, cuda |
-//! | clipping by the norm of all gradients | [`clip`] | flex, cuda |
+//! | quantised linears: gate, norm, codes, product, residual | `quantized_linear` | flex, cuda |
+//! | self-attention: norms of heads, rotation, causal attention | `self_attention` | flex, cuda |
+//! | its parts, for a cache of keys and values | `rotate`, `causal_attention`, `swap_heads` | flex |
+//! | RMSNorm with gains | `rms_norm` | flex, cuda |
+//! | gate of a feed-forward network | `gated` | flex |
+//! | output head | `output_head` | flex and cuda, in bf16 |
+//! | token embedding | `embedding` | cuda: its gradient |
+//! | losses of tokens | `token_losses` | flex, cuda |
+//! | mean of the losses | `mean` | cuda, in a fixed order |
+//! | quantisers of weights and of activations | `absmean`, `absmax` | flex, cuda: the mean |
+//! | a step of AdamW | `adamw` | flex, cuda |
+//! | clipping by the norm of all gradients | `clip` | flex, cuda |
 
 pub(crate) mod absmax;
 pub(crate) mod absmean;
