@@ -42,7 +42,12 @@
         feature = "tch",
         feature = "cuda"
     )),
-    allow(dead_code, unused_variables, reason = "without a backend of ours nothing is chosen")
+    allow(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        reason = "without a backend of ours nothing is chosen"
+    )
 )]
 
 pub mod backend;

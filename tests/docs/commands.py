@@ -28,7 +28,7 @@ import time
 
 PROGRAMS = ("train", "infer")
 # Seconds that a command may take, and all of them.
-LIMIT, ALL = 120, 900
+LIMIT, ALL = 300, 900
 SHORT = (
     "train.steps=4 train.batch=1 train.accumulation=1 train.workers=1 train.warmup=1 eval.every=4 "
     "eval.windows=2 eval.final_windows=2 checkpoint.every=4 sample.tokens=4 log.ceiling=false"

@@ -5,6 +5,10 @@ use burn::tensor::{Tensor, backend::Backend};
 #[derive(Debug, Clone)]
 pub(crate) enum Columns<B: Backend> {
     /// In one, `[rows, all columns]`; of each the number of columns.
+    #[cfg_attr(
+        not(any(feature = "flex", feature = "cuda")),
+        allow(dead_code, reason = "composed forms keep them apart")
+    )]
     Joined(Tensor<B, 2>, Vec<usize>),
     /// `[rows, columns]` each.
     Apart(Vec<Tensor<B, 2>>),
