@@ -29,7 +29,7 @@ use bitnet::{backend::catch_all_panics, memory::KeepBlocks, storage};
 static BLOCKS: KeepBlocks = KeepBlocks::new();
 
 fn main() -> ExitCode {
-    terminal::restore_on_abort();
+    terminal::restore_on_fatal_signals();
     storage::end_with_a_line();
     match catch_all_panics(cli::run) {
         Ok(Ok(())) => return ExitCode::SUCCESS,

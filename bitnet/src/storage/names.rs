@@ -1,6 +1,11 @@
-use std::{ffi::OsStr, fs, io, path::Path};
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    path::Path,
+};
 
-use tempfile::{Builder, TempDir};
+use tempfile::{Builder, NamedTempFile, TempDir};
 
 use super::parent;
 
@@ -30,9 +35,24 @@ fn has_form(name: &OsStr, suffix: &str) -> bool {
     })
 }
 
-/// What makes files and folders that are not finished, open to all as far as the process's mask
-/// of permissions allows: they take the place of others that nothing else is said of.
-pub(super) fn unfinished(mode: u32) -> Builder<'static, 'static> {
+/// Makes a file in `folder` that is not finished. A lock on it says that it is being written, for
+/// as long as the process lives. It is open to all as far as the process's mask of permissions
+/// allows: it takes the place of others that nothing else is said of.
+pub(super) fn unfinished_file(folder: &Path) -> io::Result<NamedTempFile> {
+    let file = unfinished(0o666).tempfile_in(folder)?;
+    // Without locks nobody removes what others left.
+    let _ = file.as_file().try_lock();
+    Ok(file)
+}
+
+/// As [`unfinished_file`], a folder, and what holds its lock where folders can be locked.
+pub(super) fn unfinished_folder(folder: &Path) -> io::Result<(TempDir, Option<File>)> {
+    let folder = unfinished(0o777).tempdir_in(folder)?;
+    let lock = File::open(folder.path()).ok().filter(|folder| folder.try_lock().is_ok());
+    Ok((folder, lock))
+}
+
+fn unfinished(mode: u32) -> Builder<'static, 'static> {
     let mut builder = named(UNFINISHED);
     set_mode(&mut builder, mode);
     builder
@@ -68,8 +88,8 @@ mod tests {
     fn names_given_here_are_known_and_no_others() {
         let root = tempfile::tempdir().unwrap();
         let name = |path: &Path| path.file_name().unwrap().to_owned();
-        let file = unfinished(0o666).tempfile_in(root.path()).unwrap();
-        let folder = unfinished(0o777).tempdir_in(root.path()).unwrap();
+        let file = unfinished_file(root.path()).unwrap();
+        let (folder, _) = unfinished_folder(root.path()).unwrap();
         let old = aside(&root.path().join("model")).unwrap();
         assert!(is_unfinished(&name(file.path())) && is_unfinished(&name(folder.path())));
         assert!(is_aside(&name(old.path())) && !is_unfinished(&name(old.path())));

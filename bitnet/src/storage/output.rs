@@ -7,6 +7,8 @@ use std::{
 use super::{
     Refusal,
     kind::Kind,
+    parent,
+    recover::recover_abandoned,
     write::{make_file, make_folder, replace_folder},
 };
 
@@ -99,6 +101,7 @@ impl Output {
         product: &Product,
         fill: impl FnOnce(&mut File) -> Result<T, E>,
     ) -> Result<T, E> {
+        recover_abandoned(parent(&self.path));
         self.check(product, Shape::File)?;
         let name = |file: tempfile::NamedTempFile| -> Result<(), E> {
             // Another one may have come meanwhile.
@@ -130,6 +133,7 @@ impl Output {
         product: &Product,
         fill: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<(), E> {
+        recover_abandoned(parent(&self.path));
         self.check(product, Shape::Folder)?;
         let name = |new: &Path| -> Result<(), E> {
             match self.check(product, Shape::Folder)? {

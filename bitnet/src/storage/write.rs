@@ -38,7 +38,7 @@ pub(super) fn make_file<T, E: From<io::Error>>(
     name: impl FnOnce(tempfile::NamedTempFile) -> Result<(), E>,
 ) -> Result<T, E> {
     let folder = parent(path);
-    let mut file = names::unfinished(0o666).tempfile_in(folder)?;
+    let mut file = names::unfinished_file(folder)?;
     let value = fill(file.as_file_mut())?;
     file.as_file().sync_all()?;
     name(file)?;
@@ -73,7 +73,7 @@ pub(super) fn make_folder<E: From<io::Error>>(
 ) -> Result<(), E> {
     let folder = parent(path);
     // Removed with all it holds when this ends: what failed, or what was replaced.
-    let new = names::unfinished(0o777).tempdir_in(folder)?;
+    let (new, _lock) = names::unfinished_folder(folder)?;
     fill(new.path())?;
     for entry in fs::read_dir(new.path()).map_err(E::from)? {
         let entry = entry.map_err(E::from)?;
@@ -141,7 +141,7 @@ fn replace_in_two_steps(new: &Path, path: &Path) -> io::Result<()> {
 /// # Errors
 /// Any I/O error.
 pub fn remove_folder(path: &Path) -> io::Result<()> {
-    let grave = names::unfinished(0o777).tempdir_in(parent(path))?;
+    let (grave, _lock) = names::unfinished_folder(parent(path))?;
     fs::rename(path, grave.path().join("removed"))?;
     grave.close()
 }

@@ -10,6 +10,7 @@ use crate::{CONSTANT, cases, memory};
 /// Templates that want more time, memory or stack than there is, or to be more than a text.
 #[test]
 fn templates_end() {
+    let _turn = memory::turn();
     let long = |part: &str, times: usize| part.repeat(times);
     let nested = |times| format!("{}ns.x{}", long("[", times), long("]", times));
     let doubled = "{% set ns = namespace(x=['a']) %}{% for i in range(99) %}";
@@ -77,6 +78,7 @@ fn templates_end() {
 /// Texts made of the language's own words.
 #[test]
 fn any_text_is_a_template_or_none() {
+    let _turn = memory::turn();
     let words = [
         "{{",
         "}}",

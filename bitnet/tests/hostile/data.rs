@@ -42,6 +42,7 @@ fn options(piece_mib: u64) -> DataOptions {
 
 #[test]
 fn damaged_parquet_files() {
+    let _turn = memory::turn();
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a.parquet");
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/parquet");
@@ -61,6 +62,7 @@ fn damaged_parquet_files() {
 
 #[test]
 fn damaged_lines_and_values() {
+    let _turn = memory::turn();
     let root = tempfile::tempdir().unwrap();
     let lines = "{\"text\": \"\\ud83e\\udd80 a\", \"n\": [NaN, {\"a\": 1e9}]}\n{\"text\": null}\n"
         .repeat(9);
@@ -143,11 +145,44 @@ fn zstd_bomb(blocks: u64, says_its_size: bool) -> Vec<u8> {
 }
 
 #[test]
+fn a_window_takes_no_memory() {
+    let _turn = memory::turn();
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a.parquet");
+    // The smallest stream with the large window of Brotli, of 2^30 bytes.
+    let packed = vec![0x11, 0x1e | 3 << 6, 0];
+    let codec = Compression::BROTLI(Default::default());
+    parquet(&path, codec, data(packed, 1, Encoding::PLAIN), 1);
+    let (result, peak) = read(&path, &options(1));
+    assert!(result.is_err() && peak < CONSTANT, "{peak} bytes");
+}
+
+#[test]
+fn frames_need_not_say_how_long_they_are() {
+    let _turn = memory::turn();
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a.parquet");
+    // Much longer than the first guess.
+    let text = vec![b'a'; 900_000];
+    let page = [&(text.len() as u32).to_le_bytes()[..], &text].concat();
+    let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    zstd.write_all(&page).unwrap();
+    for (codec, packed) in [
+        (Compression::ZSTD(Default::default()), zstd.finish().unwrap()),
+        (Compression::LZ4_RAW, lz4_flex::block::compress(&page)),
+    ] {
+        parquet(&path, codec, data(packed, 1, Encoding::PLAIN), page.len());
+        assert_eq!(read(&path, &options(1)).0.unwrap(), text.len(), "{codec:?}");
+    }
+}
+
+#[test]
 fn pages_are_bounded_before_they_are_decompressed() {
+    let _turn = memory::turn();
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a.parquet");
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-    gzip.write_all(&vec![0; 64 << 20]).unwrap();
+    (0..64).for_each(|_| gzip.write_all(&[0; 1 << 20]).unwrap());
     let lz4 = [&[0x1f, 0, 1, 0][..], &vec![255; 300_000], &[0; 6]].concat();
     for (codec, packed) in [
         // A page of a gigabyte in 32 KiB.
@@ -170,6 +205,7 @@ fn pages_are_bounded_before_they_are_decompressed() {
 
 #[test]
 fn numbers_in_pages_are_bounded_before_memory_is_taken() {
+    let _turn = memory::turn();
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a.parquet");
     let packed = |count: u8| [0x80, 1, 4, 0xff, 0xff, 0xff, 0xff, count, 0].to_vec();
@@ -199,6 +235,7 @@ fn numbers_in_pages_are_bounded_before_memory_is_taken() {
 
 #[test]
 fn unsupported_parquet_is_not_called_damaged() {
+    let _turn = memory::turn();
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a.parquet");
     for (codec, expected) in [

@@ -134,6 +134,7 @@ fn damaged(format: Option<ExportFormat>, name: Option<&str>) {
 
 #[test]
 fn gguf() {
+    let _turn = memory::turn();
     for linears in [Encoding::I2S, Encoding::F16] {
         damaged(Some(ExportFormat::Gguf { linears, embedding: Some(Encoding::Q8_0) }), None);
     }
@@ -141,17 +142,20 @@ fn gguf() {
 
 #[test]
 fn safetensors() {
+    let _turn = memory::turn();
     damaged(Some(ExportFormat::HfPacked), Some("model.safetensors"));
     damaged(None, Some("model.safetensors"));
 }
 
 #[test]
 fn tokenizers() {
+    let _turn = memory::turn();
     damaged(None, Some("tokenizer.json"));
 }
 
 #[test]
 fn any_bytes_are_no_model() {
+    let _turn = memory::turn();
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("file");
     proptest!(cases(500), |(bytes: Vec<u8>, magic: bool)| {
@@ -170,6 +174,7 @@ fn any_bytes_are_no_model() {
 /// A configuration with values that no model has.
 #[test]
 fn configurations() {
+    let _turn = memory::turn();
     let (_root, path) = model(None);
     let file = path.join("config.json");
     let whole: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
@@ -200,6 +205,7 @@ fn configurations() {
 /// A context takes memory as it is used, not as a file says.
 #[test]
 fn a_long_context_takes_no_memory() {
+    let _turn = memory::turn();
     let (_root, path) = model(None);
     let file = path.join("config.json");
     let mut config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
@@ -222,6 +228,7 @@ fn generation_peak(path: &Path) -> usize {
 
 #[test]
 fn deep_nesting_is_an_error() {
+    let _turn = memory::turn();
     let (_root, path) = model(None);
     let deep = "[".repeat(1 << 20);
     for name in ["config.json", "tokenizer.json"] {
@@ -240,6 +247,7 @@ fn deep_nesting_is_an_error() {
 /// Lengths that a few bytes claim.
 #[test]
 fn claims_take_no_memory() {
+    let _turn = memory::turn();
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("model.gguf");
     let head = |tensors: u64, entries: u64| {
@@ -286,6 +294,7 @@ fn claims_take_no_memory() {
 /// Settings with values that no model has.
 #[test]
 fn settings() {
+    let _turn = memory::turn();
     let (_root, path) = model(None);
     let weights = path.join("model.safetensors");
     for name in ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"] {

@@ -3,7 +3,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -13,7 +13,6 @@ static COUNTED: Counted = Counted;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// Tests measure one at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// The system's allocator, watched.
@@ -48,9 +47,14 @@ unsafe impl GlobalAlloc for Counted {
     }
 }
 
-/// Does `work`; gives the most memory that was taken meanwhile.
+/// To be held by each test from its first line on: what others take meanwhile would be counted.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does `work`; returns the most memory that was taken meanwhile. In a test's [`turn`].
 pub(crate) fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(TURN.try_lock().is_err(), "what other tests take is counted");
     let before = NOW.load(Relaxed);
     PEAK.store(before, Relaxed);
     let value = work();

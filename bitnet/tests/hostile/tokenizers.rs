@@ -50,6 +50,7 @@ fn try_to_use(value: &Value) -> Result<(), String> {
 
 #[test]
 fn what_would_break_the_library_is_refused() {
+    let _turn = memory::turn();
     let changed = |path: &str, change: Value| {
         let mut value = whole();
         *value.pointer_mut(path).unwrap() = change;
@@ -190,6 +191,7 @@ fn step() -> impl Strategy<Value = Value> {
 /// Tokenizers of right and wrong parts in any order.
 #[test]
 fn any_parts_make_a_tokenizer_or_none() {
+    let _turn = memory::turn();
     let text = select(vec!["", " ", "a", "ab", "  ", "<x>", "é", "\u{301}", "▁a", "##b"]);
     let token = (text.clone(), any::<[bool; 5]>()).prop_map(|(content, [a, b, c, d, e])| {
         json!({"id": 300, "content": content, "special": a, "single_word": b, "lstrip": c,
@@ -226,6 +228,7 @@ fn any_parts_make_a_tokenizer_or_none() {
 /// Values of the file that are something else.
 #[test]
 fn any_value_may_be_wrong() {
+    let _turn = memory::turn();
     fn paths(value: &Value, at: &str, all: &mut Vec<String>) {
         all.push(at.into());
         match value {
@@ -273,6 +276,7 @@ fn any_value_may_be_wrong() {
 /// What is added to texts is bounded by their length, in the number of steps too.
 #[test]
 fn work_grows_with_the_text() {
+    let _turn = memory::turn();
     let mut value = whole();
     let threefold = replace(&json!({"String": "a"}), "aaa");
     value["normalizer"] = sequence(&[threefold.clone(), threefold]);

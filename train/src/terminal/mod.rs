@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use system::{enter, is_shown, keys, restore_on_abort, size, standing, writer};
+pub use system::{enter, is_shown, keys, restore_on_fatal_signals, size, standing, writer};
 
 /// How long leaving the screen waits for a frame that is being drawn. A terminal that takes no
 /// bytes must not keep the program from ending.

@@ -83,5 +83,5 @@ pub fn keys() -> Vec<u8> {
     bytes
 }
 
-/// Aborting cannot be seen here.
-pub fn restore_on_abort() {}
+/// There are no such signals here.
+pub fn restore_on_fatal_signals() {}

@@ -25,7 +25,10 @@ use rustix::{
         tcgetpgrp, tcgetwinsize, tcsetattr,
     },
 };
-use signal_hook::{consts::SIGABRT, low_level};
+use signal_hook::{
+    consts::{SIGABRT, SIGBUS},
+    low_level,
+};
 
 use super::Standing;
 
@@ -124,17 +127,23 @@ pub fn keys() -> Vec<u8> {
     bytes[..read].to_vec()
 }
 
-/// Gives the terminal back where the process aborts, as it does without memory: what Rust printed
-/// of it is on the screen that is left. To be called before anything else ends the process there.
-pub fn restore_on_abort() {
-    let restore = || {
+/// Restores the terminal where a signal is about to end the process: an abort, as without memory,
+/// and a file that is cut short while it is mapped. To be called before anything else ends the
+/// process there.
+pub fn restore_on_fatal_signals() {
+    let aborts = || {
         if leave(true) {
             write(stderr(), b"error: the process gave up, as it does without memory\n");
         }
     };
-    // SAFETY: the action is fit for a handler: it loads and swaps atomics and makes system calls,
-    // and neither allocates nor takes a lock.
-    let _ = unsafe { low_level::register(SIGABRT, restore) };
+    // What a bus error means is said by what ends the process.
+    let bus_error = || {
+        leave(true);
+    };
+    // SAFETY: both actions are fit for a handler: they load and swap atomics and make system calls,
+    // and neither allocate nor take a lock.
+    let _ =
+        unsafe { (low_level::register(SIGABRT, aborts), low_level::register(SIGBUS, bus_error)) };
 }
 
 fn ansi(commands: &[&dyn Ansi]) -> String {

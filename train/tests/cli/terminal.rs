@@ -399,12 +399,18 @@ fn what_goes_wrong_is_said_on_the_terminal_as_it_was() {
         let text = seat.assert_restored();
         assert!(text.contains("error: the loss is no longer finite"), "{text}");
 
-        let mut seat = Seat::new(&playground, (80, 24), &run("aborts", &NEVER));
-        seat.wait_for(&["min left"]);
-        seat.send("-ABRT");
-        assert_eq!(seat.end(), 1, "{}", seat.text());
-        let text = seat.assert_restored();
-        assert!(text.contains("error: the process gave up"), "{text}");
+        for (signal, line) in [
+            ("-ABRT", "error: the process gave up"),
+            // As where a file is cut short that is mapped.
+            ("-BUS", "error: a file in use was cut short by another program"),
+        ] {
+            let mut seat = Seat::new(&playground, (80, 24), &run(&signal[1..], &NEVER));
+            seat.wait_for(&["min left"]);
+            seat.send(signal);
+            assert_eq!(seat.end(), 1, "{}", seat.text());
+            let text = seat.assert_restored();
+            assert!(text.contains(line), "{text}");
+        }
     }
 }
 

@@ -1,17 +1,15 @@
-use std::{
-    io::{Cursor, Read},
-    sync::Arc,
-};
+use std::{io::Read, sync::Arc};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
+use lz4_flex::block::DecompressError;
 use parquet::{
     basic::{Compression, Encoding},
     column::page::{Page, PageMetadata, PageReader},
     errors::{ParquetError, Result},
     file::{metadata::ColumnChunkMetaData, serialized_reader::SerializedPageReader},
 };
-use zstd::{bulk::Decompressor as Zstd, zstd_safe::get_frame_content_size};
+use zstd::zstd_safe::{DCtx, get_error_name, get_frame_content_size};
 
 use super::{delta, source::Source};
 
@@ -19,6 +17,8 @@ use super::{delta, source::Source};
 const VALUE: u64 = size_of::<parquet::data_type::ByteArray>() as u64;
 /// Snappy makes no more of a byte.
 const MOST_OF_SNAPPY: usize = 64;
+/// What Zstandard calls an output that does not fit.
+const TOO_SMALL: &str = "Destination buffer is too small";
 
 /// The pages of a column, in a group of rows. The crate reads them as if they were not compressed;
 /// they are decompressed here, none to more than a piece.
@@ -27,7 +27,7 @@ pub(super) struct Pages {
     source: Arc<Source>,
     codec: Compression,
     has_levels: bool,
-    zstd: Option<Zstd<'static>>,
+    zstd: Option<DCtx<'static>>,
 }
 
 /// Whether pages in that compression are read.
@@ -172,34 +172,26 @@ impl Pages {
             Compression::BROTLI(_) => {
                 self.read(brotli_decompressor::Decompressor::new(packed, 1 << 12), page)?;
             }
-            Compression::ZSTD(_) => match get_frame_content_size(packed) {
-                Ok(Some(len)) => {
-                    self.source.check_piece(len)?;
-                    let zstd = match &mut self.zstd {
-                        Some(zstd) => zstd,
-                        none => none.insert(Zstd::new()?),
-                    };
-                    page.reserve(len as usize);
-                    let mut rest = Cursor::new(page);
-                    rest.set_position(start as u64);
-                    zstd.decompress_to_buffer(packed, &mut rest)?;
-                }
-                _ => self.read(zstd::stream::read::Decoder::with_buffer(packed)?, page)?,
-            },
-            Compression::LZ4_RAW => loop {
-                // It does not say how long it is.
-                let len = (4 * packed.len()).max(2 * (page.len() - start)).min(self.source.piece());
-                page.resize(start + len, 0);
-                match lz4_flex::block::decompress_into(packed, &mut page[start..]) {
-                    Ok(len) => break page.truncate(start + len),
-                    Err(lz4_flex::block::DecompressError::OutputTooSmall { .. }) => {
-                        if len == self.source.piece() {
-                            return self.source.check_piece(u64::MAX);
-                        }
+            Compression::ZSTD(_) => {
+                let len = get_frame_content_size(packed).ok().flatten();
+                self.source.check_piece(len.unwrap_or(0))?;
+                let zstd = self.zstd.get_or_insert_default();
+                // In one go: a stream takes memory for a window, which a few bytes make large.
+                grow(&self.source, packed, len, page, |packed, page| {
+                    match zstd.decompress(page, packed) {
+                        Ok(len) => Ok(Some(len)),
+                        Err(code) if get_error_name(code) == TOO_SMALL => Ok(None),
+                        Err(code) => Err(damaged(get_error_name(code))),
                     }
-                    Err(error) => return Err(worded(error)),
+                })?;
+            }
+            Compression::LZ4_RAW => grow(&self.source, packed, None, page, |packed, page| {
+                match lz4_flex::block::decompress_into(packed, page) {
+                    Ok(len) => Ok(Some(len)),
+                    Err(DecompressError::OutputTooSmall { .. }) => Ok(None),
+                    Err(error) => Err(worded(error)),
                 }
-            },
+            })?,
             Compression::LZ4 | Compression::LZO => {
                 return Err(ParquetError::NYI("this compression".into()));
             }
@@ -212,6 +204,31 @@ impl Pages {
         let piece = self.source.piece() as u64;
         let read = packed.take(piece.saturating_add(1)).read_to_end(page)?;
         self.source.check_piece(read as u64)
+    }
+}
+
+/// Decompresses into a part of `page` that is as long as is expected, or as large as it takes, up to
+/// a piece. `decompress` returns the length, or none if there is too little room.
+fn grow(
+    source: &Source,
+    packed: &[u8],
+    expected: Option<u64>,
+    page: &mut Vec<u8>,
+    mut decompress: impl FnMut(&[u8], &mut [u8]) -> Result<Option<usize>>,
+) -> Result<()> {
+    let start = page.len();
+    let mut room = expected.map_or(4 * packed.len(), |len| len as usize);
+    loop {
+        room = room.min(source.piece());
+        page.resize(start + room, 0);
+        if let Some(len) = decompress(packed, &mut page[start..])? {
+            page.truncate(start + len);
+            return Ok(());
+        }
+        if room == source.piece() {
+            return source.check_piece(u64::MAX);
+        }
+        room = (2 * room).max(1 << 10);
     }
 }
 
