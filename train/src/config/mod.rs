@@ -23,7 +23,7 @@ pub use twin::TwinSection;
 use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use bitnet::{backend::MAX_THREADS, optim::ScheduleKind};
+use bitnet::backend::MAX_THREADS;
 use serde::{Deserialize, Serialize};
 
 /// Everything a run depends on. Each key has a default; unknown ones are errors.
@@ -140,10 +140,6 @@ impl Config {
         ensure!(
             self.checkpoint.every > 0 || self.checkpoint.minutes > 0.0,
             "checkpoint.every and checkpoint.minutes are both 0: nothing would be saved"
-        );
-        ensure!(
-            self.train.schedule != ScheduleKind::RangeTest || self.train.second_lr > 0.0,
-            "the schedule \"range-test\" needs a train.second_lr above 0"
         );
         for beta in betas {
             ensure!((0.0..1.0).contains(&beta), "train.betas has {beta}, must be below 1");

@@ -27,7 +27,7 @@ use super::{
     loaders::TrainLoader,
     model::{LanguageModel, MicroBatch},
     preflight,
-    scheduler::StepScheduler,
+    scheduler::{Rates, StepScheduler},
     session::{Components, optimizer},
     speed::Speed,
     step::Step,
@@ -115,7 +115,7 @@ impl BackendVisitor for Bench {
             device: device.clone(),
         };
         let optimizer = optimizer(&config, &model);
-        let scheduler = StepScheduler::new(train.schedule(), 0);
+        let scheduler = StepScheduler::new(Rates::Schedule, train, 0);
         let mut learner = Learner::new(model, optimizer, scheduler);
         let workers = Workers::new(config.workers())?;
 

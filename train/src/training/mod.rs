@@ -35,6 +35,7 @@ use burn::tensor::backend::Backend;
 
 pub use bench::{Measured, bench};
 pub use outcome::Outcome;
+pub use scheduler::Rates;
 
 use self::{
     checkpoint::Checkpoint,
@@ -56,6 +57,8 @@ pub struct Options {
     pub stop_at: Option<u64>,
     /// One of several runs: whoever makes them says how they go on.
     pub in_series: bool,
+    /// Which learning rates the run has. A resumed run has those that it began with.
+    pub rates: Rates,
 }
 
 /// Starts a run in the new folder `out`. Gives how it ended, or nothing if it was interrupted.
@@ -103,6 +106,13 @@ pub fn resume(
                 "{path} was trained with {} tokens, data.tokenizer has {vocabulary}: the saved \
                  weights would not fit; start a new run",
                 state.vocabulary
+            );
+            ensure!(
+                state.rates == options.rates,
+                match state.rates {
+                    Rates::RangeTest => format!("{path} is a run of lr-find, which goes on with it"),
+                    Rates::Schedule => format!("{path} was not begun by lr-find"),
+                }
             );
             ensure!(
                 force || state.text == text.fingerprint,

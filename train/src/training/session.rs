@@ -78,7 +78,13 @@ impl Session {
         let Prepared { model, optimizer, average, state } =
             prepare::<Autodiff<B>>(&config, &text, initial, resumed, device)?;
         let vocabulary = text.tokenizer.vocab_size();
-        let state = State { text: text.fingerprint.clone(), vocabulary, teacher, ..state };
+        let state = State {
+            rates: options.rates,
+            text: text.fingerprint.clone(),
+            vocabulary,
+            teacher,
+            ..state
+        };
         let teacher = Teacher::load(&config, text.tokenizer.as_ref(), device)?;
 
         let accumulation = config.train.accumulation as u64;
@@ -154,7 +160,7 @@ impl Session {
         };
         let learning =
             learning.with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
-        let scheduler = StepScheduler::new(config.train.schedule(), state.step);
+        let scheduler = StepScheduler::new(options.rates, &config.train, state.step);
         drop(learning.launch(Learner::new(model, optimizer, scheduler)));
         // The dashboard would cover what is printed below.
         drop(display);
