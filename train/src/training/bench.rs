@@ -24,11 +24,11 @@ use burn_train::Learner;
 use serde::Serialize;
 
 use super::{
+    learner::{Components, optimizer},
     loaders::TrainLoader,
     model::{LanguageModel, MicroBatch},
     preflight,
     scheduler::{Rates, StepScheduler},
-    session::{Components, optimizer},
     speed::Speed,
     step::Step,
     workers::Workers,
@@ -114,7 +114,7 @@ impl BackendVisitor for Bench {
             teacher: None,
             device: device.clone(),
         };
-        let optimizer = optimizer(&config, &model);
+        let optimizer = optimizer(train, &model);
         let scheduler = StepScheduler::new(Rates::Schedule, train, 0);
         let mut learner = Learner::new(model, optimizer, scheduler);
         let workers = Workers::new(config.workers())?;

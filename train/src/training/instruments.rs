@@ -6,7 +6,7 @@ use bitnet::{
 };
 use burn::tensor::{Int, Tensor, backend::AutodiffBackend};
 
-use super::strategy::StepStrategy;
+use super::setup::Setup;
 
 /// Reads the instruments of a run's model, always over the same text: the first window that is
 /// held out. What it reads is a function of the weights now and at the reading before, and it
@@ -17,13 +17,14 @@ pub struct Panel<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Panel<B> {
-    /// The panel of a run that begins, or goes on, with `model`; `None` where nothing is to be
-    /// read.
+    /// The panel of a run that begins with `model`, or goes on with it from the `codes` of a
+    /// checkpoint; `None` where nothing is to be read.
     pub fn new(
-        strategy: &StepStrategy<B>,
+        setup: &Setup<B>,
+        codes: Option<&[u8]>,
         model: &BitNetTransformer<B::InnerBackend>,
     ) -> Option<Self> {
-        let StepStrategy { config, text, codes, device, .. } = strategy;
+        let Setup { config, text, device, .. } = setup;
         if !config.log.instruments || config.model.quant == WeightQuant::None {
             return None;
         }
