@@ -68,6 +68,7 @@ pub mod norm;
 pub mod ops;
 pub mod optim;
 pub mod packed;
+mod panics;
 pub mod precision;
 pub mod pretrained;
 pub mod probe;

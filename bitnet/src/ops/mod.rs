@@ -25,6 +25,7 @@
 pub(crate) mod absmax;
 pub(crate) mod absmean;
 pub(crate) mod adamw;
+mod arguments;
 #[cfg(any(feature = "flex", feature = "cuda"))]
 pub(crate) mod autodiff;
 pub(crate) mod causal_attention;

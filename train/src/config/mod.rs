@@ -185,6 +185,13 @@ impl Config {
         }
         Ok(self)
     }
+
+    /// The same run with its learning rates scaled so that the highest is `lr`.
+    pub fn with_lr(mut self, lr: f64) -> Self {
+        self.train.second_lr *= lr / self.train.lr;
+        self.train.lr = lr;
+        self
+    }
 }
 
 #[cfg(test)]

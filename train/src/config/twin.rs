@@ -1,7 +1,5 @@
 use serde::{Deserialize, Serialize};
 
-use super::Config;
-
 /// `[twin]`: learning rates of the models that `train twin` trains beside the ternary one, which
 /// has `train.lr`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -25,14 +23,5 @@ impl TwinSection {
         ]
         .into_iter()
         .filter_map(|(key, rate)| Some((key, rate?)))
-    }
-}
-
-impl Config {
-    /// The same run with its learning rates scaled so that the highest is `lr`.
-    pub fn with_lr(mut self, lr: f64) -> Self {
-        self.train.second_lr *= lr / self.train.lr;
-        self.train.lr = lr;
-        self
     }
 }

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Shared, curve::Curve, keys::Key};
+use super::{curve::Curve, keys::Key};
 use crate::output::{Field, Report, ReportView, Split};
 
 /// The order in which curves are looked at: two that follow one another may stand on one screen.
@@ -177,7 +177,7 @@ impl Board {
 
 /// A board with several owners: the run, burn-train's renderer, and the screen.
 #[derive(Debug, Clone)]
-pub struct SharedBoard(Shared);
+pub struct SharedBoard(Arc<Mutex<Board>>);
 
 impl SharedBoard {
     /// Shares a board.
