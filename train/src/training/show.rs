@@ -106,12 +106,12 @@ impl<B: AutodiffBackend> Run<'_, B> {
             seconds: self.state.seconds,
             loss: evaluation.loss(),
             bits_per_byte: evaluation.bits_per_byte(),
+            ema_loss: averaged.map_or(f64::NAN, |averaged| averaged.loss()),
             ..Report::EMPTY
         };
-        let ema_loss = averaged.map(|averaged| averaged.loss());
-        metrics.validation(&report, ema_loss)?;
-        if let Some(loss) = ema_loss {
-            self.setup.display.average(report.step, loss);
+        metrics.validation(&report)?;
+        if averaged.is_some() {
+            self.setup.display.average(report.step, report.ema_loss);
         }
         let step = report.step as usize;
         self.processor.process_valid(LearnerEvent::ProcessedItem(TrainingItem::new(
