@@ -215,7 +215,7 @@ section! {
 section! {
     /// `[log]`
     pub struct LogSection in "log" {
-        /// Whether the instruments of quantised layers are read at each log line.
+        /// Whether statistics of the quantised layers are measured at each log line.
         instruments: bool = true, Safe;
         /// Whether the speed of matrix products is measured at the start, in about a third of a
         /// second, to compare the training's with.

@@ -32,7 +32,7 @@ const CLOSEST: i32 = 10;
 pub enum Panel {
     /// The newest values.
     Values,
-    /// The instruments of each block.
+    /// The statistics of each block.
     Blocks,
     /// The newest sample.
     Sample,
@@ -116,7 +116,7 @@ impl Board {
         self.values.get(&(split, field)).map(String::as_str)
     }
 
-    /// The newest values of the blocks, where the field is an instrument.
+    /// The newest values of the blocks, where the field is one of quantised weights.
     pub fn blocks(&self, field: Field) -> &[String] {
         self.blocks.get(&field).map_or(&[], Vec::as_slice)
     }

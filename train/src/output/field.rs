@@ -344,7 +344,7 @@ mod tests {
     use crate::output::{MetricsRow, Quantization};
 
     #[test]
-    fn instruments_are_shown_of_all_and_by_block() {
+    fn quantization_is_shown_of_all_and_by_block() {
         let block = |zeros: f64| Quantization { zeros, ..Quantization::EMPTY };
         let mut report = Report { quantization: block(0.25), ..Report::EMPTY };
         assert_eq!(Field::Zeros.show(&report), "0.250");

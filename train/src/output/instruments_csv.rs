@@ -1,4 +1,4 @@
-use bitnet::instruments::Instruments;
+use bitnet::quant_stats::QuantStats;
 use serde::Serialize;
 
 /// What `instruments.csv` has beside the step and the layer.
@@ -28,7 +28,7 @@ pub struct InstrumentsRow<'a> {
 
 impl<'a> InstrumentsRow<'a> {
     /// The row of `layer` after `step`, the last of `steps` since the row before.
-    pub fn new(step: u64, steps: u64, (layer, values): &'a (String, Instruments)) -> Self {
+    pub fn new(step: u64, steps: u64, (layer, values): &'a (String, QuantStats)) -> Self {
         Self {
             step,
             layer,
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn rows_have_the_columns() {
-        let values = Instruments {
+        let values = QuantStats {
             weights: 1,
             zeros: 0.5,
             flips: None,

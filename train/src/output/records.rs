@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use bitnet::instruments::Instruments;
+use bitnet::quant_stats::QuantStats;
 
 use super::{
     Field, Report, Split, event_file::EventFile, instruments_csv::InstrumentsRow,
@@ -106,7 +106,7 @@ impl Records {
         &mut self,
         step: u64,
         steps: u64,
-        layers: &[(String, Instruments)],
+        layers: &[(String, QuantStats)],
     ) -> anyhow::Result<()> {
         let table = match &mut self.instruments {
             Some(table) => table,

@@ -42,7 +42,7 @@ pub struct Report {
     pub tokens_left: f64,
     /// Seconds that the steps left take at the speed of the interval.
     pub seconds_left: f64,
-    /// The instruments, of all quantised linears together.
+    /// Statistics of all quantised linears together.
     pub quantization: Quantization,
     /// The same of each block.
     pub blocks: Vec<Quantization>,

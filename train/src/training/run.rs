@@ -4,7 +4,8 @@ use burn::tensor::backend::AutodiffBackend;
 use burn_train::{Interrupter, Learner, SupervisedTrainingEventProcessor};
 
 use super::{
-    instruments::Panel, learner::Components, model::LanguageModel, setup::Setup, state::State,
+    learner::Components, model::LanguageModel, quant_monitor::QuantMonitor, setup::Setup,
+    state::State,
 };
 
 /// What takes burn-train's events.
@@ -22,8 +23,8 @@ pub struct Run<'a, B: AutodiffBackend> {
     pub learner: Learner<Components<B>>,
     /// Takes what is to be shown.
     pub processor: Processor<B>,
-    /// The instruments, where there is anything to read.
-    pub panel: Option<Panel<B>>,
+    /// Measures the quantised layers, where there are any.
+    pub monitor: Option<QuantMonitor<B>>,
     /// Says whether the run is to stop.
     pub interrupter: Interrupter,
     /// Step and time of the last checkpoint.

@@ -10,7 +10,8 @@ use burn::{
 };
 
 use super::{
-    checkpoint::Checkpoint, instruments::Panel, model::LanguageModel, run::Run, setup::Setup,
+    checkpoint::Checkpoint, model::LanguageModel, quant_monitor::QuantMonitor, run::Run,
+    setup::Setup,
 };
 use crate::output::Records;
 
@@ -31,7 +32,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         let lengths = metrics.sync()?;
         self.state.metrics_bytes = lengths.metrics;
         self.state.instruments_bytes = lengths.instruments;
-        let codes = self.panel.as_ref().map(Panel::codes).unwrap_or_default();
+        let codes = self.monitor.as_ref().map(QuantMonitor::codes).unwrap_or_default();
         Checkpoint::save::<B>(
             &folder.checkpoints(),
             config,

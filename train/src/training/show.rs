@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bitnet::{
     evaluate::Evaluation,
-    instruments::{Instruments, by_block, total},
     memory::resident_bytes,
+    quant_stats::{QuantStats, by_block, total},
 };
 use burn::{
     data::dataloader::Progress,
@@ -25,7 +25,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         gradient_norm: f64,
         metrics: &mut Records,
     ) -> anyhow::Result<Report> {
-        let quantization = self.read_instruments(metrics)?;
+        let quantization = self.measure_quantization(metrics)?;
         let State { step, tokens, seconds, interval, .. } = &self.state;
         let train = &self.setup.config.train;
         let tokens_per_second =
@@ -53,16 +53,16 @@ impl<B: AutodiffBackend> Run<'_, B> {
         })
     }
 
-    /// Reads the instruments and writes them down. Gives what they come to for all linears
-    /// together and for each block.
-    fn read_instruments(&mut self, metrics: &mut Records) -> anyhow::Result<Report> {
-        let Some(panel) = &mut self.panel else { return Ok(Report::EMPTY) };
+    /// Measures the quantised layers and writes down the statistics. Returns what they come to for
+    /// all linears together and for each block.
+    fn measure_quantization(&mut self, metrics: &mut Records) -> anyhow::Result<Report> {
+        let Some(monitor) = &mut self.monitor else { return Ok(Report::EMPTY) };
         let started = Instant::now();
-        let layers = panel.read(&self.learner.model().valid().transformer);
+        let layers = monitor.measure(&self.learner.model().valid().transformer);
         let steps = self.state.interval.steps;
         metrics.instruments(self.state.step, steps, &layers)?;
         self.state.instrument_seconds += started.elapsed().as_secs_f64();
-        let quantization = |instruments: &Instruments| Quantization::new(instruments, steps);
+        let quantization = |stats: &QuantStats| Quantization::new(stats, steps);
         let blocks = by_block(&layers).iter().map(quantization).collect();
         let total = total(&layers).as_ref().map_or(Quantization::EMPTY, quantization);
         Ok(Report { quantization: total, blocks, ..Report::EMPTY })

@@ -23,7 +23,7 @@ pub struct State {
     /// The same of `instruments.csv`.
     #[serde(default)]
     pub instruments_bytes: u64,
-    /// Seconds spent beside the steps in reading the instruments.
+    /// Seconds spent beside the steps in measuring the quantised layers.
     #[serde(default)]
     pub instrument_seconds: f64,
     /// Which learning rates its steps have.

@@ -15,11 +15,11 @@ use burn_train::{
 };
 
 use super::{
-    instruments::Panel,
     interval::{Interval, StepResult},
     learner::Components,
     model::{LanguageModel, MicroBatch, ValidationBatch},
     outcome::{ModelSize, Outcome},
+    quant_monitor::QuantMonitor,
     run::{Processor, Run},
     setup::Setup,
     state::{End, IntervalState, State},
@@ -72,7 +72,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
         let mut run = Run {
             setup: &self.setup,
             state: self.state.clone(),
-            panel: Panel::new(
+            monitor: QuantMonitor::new(
                 &self.setup,
                 self.codes.as_deref(),
                 &learner.model().valid().transformer,
