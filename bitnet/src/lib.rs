@@ -23,9 +23,9 @@
 //!   the work on files.
 //! - [`formats`]: files of tensors, those of other programs too.
 //! - [`evaluate`], [`generate`], [`chat`], [`pretrained`]: what is done with a trained model;
-//!   [`instruments`]: what its quantisation does.
+//!   [`quant_stats`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
-//!   matrix products; [`probe`]: whether a device computes what the CPU does; [`ceiling`]: how
+//!   matrix products; [`self_test`]: whether a device computes what the CPU does; [`matmul_peak`]: how
 //!   fast it multiplies; [`memory`]: what the process holds.
 //!
 //! Everything that computes is generic over `B: Backend` and nothing else. Papers are cited by
@@ -51,7 +51,6 @@
 )]
 
 pub mod backend;
-pub mod ceiling;
 pub mod chat;
 mod cpu;
 pub mod data;
@@ -59,20 +58,22 @@ pub mod engine;
 pub mod evaluate;
 pub mod formats;
 pub mod generate;
-pub mod instruments;
 mod linear;
 pub mod loss;
+pub mod matmul_peak;
 pub mod memory;
 pub mod model;
 pub mod norm;
 pub mod ops;
 pub mod optim;
 pub mod packed;
+mod panics;
 pub mod precision;
 pub mod pretrained;
-pub mod probe;
 pub mod progress;
 pub mod quant;
+pub mod quant_stats;
+pub mod self_test;
 pub mod storage;
 pub mod terminal;
 pub mod tokenizer;

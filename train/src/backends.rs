@@ -3,7 +3,7 @@
 use bitnet::{
     backend::{BackendKind, DeviceChoice, DeviceInfo},
     precision::Precision,
-    probe::{ProbeError, probe},
+    self_test::{SelfTestError, self_test},
 };
 
 use crate::output::table;
@@ -33,12 +33,12 @@ fn row(kind: BackendKind, info: &DeviceInfo) -> Vec<String> {
         vec![kind.to_string(), info.id.clone(), info.name.clone(), info.memory.to_string()];
     let Ok(device) = info.id.parse::<DeviceChoice>() else { return row };
     let distance = |value: f64| format!("{value:.0e}");
-    match probe(kind, &device, Precision::F32) {
+    match self_test(kind, &device, Precision::F32) {
         Ok(Some(agreement)) => {
             row.extend([agreement.loss, agreement.gradient].map(distance));
         }
         Ok(None) => row.extend(["nothing to compare with".into(), String::new()]),
-        Err(ProbeError::Disagrees { agreement, .. }) => {
+        Err(SelfTestError::Disagrees { agreement, .. }) => {
             row.extend([agreement.loss, agreement.gradient].map(|d| distance(d) + " WRONG"));
         }
         Err(error) => {
@@ -46,11 +46,11 @@ fn row(kind: BackendKind, info: &DeviceInfo) -> Vec<String> {
             return row;
         }
     }
-    row.push(match probe(kind, &device, Precision::Bf16) {
+    row.push(match self_test(kind, &device, Precision::Bf16) {
         Ok(Some(agreement)) => distance(agreement.gradient),
         Ok(None) => "yes".into(),
-        Err(ProbeError::Precision { .. }) => "no".into(),
-        Err(ProbeError::Disagrees { agreement, .. }) => distance(agreement.gradient) + " WRONG",
+        Err(SelfTestError::Precision { .. }) => "no".into(),
+        Err(SelfTestError::Disagrees { agreement, .. }) => distance(agreement.gradient) + " WRONG",
         Err(_) => "fails".into(),
     });
     row

@@ -81,8 +81,8 @@ fn format(measured: &Measured) -> String {
                 .map_or_else(unknown, |bytes| format!("{:.0} MB", bytes as f64 / 1e6)),
         ],
     ];
-    if let Some(ceiling) = measured.matmul_ceiling {
-        rows.push(vec!["matrix products".into(), format!("{:.1} GFLOP/s", ceiling / 1e9)]);
+    if let Some(peak) = measured.matmul_peak {
+        rows.push(vec!["matrix products".into(), format!("{:.1} GFLOP/s", peak / 1e9)]);
     }
     if let Some(share) = measured.model_flops_utilization {
         rows.push(vec!["utilization".into(), format!("{:.0} %", 100.0 * share)]);

@@ -18,7 +18,7 @@ use crate::{
     report,
     run_folder::RunFolder,
     tokenizer::TokenizerArgs,
-    training::{self, Options},
+    training::{self, Options, Rates},
     twin::{Twin, Variant},
 };
 
@@ -87,7 +87,7 @@ struct SessionArgs {
 
 impl From<SessionArgs> for Options {
     fn from(SessionArgs { stop_at, plain }: SessionArgs) -> Self {
-        Self { plain, stop_at, in_series: false }
+        Self { plain, stop_at, in_series: false, rates: Rates::default() }
     }
 }
 

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use thiserror::Error;
 
@@ -59,4 +59,13 @@ pub enum BackendError {
         /// Why not.
         reason: String,
     },
+}
+
+impl FromStr for BackendKind {
+    type Err = BackendError;
+
+    fn from_str(name: &str) -> Result<Self, BackendError> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| BackendError::Unknown(name.into()))
+    }
 }

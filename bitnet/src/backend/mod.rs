@@ -31,7 +31,6 @@ mod kind;
 mod libtorch;
 #[cfg(any(feature = "cuda", feature = "tch"))]
 mod nvidia;
-mod panics;
 #[cfg(feature = "tch")]
 mod tch;
 mod threads;
@@ -42,8 +41,7 @@ mod wgpu;
 pub use device::{DeviceChoice, DeviceInfo, Memory};
 pub use error::BackendError;
 pub use kind::BackendKind;
-#[cfg(feature = "cuda")]
-pub(crate) use nvidia::compute_capability;
-pub use panics::{Panic, catch_all_panics, catch_panic};
 pub use threads::{MAX_THREADS, check_threads, limit_threads};
 pub use visit::BackendVisitor;
+
+pub use crate::panics::{Panic, catch_all_panics, catch_panic};

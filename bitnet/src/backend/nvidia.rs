@@ -2,7 +2,8 @@
 
 use cudarc::driver::{CudaContext, DriverError};
 
-use super::{DeviceInfo, catch_panic, device::Memory};
+use super::{DeviceInfo, device::Memory};
+use crate::panics::catch_panic;
 
 /// The GPUs, in CUDA's order.
 ///
@@ -16,13 +17,6 @@ pub(super) fn gpus() -> Result<Vec<DeviceInfo>, String> {
         Ok(Err(error)) => Err(format!("the NVIDIA driver says {}", reason(error))),
         Err(_) => Err("there is no NVIDIA driver (libcuda); install it".into()),
     }
-}
-
-/// Major and minor number of what a GPU can compute, if there is that GPU.
-#[cfg(feature = "cuda")]
-pub(crate) fn compute_capability(index: usize) -> Option<[i32; 2]> {
-    let capability = || CudaContext::new(index)?.compute_capability();
-    catch_panic(capability).ok()?.ok().map(|(major, minor)| [major, minor])
 }
 
 fn list() -> Result<Vec<DeviceInfo>, DriverError> {

@@ -19,11 +19,12 @@
 //! There is no time and no chance: `strftime_now` is not defined.
 
 mod contents;
+mod error;
 mod template;
 
-use thiserror::Error;
+pub use error::ChatError;
 
-use crate::tokenizer::{Piece, Tokenizer, TokenizerError, split_at_special};
+use crate::tokenizer::{Piece, Tokenizer, split_at_special};
 use contents::Contents;
 use template::Variables;
 
@@ -65,27 +66,6 @@ impl Message {
     pub fn new(role: Role, content: impl Into<String>) -> Self {
         Self { role, content: content.into() }
     }
-}
-
-/// A chat that does not become a text.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ChatError {
-    /// The model was not made for chats.
-    #[error("the model has no chat template")]
-    Missing,
-    /// The template cannot be followed, or refuses the messages.
-    #[error("the chat template cannot be used: {0}")]
-    Template(String),
-    /// The template makes something else of a text.
-    #[error("the chat template changes the texts of messages")]
-    Changed,
-    /// A text cannot be encoded.
-    #[error("tokenizer.json cannot be used: {0}")]
-    Tokenizer(#[from] TokenizerError),
-    /// The template repeats texts too often.
-    #[error("the chat template makes too long a text")]
-    TooLong,
 }
 
 /// How a chat is written for a model.

@@ -2,17 +2,9 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 
+pub(crate) use super::arguments::WeightQuantizer;
 use super::{mean_magnitude::mean_magnitude, reciprocal};
 use crate::cpu::absmax::SCALE_EPS;
-
-/// The quantiser of a weight with one scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WeightQuantizer {
-    /// [`ternary_absmean`]
-    Ternary,
-    /// [`binary_absmean`]
-    Binary,
-}
 
 impl WeightQuantizer {
     /// What the forward pass multiplies by, of the same shape as the weight, without gradient.

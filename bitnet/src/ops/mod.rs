@@ -5,7 +5,8 @@
 //! A backend that has operations of its own has a folder of them here, and each operation asks
 //! `is_on` for it: one may have some of them and leave others to the composed forms. To add a
 //! backend, implement `autodiff::OpBackend` for it, and of `autodiff::DifferentiableOp` what
-//! it gains from; `suite` compares each with the composed form, values and gradients.
+//! it gains from; `suite` compares each with the composed form, values and gradients. An operation
+//! calls the implementations: what both take is in `arguments`, so that imports point one way.
 //!
 //! | operation | file | own implementation |
 //! |---|---|---|
@@ -25,6 +26,7 @@
 pub(crate) mod absmax;
 pub(crate) mod absmean;
 pub(crate) mod adamw;
+mod arguments;
 #[cfg(any(feature = "flex", feature = "cuda"))]
 pub(crate) mod autodiff;
 pub(crate) mod causal_attention;

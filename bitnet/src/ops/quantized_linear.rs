@@ -10,54 +10,18 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 
+pub(crate) use super::arguments::LinearInput;
 #[cfg(feature = "cuda")]
 use super::cube;
 use super::{
-    Columns,
-    absmax::absmax_int8,
-    absmean::WeightQuantizer,
-    gated::{Gate, gated},
-    matmul::matmul,
-    rms_norm::Norm,
+    Columns, absmax::absmax_int8, arguments::WeightQuantizer, gated::gated, matmul::matmul,
     straight_through::straight_through,
 };
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
 use crate::precision::Precision;
 
-/// The input of linear layers, and what goes before and after them.
-#[derive(Debug, Clone)]
-pub(crate) struct LinearInput<B: Backend> {
-    /// `[tokens, d_input]`; where there is a gate, what it opens with and what passes it, each of
-    /// these shapes.
-    pub(crate) x: Columns<B>,
-    pub(crate) gate: Option<Gate>,
-    pub(crate) norm: Option<Norm<B>>,
-    /// What is added to the output, `[tokens, d_output]`.
-    pub(crate) residual: Option<Tensor<B, 2>>,
-}
-
 impl<B: Backend> LinearInput<B> {
-    /// An input alone, `[tokens, d_input]`.
-    pub(crate) fn new(x: Tensor<B, 2>) -> Self {
-        Self { x: Columns::one(x), gate: None, norm: None, residual: None }
-    }
-
-    /// What passes a gate: two matrices `[tokens, d_input]`, of which the first opens it.
-    pub(crate) fn gated(gate: Gate, x: Columns<B>) -> Self {
-        Self { x, gate: Some(gate), norm: None, residual: None }
-    }
-
-    /// With a norm before the layers, if there is one.
-    pub(crate) fn with_norm(self, norm: Option<Norm<B>>) -> Self {
-        Self { norm, ..self }
-    }
-
-    /// With what is added to the output of the layer.
-    pub(crate) fn with_residual(self, residual: Tensor<B, 2>) -> Self {
-        Self { residual: Some(residual), ..self }
-    }
-
     /// `norm(gate(x))`, `[tokens, d_input]`, and the residual.
     pub(crate) fn prepare(self) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
         let Self { x, gate, norm, residual } = self;

@@ -2,19 +2,12 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 
+pub(crate) use super::arguments::Norm;
 #[cfg(feature = "cuda")]
 use super::cube;
 use super::reciprocal;
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
-
-/// Gains of an RMSNorm, and its ε.
-#[derive(Debug, Clone)]
-pub(crate) struct Norm<B: Backend> {
-    /// `[features]`
-    pub(crate) gains: Tensor<B, 1>,
-    pub(crate) eps: f64,
-}
 
 impl<B: Backend> Norm<B> {
     /// # Shapes

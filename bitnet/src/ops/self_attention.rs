@@ -5,30 +5,14 @@
 
 use burn::tensor::{Tensor, backend::Backend};
 
+pub(crate) use super::arguments::SelfAttention;
 #[cfg(feature = "cuda")]
 use super::cube;
 use super::{
-    Columns, causal_attention::causal_attention, rms_norm::Norm, rotate::Positions,
-    swap_heads::swap_heads,
+    Columns, causal_attention::causal_attention, rotate::Positions, swap_heads::swap_heads,
 };
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
-use crate::precision::Precision;
-
-/// What does not change from one sequence to the next.
-#[derive(Debug, Clone)]
-pub(crate) struct SelfAttention<B: Backend> {
-    /// Query heads.
-    pub(crate) heads: usize,
-    /// Heads of keys and values.
-    pub(crate) kv_heads: usize,
-    /// Width of a head.
-    pub(crate) dim: usize,
-    /// Norms of the heads of queries and of keys, with one ε.
-    pub(crate) norms: Option<[Norm<B>; 2]>,
-    /// Of the products.
-    pub(crate) precision: Precision,
-}
 
 impl<B: Backend> SelfAttention<B> {
     /// The attention of whole sequences.

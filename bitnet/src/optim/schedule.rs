@@ -19,9 +19,6 @@ pub enum ScheduleKind {
     /// The b1.58 recipe (training tips): a straight line to zero from the peak; at half time a
     /// drop onto the line to zero from `second_peak`, and no weight decay from there on.
     TwoStage,
-    /// From `second_peak`, which must be above zero, up to the peak, by the same factor each step:
-    /// to find a learning rate (arXiv 1506.01186), not to train with.
-    RangeTest,
 }
 
 /// Learning rate and weight decay of every step, as pure functions of the step.
@@ -31,8 +28,7 @@ pub struct Schedule {
     pub kind: ScheduleKind,
     /// Highest learning rate.
     pub peak: f64,
-    /// Start of the lower line of [`ScheduleKind::TwoStage`], and of
-    /// [`ScheduleKind::RangeTest`].
+    /// Start of the lower line of [`ScheduleKind::TwoStage`].
     pub second_peak: f64,
     /// Learning rate after the last step of cosine, linear and WSD, as a share of the peak.
     pub final_fraction: f64,
@@ -70,9 +66,6 @@ impl Schedule {
                 self.second_peak * (1.0 - progress)
             }
             ScheduleKind::TwoStage => self.peak * (1.0 - progress),
-            ScheduleKind::RangeTest => {
-                self.second_peak * (self.peak / self.second_peak).powf(progress)
-            }
         }
     }
 
@@ -154,15 +147,6 @@ mod tests {
     }
 
     #[test]
-    fn the_range_test_rises_by_equal_factors() {
-        let schedule =
-            Schedule { second_peak: 0.01, warmup: 0, ..schedule(ScheduleKind::RangeTest) };
-        assert_close(schedule.learning_rate(0), 0.01);
-        assert_close(schedule.learning_rate(55), 0.1);
-        assert_close(schedule.learning_rate(110), 1.0);
-    }
-
-    #[test]
     fn wsd_stays_at_its_peak_and_falls_at_the_end() {
         // 110 steps, of which the last 22 fall.
         let schedule = schedule(ScheduleKind::Wsd);
@@ -181,8 +165,8 @@ mod tests {
 
     #[test]
     fn degenerate_lengths_stay_finite() {
-        use ScheduleKind::{Cosine, Linear, RangeTest, TwoStage, Wsd};
-        for kind in [Cosine, Linear, Wsd, TwoStage, RangeTest] {
+        use ScheduleKind::{Cosine, Linear, TwoStage, Wsd};
+        for kind in [Cosine, Linear, Wsd, TwoStage] {
             for (warmup, steps) in [(0, 0), (0, 1), (5, 3)] {
                 let schedule = Schedule { warmup, steps, ..schedule(kind) };
                 assert!((0..20).all(|step| schedule.learning_rate(step).is_finite()));

@@ -1,11 +1,9 @@
 use std::{
     fmt,
-    fs::{self, FileType, Metadata},
+    fs::{self, FileType},
     io,
     path::Path,
 };
-
-use super::Refusal;
 
 /// What stands under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +24,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(kind: FileType) -> Self {
+    pub(super) fn of(kind: FileType) -> Self {
         if kind.is_file() {
             Self::File
         } else if kind.is_dir() {
@@ -47,14 +45,6 @@ impl Kind {
             Ok(metadata) => Ok(Some(Self::of(metadata.file_type()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
-        }
-    }
-
-    /// Refuses what is no regular file.
-    pub(super) fn check_file(metadata: &Metadata) -> Result<(), Refusal> {
-        match Self::of(metadata.file_type()) {
-            Self::File => Ok(()),
-            other => Err(Refusal::NoFile(other)),
         }
     }
 }

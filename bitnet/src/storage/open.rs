@@ -4,7 +4,7 @@ use std::{
     path::Path,
 };
 
-use super::kind::Kind;
+use super::refusal::check_file;
 
 /// Opens a file that a user has named, for reading. Links are followed; what is no regular file is
 /// refused, at once.
@@ -14,7 +14,7 @@ use super::kind::Kind;
 pub fn open_input(path: &Path) -> io::Result<File> {
     // Looked at before it is opened, which is an act for a device; and after, for it may be
     // another one by then.
-    Kind::check_file(&fs::metadata(path)?)?;
+    check_file(&fs::metadata(path)?)?;
     open(path, OpenOptions::new().read(true), Links::Followed)
 }
 
@@ -26,7 +26,7 @@ pub fn open_input(path: &Path) -> io::Result<File> {
 pub fn open_own(path: &Path, options: &OpenOptions) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        found => Kind::check_file(&found?)?,
+        found => check_file(&found?)?,
     }
     open(path, options, Links::Refused)
 }
@@ -63,7 +63,7 @@ fn open(path: &Path, options: &OpenOptions, links: Links) -> io::Result<File> {
     let mut options = options.clone();
     restrict(&mut options, links);
     let file = options.open(path)?;
-    Kind::check_file(&file.metadata()?)?;
+    check_file(&file.metadata()?)?;
     Ok(file)
 }
 
@@ -93,7 +93,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::storage::Refusal;
+    use crate::storage::{Kind, Refusal};
 
     fn refusal<T>(result: io::Result<T>) -> Refusal {
         Refusal::of(&result.map(|_| ()).expect_err("it is refused")).expect("a refusal").clone()

@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf};
+use std::{fs::Metadata, io, path::PathBuf};
 
 use thiserror::Error;
 
@@ -35,6 +35,14 @@ impl Refusal {
     /// The refusal in an error, if it is one.
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
+    }
+}
+
+/// Refuses what is no regular file.
+pub(super) fn check_file(metadata: &Metadata) -> Result<(), Refusal> {
+    match Kind::of(metadata.file_type()) {
+        Kind::File => Ok(()),
+        other => Err(Refusal::NoFile(other)),
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod begin;
 mod byte;
 mod byte_level;
 mod charsmap;
+mod file;
 mod normalizer;
 mod parts;
 mod pattern;
@@ -12,23 +13,16 @@ mod subword;
 mod train;
 mod utf8;
 
-use std::{
-    io::{self, Read},
-    path::Path,
-};
+use std::io;
 
 use thiserror::Error;
 
 pub use byte::ByteTokenizer;
+pub use file::{from_json, load};
 pub use special::{Piece, SpecialToken, split_at_special};
 pub use subword::SubwordTokenizer;
 pub use train::{END_OF_TEXT, train_bpe};
 pub use utf8::Utf8Decoder;
-
-use crate::storage::open_input;
-
-/// Largest `tokenizer.json`: those of vocabularies of 256 thousand tokens are below 40 MB.
-const MAX_BYTES: u64 = 1 << 27;
 
 /// A mapping between bytes and token ids `0 .. vocab_size`.
 pub trait Tokenizer: Send + Sync {
@@ -62,32 +56,6 @@ pub trait Tokenizer: Send + Sync {
 
     /// The content of `tokenizer.json`, in the format of the Hugging Face `tokenizers` library.
     fn to_json(&self) -> String;
-}
-
-/// Reads a `tokenizer.json`.
-///
-/// # Errors
-/// [`TokenizerError`] if the file cannot be read, is no JSON, or holds a tokenizer that is neither
-/// [`ByteTokenizer`] nor of the kinds of [`SubwordTokenizer`].
-pub fn load(path: &Path) -> Result<Box<dyn Tokenizer>, TokenizerError> {
-    let mut json = String::new();
-    open_input(path)?.take(MAX_BYTES + 1).read_to_string(&mut json)?;
-    if json.len() as u64 > MAX_BYTES {
-        return Err(TokenizerError::Unsupported(format!("it has more than {MAX_BYTES} bytes")));
-    }
-    from_json(&json)
-}
-
-/// Reads the content of a `tokenizer.json`.
-///
-/// # Errors
-/// As [`load`].
-pub fn from_json(json: &str) -> Result<Box<dyn Tokenizer>, TokenizerError> {
-    match ByteTokenizer::from_json(json) {
-        Ok(bytes) => Ok(Box::new(bytes)),
-        Err(TokenizerError::Unsupported(_)) => Ok(Box::new(SubwordTokenizer::from_json(json)?)),
-        Err(error) => Err(error),
-    }
 }
 
 /// A tokenizer that cannot be read or trained.

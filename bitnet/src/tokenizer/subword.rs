@@ -12,7 +12,7 @@ use super::{
     normalizer::{Steps, bounded},
     parts,
 };
-use crate::{backend::catch_panic, terminal};
+use crate::{panics::catch_panic, terminal};
 
 /// Largest vocabulary that is read.
 const MAX_TOKENS: usize = 1 << 24;

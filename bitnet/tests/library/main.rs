@@ -11,7 +11,6 @@ mod generate;
 mod golden_bit_linear;
 mod golden_muon;
 mod golden_transformer;
-mod instruments;
 mod model;
 mod optim;
 #[cfg(feature = "ndarray")]
@@ -19,6 +18,7 @@ mod parity;
 mod peers;
 mod pretrained;
 mod properties;
+mod quant_stats;
 mod recipe;
 mod schedules;
 mod settings;

@@ -18,6 +18,11 @@ mod packed;
 #[cfg(unix)]
 #[path = "../../../tests/places.rs"]
 mod places;
+#[path = "../../../tests/shell.rs"]
 mod shell;
 mod streams;
 mod subword;
+
+/// What is tested.
+const PROGRAM: shell::Program =
+    shell::Program { path: env!("CARGO_BIN_EXE_infer"), name: "infer", command: "generate" };

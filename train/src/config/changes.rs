@@ -2,54 +2,9 @@ use anyhow::{bail, ensure};
 
 use super::{
     Config,
+    key::Change,
     load::{Difference, differences},
 };
-
-/// Keys that change what a run costs, shows and keeps, or when it ends, but not what a step does.
-/// Where text, tokenizer and teacher lie is among them: whether they are the same is checked apart.
-const SAFE: [&str; 25] = [
-    "backend.",
-    "checkpoint.",
-    "data.binary",
-    "data.cache",
-    "data.datasets",
-    "data.first_bytes",
-    "data.mirror",
-    "data.offline",
-    "data.piece_mib",
-    "data.skip_bad",
-    "data.sources",
-    "data.text_field",
-    "data.tokenizer",
-    "distill.teacher",
-    "eval.",
-    "log.",
-    "sample.",
-    // A resumed run has weights of its own.
-    "train.init_from",
-    "train.insert_sub_norms",
-    "train.steps",
-    "train.minutes",
-    "train.max_rise",
-    "train.workers",
-    "train.log_every",
-    "twin.",
-];
-
-/// Keys on which the shapes of the weights depend: nothing saved fits after a change.
-const SHAPE: [&str; 11] = [
-    "model.dim",
-    "model.depth",
-    "model.heads",
-    "model.kv_heads",
-    "model.dim_head",
-    "model.ff_dim",
-    "model.feed_forward",
-    "model.norms",
-    "model.tie_embeddings",
-    "model.qk_norm",
-    "model.bias",
-];
 
 /// What a resumed run changes of its configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,13 +31,13 @@ impl Changes {
     /// # Errors
     /// Names the keys that cannot change.
     pub fn check(&self, force: bool) -> anyhow::Result<()> {
-        let shape = self.among(|key| SHAPE.contains(&key));
+        let shape = self.among(|change| change == Change::Shape);
         ensure!(
             shape.is_empty(),
             "a resumed run cannot change {}: the saved weights would not fit; start a new run",
             shape.join(", ")
         );
-        let unsafe_ones = self.among(|key| !SAFE.iter().any(|safe| key.starts_with(safe)));
+        let unsafe_ones = self.among(|change| change != Change::Safe);
         if !force && !unsafe_ones.is_empty() {
             bail!(
                 "a resumed run cannot change {}: it would be another experiment; start a new run, \
@@ -93,9 +48,14 @@ impl Changes {
         Ok(())
     }
 
-    fn among(&self, which: impl Fn(&str) -> bool) -> Vec<String> {
+    /// The changes of such keys.
+    fn among(&self, which: impl Fn(Change) -> bool) -> Vec<String> {
         let Self(all) = self;
-        let found = all.iter().filter(|difference| which(&difference.key));
+        let change = |name: &str| {
+            let key = Config::keys().find(|key| key.name == name);
+            key.map_or(Change::Experiment, |key| key.change)
+        };
+        let found = all.iter().filter(|difference| which(change(&difference.key)));
         found.map(|Difference { key, old, new }| format!("{key} ({old} -> {new})")).collect()
     }
 }

@@ -5,7 +5,7 @@ use bitnet::storage::open_input;
 use strsim::damerau_levenshtein;
 use toml::{Table, Value};
 
-use super::{Config, TwinSection};
+use super::Config;
 
 /// What the command line changes.
 #[derive(Debug, Clone, Default)]
@@ -109,7 +109,7 @@ fn parse(text: &str) -> anyhow::Result<Table> {
 }
 
 fn from_table(table: Table) -> anyhow::Result<Config> {
-    let known = leaves(&complete_example()?);
+    let known: Vec<&str> = Config::keys().map(|key| key.name).collect();
     if let Some(unknown) = leaves(&table).into_iter().find(|key| !is_known(key, &known)) {
         bail!("unknown key \"{unknown}\"; {}", suggestion(&unknown, &known));
     }
@@ -125,36 +125,16 @@ fn from_table(table: Table) -> anyhow::Result<Config> {
     config.resolve()
 }
 
-/// A configuration in which every key has a value.
-fn complete_example() -> anyhow::Result<Table> {
-    let mut example = Config::default();
-    example.model.fill_in();
-    example.model.group_size = Some(1);
-    example.backend.threads = Some(1);
-    example.data.cache = Some("cache".into());
-    example.data.datasets = Some("datasets".into());
-    example.data.mirror = Some("mirror".into());
-    example.data.first_bytes = Some(1);
-    example.train.tokens = Some(1);
-    example.train.epochs = Some(1.0);
-    example.train.tokens_per_parameter = Some(1.0);
-    example.train.init_from = Some(String::new());
-    example.distill.teacher = Some(String::new());
-    let rate = Some(1.0);
-    example.twin = TwinSection { full_precision_lr: rate, binary_lr: rate, double_lr: rate };
-    Ok(Table::try_from(example)?)
-}
-
 /// What may have been meant by a key that there is none of. Its last part counts most: the section
 /// is often left out, or another one.
-fn suggestion(unknown: &str, known: &[String]) -> String {
+fn suggestion(unknown: &str, known: &[&str]) -> String {
     let (section, name) = unknown.rsplit_once('.').map_or((None, unknown), |(s, n)| (Some(s), n));
     let distance = |key: &str| {
         let (its_section, its_name) = key.rsplit_once('.').unwrap_or(("", key));
         let section = section.map_or(0, |section| damerau_levenshtein(section, its_section));
         (damerau_levenshtein(name, its_name), section)
     };
-    let least = known.iter().map(|key| distance(key)).min().unwrap_or_default();
+    let least = known.iter().map(|&key| distance(key)).min().unwrap_or_default();
     if least.0 > name.len().div_ceil(3) {
         return "--print-config shows all".into();
     }
@@ -167,8 +147,8 @@ fn suggestion(unknown: &str, known: &[String]) -> String {
 }
 
 /// A section given as a plain value is known, too: its type is what is wrong.
-fn is_known(key: &str, known: &[String]) -> bool {
-    known.iter().any(|k| k == key || k.starts_with(&format!("{key}.")))
+fn is_known(key: &str, known: &[&str]) -> bool {
+    known.iter().any(|&k| k == key || k.starts_with(&format!("{key}.")))
 }
 
 impl Overrides {
@@ -321,7 +301,7 @@ mod tests {
             ("model.steps", "one is \"train.steps\""),
             ("trian.steps", "one is \"train.steps\""),
             ("evl.every", "one is \"eval.every\""),
-            ("every", "ones are \"checkpoint.every\", \"eval.every\", \"sample.every\""),
+            ("every", "ones are \"eval.every\", \"checkpoint.every\", \"sample.every\""),
             ("train.learning_rate", "--print-config shows all"),
             ("x", "--print-config shows all"),
         ] {

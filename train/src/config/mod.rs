@@ -2,6 +2,7 @@
 
 mod changes;
 mod distill;
+mod key;
 mod load;
 mod optimizer;
 mod paths;
@@ -20,11 +21,10 @@ pub use sections::{
 pub use train::TrainSection;
 pub use twin::TwinSection;
 
-use std::{ffi::OsString, path::PathBuf};
-
 use anyhow::{Context, bail, ensure};
-use bitnet::{backend::MAX_THREADS, optim::ScheduleKind};
 use serde::{Deserialize, Serialize};
+
+use self::key::{Change, Key, Section};
 
 /// Everything a run depends on. Each key has a default; unknown ones are errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -54,7 +54,57 @@ pub struct Config {
     pub twin: TwinSection,
 }
 
+/// The key that is in no section.
+const SEED: &[Key] = &[Key { name: "seed", change: Change::Experiment }];
+
 impl Config {
+    /// Every key, section by section.
+    fn keys() -> impl Iterator<Item = &'static Key> {
+        [
+            SEED,
+            BackendSection::KEYS,
+            ModelSection::KEYS,
+            DataSection::KEYS,
+            TrainSection::KEYS,
+            EvalSection::KEYS,
+            CheckpointSection::KEYS,
+            LogSection::KEYS,
+            SampleSection::KEYS,
+            DistillSection::KEYS,
+            TwinSection::KEYS,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Checks the range of every key.
+    fn check(&self) -> anyhow::Result<()> {
+        // Taken apart, so that no section is left out.
+        let Self {
+            seed: _,
+            backend,
+            model,
+            data,
+            train,
+            eval,
+            checkpoint,
+            log,
+            sample,
+            distill,
+            twin,
+        } = self;
+        backend.check()?;
+        model.check()?;
+        data.check()?;
+        train.check()?;
+        eval.check()?;
+        checkpoint.check()?;
+        log.check()?;
+        sample.check()?;
+        distill.check()?;
+        twin.check()
+    }
+
     /// How many micro-batches are computed at the same time. Backends that use the whole device
     /// for each operation take one after the other.
     pub fn workers(&self) -> usize {
@@ -74,94 +124,13 @@ impl Config {
         self.model.fill_in();
         // The vocabulary is the tokenizer's; any valid size will do for the check.
         self.model.transformer(256).validate().context("[model]")?;
-        let TrainSection { steps, batch, accumulation, betas, .. } = self.train;
-        for (key, value) in [
-            ("train.steps", steps),
-            ("train.batch", batch as u64),
-            ("train.accumulation", accumulation as u64),
-            ("train.workers", self.train.workers as u64),
-            ("train.log_every", self.train.log_every),
-            ("eval.every", self.eval.every),
-            ("eval.batch", self.eval.batch as u64),
-            ("train.tokens", self.train.tokens.unwrap_or(1)),
-            ("checkpoint.keep", self.checkpoint.keep as u64),
-            ("data.piece_mib", self.data.piece_mib),
-            ("train.muon_iterations", self.train.muon_iterations as u64),
-        ] {
-            ensure!(value > 0, "{key} is 0, must be 1 or above");
-        }
-        for (key, value) in [
-            ("train.batch", batch),
-            ("train.accumulation", accumulation),
-            ("eval.batch", self.eval.batch),
-        ] {
-            ensure!(value <= 1 << 20, "{key} is {value}, must be at most {}", 1 << 20);
-        }
-        let (workers, most) = (self.train.workers, MAX_THREADS);
-        ensure!(workers <= most, "train.workers is {workers}, must be at most {most}");
-        let iterations = self.train.muon_iterations;
-        ensure!(iterations <= 20, "train.muon_iterations is {iterations}, must be at most 20");
-        for (key, value, highest) in [
-            ("train.lr", self.train.lr, 1e3),
-            ("train.second_lr", self.train.second_lr, 1e3),
-            ("train.final_lr_fraction", self.train.final_lr_fraction, 1.0),
-            ("train.weight_decay", self.train.weight_decay, 1e3),
-            ("train.clip", self.train.clip, f64::MAX),
-            ("train.decay_fraction", self.train.decay_fraction, 1.0),
-            ("train.max_rise", self.train.max_rise, f64::MAX),
-            ("train.minutes", self.train.minutes, 1e9),
-            ("checkpoint.minutes", self.checkpoint.minutes, 1e9),
-            ("train.muon_momentum", self.train.muon_momentum, 0.9999),
-            ("train.ema", self.train.ema, 0.999999),
-            ("data.validation", self.data.validation, 0.9),
-            ("distill.weight", self.distill.weight, 1.0),
-            ("data.test", self.data.test, 0.9),
-        ] {
-            ensure!(
-                (0.0..=highest).contains(&value),
-                "{key} is {value}, must be between 0 and {highest}"
-            );
-        }
-        let rates = [
-            ("train.lr", self.train.lr),
-            ("train.epsilon", self.train.epsilon),
-            ("distill.temperature", self.distill.temperature),
-        ];
-        for (key, value) in rates.into_iter().chain(self.twin.rates()) {
-            ensure!(value > 0.0 && value.is_finite(), "{key} is {value}, must be above 0");
-        }
-        for (key, value) in [
-            ("train.epochs", self.train.epochs),
-            ("train.tokens_per_parameter", self.train.tokens_per_parameter),
-        ] {
-            let value = value.unwrap_or(1.0);
-            ensure!(value > 0.0 && value <= 1e9, "{key} is {value}, must be above 0, at most 1e9");
-        }
+        self.check()?;
         ensure!(
             self.checkpoint.every > 0 || self.checkpoint.minutes > 0.0,
             "checkpoint.every and checkpoint.minutes are both 0: nothing would be saved"
         );
-        ensure!(
-            self.train.schedule != ScheduleKind::RangeTest || self.train.second_lr > 0.0,
-            "the schedule \"range-test\" needs a train.second_lr above 0"
-        );
-        for beta in betas {
-            ensure!((0.0..1.0).contains(&beta), "train.betas has {beta}, must be below 1");
-        }
         let held_out = self.data.validation + self.data.test;
         ensure!(held_out < 1.0, "data.validation and data.test are {held_out}: nothing is left");
-        let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
-        let text = |text: &Option<String>| text.clone().map(OsString::from);
-        for (key, value) in [
-            ("data.cache", path(&self.data.cache)),
-            ("data.datasets", path(&self.data.datasets)),
-            ("data.mirror", text(&self.data.mirror)),
-            ("train.init_from", text(&self.train.init_from)),
-            ("distill.teacher", text(&self.distill.teacher)),
-        ] {
-            let is_empty = value.is_some_and(|value| value.is_empty());
-            ensure!(!is_empty, "{key} is empty; leave it out for its default");
-        }
         if self.data.sources.is_empty() {
             bail!("data.sources is empty; name a dataset or a file");
         }
@@ -189,11 +158,69 @@ impl Config {
         }
         Ok(self)
     }
+
+    /// The same run with its learning rates scaled so that the highest is `lr`.
+    pub fn with_lr(mut self, lr: f64) -> Self {
+        self.train.second_lr *= lr / self.train.lr;
+        self.train.lr = lr;
+        self
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, fs};
+
     use super::*;
+
+    /// The names of all keys.
+    fn names() -> BTreeSet<&'static str> {
+        Config::keys().map(|key| key.name).collect()
+    }
+
+    #[test]
+    fn every_section_has_its_keys() {
+        // serde names the fields that it knows.
+        let error = toml::from_str::<Config>("none = 1").unwrap_err().to_string();
+        let (_, known) = error.split_once("expected one of ").unwrap();
+        let known = known.split('`').skip(1).step_by(2);
+        let known: BTreeSet<&str> = known.take_while(|name| !name.contains(' ')).collect();
+        let sections = names().into_iter().map(|name| name.split('.').next().unwrap());
+        assert_eq!(known, sections.collect());
+        let set = toml::Table::try_from(Config::default()).unwrap();
+        for (name, values) in set {
+            match values.as_table() {
+                Some(values) => {
+                    let mut keys = values.keys().map(|key| format!("{name}.{key}"));
+                    assert!(keys.all(|key| names().contains(&*key)), "{name}");
+                }
+                None => assert!(names().contains(&*name)),
+            }
+        }
+    }
+
+    #[test]
+    fn the_quickstart_explains_every_key() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/quickstart.toml");
+        let text = fs::read_to_string(path).unwrap();
+        let (mut found, mut section, mut explained) = (Vec::new(), String::new(), false);
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                section = format!("{name}.");
+            }
+            // A key that is commented out follows from the rest.
+            let key = line.trim_start_matches("# ").split_once(" = ").map(|(key, _)| key);
+            match key.filter(|key| key.chars().all(|c| c.is_ascii_lowercase() || c == '_')) {
+                Some(key) => {
+                    assert!(explained, "no comment stands before {section}{key}");
+                    found.push(format!("{section}{key}"));
+                }
+                None => explained = line.starts_with('#'),
+            }
+        }
+        assert_eq!(found.len(), names().len());
+        assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), names());
+    }
 
     #[test]
     fn budgets_come_to_steps() {

@@ -1,4 +1,4 @@
-//! The sections of the file. Units and reasons stand in the shipped configurations, too.
+//! The sections of the file but for those of the training. Reasons stand in `quickstart.toml`.
 
 use std::path::PathBuf;
 
@@ -12,102 +12,70 @@ use bitnet::{
     pretrained::WeightDtype,
     quant::{ActivationQuant, WeightQuant},
 };
-use serde::{Deserialize, Serialize};
 
-/// `[backend]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BackendSection {
-    /// `flex`, `ndarray`, `wgpu`, `tch` or `cuda`.
-    pub kind: BackendKind,
-    /// A device of that backend, by number or name; `train backends` lists them.
-    pub device: DeviceChoice,
-    /// Of the matrix products: `f32` or `bf16`.
-    pub precision: Precision,
-    /// Threads of an operation on the CPU. Default: one for each core.
-    pub threads: Option<usize>,
-    /// Whether `flex` may compute costly operations in one pass each.
-    pub fused: bool,
-}
+use super::key::{not_empty, section, within};
 
-impl Default for BackendSection {
-    fn default() -> Self {
-        Self {
-            kind: BackendKind::Flex,
-            device: DeviceChoice::default(),
-            precision: Precision::F32,
-            threads: None,
-            fused: true,
-        }
+section! {
+    /// `[backend]`
+    pub struct BackendSection in "backend" {
+        /// `flex`, `ndarray`, `wgpu`, `tch` or `cuda`.
+        kind: BackendKind = BackendKind::Flex, Safe;
+        /// A device of that backend, by number or name; `train backends` lists them.
+        device: DeviceChoice = DeviceChoice::default(), Safe;
+        /// Of the matrix products: `f32` or `bf16`.
+        precision: Precision = Precision::F32, Safe;
+        /// Threads of an operation on the CPU. Default: one for each core.
+        threads: Option<usize> = None, Safe;
+        /// Whether `flex` and `cuda` compute costly operations in one pass each.
+        fused: bool = true, Safe;
     }
 }
 
-/// `[model]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelSection {
-    /// Width of the residual stream.
-    pub dim: usize,
-    /// Number of blocks.
-    pub depth: usize,
-    /// Number of query heads.
-    pub heads: usize,
-    /// Number of key/value heads. Default: `heads`.
-    pub kv_heads: Option<usize>,
-    /// Width of a head. Default: `dim / heads`.
-    pub dim_head: Option<usize>,
-    /// Width of the feed-forward network. Default: 4 · `dim`.
-    pub ff_dim: Option<usize>,
-    /// Longest sequence, in tokens; also the length of the training windows.
-    pub context: usize,
-    /// Base of the rotary embedding.
-    pub rope_theta: f64,
-    /// ε of every norm.
-    pub norm_eps: f64,
-    /// `relu2-gated`, `swiglu` or `gelu`.
-    pub feed_forward: FeedForwardKind,
-    /// `sub-norm` or `in-linear`.
-    pub norms: NormPlacement,
-    /// `ternary`, `binary`, `binary-paper` or `none` (full precision).
-    pub quant: WeightQuant,
-    /// `int8-per-token`, `int8-per-tensor` or `none`.
-    pub activation: ActivationQuant,
-    /// Input features that share a weight scale. Default: one scale a tensor.
-    pub group_size: Option<usize>,
-    /// Whether the output head is the embedding, transposed.
-    pub tie_embeddings: bool,
-    /// Whether queries and keys are normalised.
-    pub qk_norm: bool,
-    /// Whether linears have biases.
-    pub bias: bool,
-    /// Standard deviation of the initial weights.
-    pub init_std: f64,
+section! {
+    /// `[model]`
+    pub struct ModelSection in "model" {
+        /// Width of the residual stream.
+        dim: usize = library().dim, Shape;
+        /// Number of blocks.
+        depth: usize = library().depth, Shape;
+        /// Number of query heads.
+        heads: usize = 4, Shape;
+        /// Number of key/value heads. Default: `heads`.
+        kv_heads: Option<usize> = None, Shape;
+        /// Width of a head. Default: `dim / heads`.
+        dim_head: Option<usize> = None, Shape;
+        /// Width of the feed-forward network. Default: 4 · `dim`.
+        ff_dim: Option<usize> = None, Shape;
+        /// Longest sequence, in tokens; also the length of the training windows.
+        context: usize = 128, Experiment;
+        /// Base of the rotary embedding.
+        rope_theta: f64 = library().rope_theta, Experiment;
+        /// ε of every norm.
+        norm_eps: f64 = library().norm_eps, Experiment;
+        /// `relu2-gated`, `swiglu` or `gelu`.
+        feed_forward: FeedForwardKind = library().feed_forward, Shape;
+        /// `sub-norm` or `in-linear`.
+        norms: NormPlacement = library().norms, Shape;
+        /// `ternary`, `binary`, `binary-paper` or `none` (full precision).
+        quant: WeightQuant = library().quant, Experiment;
+        /// `int8-per-token`, `int8-per-tensor` or `none`.
+        activation: ActivationQuant = library().activation, Experiment;
+        /// Input features that share a weight scale. Default: one scale a tensor.
+        group_size: Option<usize> = library().group_size, Experiment;
+        /// Whether the output head is the embedding, transposed.
+        tie_embeddings: bool = library().tie_embeddings, Shape;
+        /// Whether queries and keys are normalised.
+        qk_norm: bool = library().qk_norm, Shape;
+        /// Whether linears have biases.
+        bias: bool = library().bias, Shape;
+        /// Standard deviation of the initial weights.
+        init_std: f64 = library().init_std, Experiment;
+    }
 }
 
-impl Default for ModelSection {
-    fn default() -> Self {
-        let model = BitNetTransformerConfig::new(256, 128, 4);
-        Self {
-            dim: model.dim,
-            depth: model.depth,
-            heads: 4,
-            kv_heads: None,
-            dim_head: None,
-            ff_dim: None,
-            context: 128,
-            rope_theta: model.rope_theta,
-            norm_eps: model.norm_eps,
-            feed_forward: model.feed_forward,
-            norms: model.norms,
-            quant: model.quant,
-            activation: model.activation,
-            group_size: model.group_size,
-            tie_embeddings: model.tie_embeddings,
-            qk_norm: model.qk_norm,
-            bias: model.bias,
-            init_std: model.init_std,
-        }
-    }
+/// Where the library's defaults come from.
+fn library() -> BitNetTransformerConfig {
+    BitNetTransformerConfig::new(256, 128, 4)
 }
 
 impl ModelSection {
@@ -145,61 +113,42 @@ impl ModelSection {
     }
 }
 
-/// `[data]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataSection {
-    /// `kjv`, `enwik8`, `tinyshakespeare`, files, patterns and folders, read one after the other.
-    pub sources: Vec<String>,
-    /// `bytes`, or the path of a `tokenizer.json`.
-    pub tokenizer: String,
-    /// Field of a JSON object, or column of a Parquet file, that holds the text; dots lead into
-    /// what lies within.
-    pub text_field: String,
-    /// Whether the bytes of files are taken that are no text.
-    pub binary: bool,
-    /// Rows of JSON and Parquet files that may be bad.
-    pub skip_bad: u64,
-    /// Most memory, in MiB, that a piece of a file takes.
-    pub piece_mib: u64,
-    /// Use only so many bytes of the text, from its beginning.
-    pub first_bytes: Option<u64>,
-    /// Share of the text, before the test part, that is kept for validation.
-    pub validation: f64,
-    /// Share of the text, at its end, that the run never sees.
-    pub test: f64,
-    /// Folder of tokens and datasets. Default: `BITNET_CACHE`, or the platform's.
-    pub cache: Option<PathBuf>,
-    /// Folder of the named datasets. Default: `BITNET_DATASETS`, or `datasets` in the cache.
-    pub datasets: Option<PathBuf>,
-    /// Address to fetch named datasets from. Default: `BITNET_MIRROR`, or their own.
-    pub mirror: Option<String>,
-    /// Whether nothing is fetched; also `BITNET_OFFLINE`.
-    pub offline: bool,
+section! {
+    /// `[data]`
+    pub struct DataSection in "data" {
+        /// `kjv`, `enwik8`, `tinyshakespeare`, files, patterns and folders, read one after the
+        /// other.
+        sources: Vec<String> = vec!["kjv".into()], Safe;
+        /// `bytes`, or the path of a `tokenizer.json`.
+        tokenizer: String = BYTES.into(), Safe;
+        /// Field of a JSON object, or column of a Parquet file, that holds the text; dots lead into
+        /// what lies within.
+        text_field: String = "text".into(), Safe;
+        /// Whether the bytes of files are taken that are no text.
+        binary: bool = false, Safe;
+        /// Rows of JSON and Parquet files that may be bad.
+        skip_bad: u64 = 0, Safe;
+        /// Most memory, in MiB, that a piece of a file takes.
+        piece_mib: u64 = 256, Safe, within(1..);
+        /// Use only so many bytes of the text, from its beginning.
+        first_bytes: Option<u64> = None, Safe;
+        /// Share of the text, before the test part, that is kept for validation.
+        validation: f64 = 0.1, Experiment, within(0.0..=0.9);
+        /// Share of the text, at its end, that the run never sees.
+        test: f64 = 0.0, Experiment, within(0.0..=0.9);
+        /// Folder of tokens and datasets. Default: `BITNET_CACHE`, or the platform's.
+        cache: Option<PathBuf> = None, Safe, not_empty;
+        /// Folder of the named datasets. Default: `BITNET_DATASETS`, or `datasets` in the cache.
+        datasets: Option<PathBuf> = None, Safe, not_empty;
+        /// Address to fetch named datasets from. Default: `BITNET_MIRROR`, or their own.
+        mirror: Option<String> = None, Safe, not_empty;
+        /// Whether nothing is fetched; also `BITNET_OFFLINE`.
+        offline: bool = false, Safe;
+    }
 }
 
 /// The tokenizer that is no file.
 pub const BYTES: &str = "bytes";
-
-impl Default for DataSection {
-    fn default() -> Self {
-        Self {
-            sources: vec!["kjv".into()],
-            tokenizer: BYTES.into(),
-            text_field: "text".into(),
-            binary: false,
-            skip_bad: 0,
-            piece_mib: 256,
-            first_bytes: None,
-            validation: 0.1,
-            test: 0.0,
-            cache: None,
-            datasets: None,
-            mirror: None,
-            offline: false,
-        }
-    }
-}
 
 impl DataSection {
     /// The library's options: those of the environment, where no key says otherwise.
@@ -227,98 +176,67 @@ impl DataSection {
     }
 }
 
-/// `[eval]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvalSection {
-    /// Steps between two validations.
-    pub every: u64,
-    /// Windows of a batch.
-    pub batch: usize,
-    /// Windows of each validation during training, spread evenly over the validation part and
-    /// always the same; 0: all.
-    pub windows: usize,
-    /// Windows of the last validation, which is the run's result; 0: all.
-    pub final_windows: usize,
-    /// Validations in a row without a new lowest loss after which the run ends; 0: it does not.
-    pub patience: u64,
-}
-
-impl Default for EvalSection {
-    fn default() -> Self {
-        Self { every: 250, batch: 16, windows: 0, final_windows: 0, patience: 0 }
+section! {
+    /// `[eval]`
+    pub struct EvalSection in "eval" {
+        /// Steps between two validations.
+        every: u64 = 250, Safe, within(1..);
+        /// Windows of a batch.
+        batch: usize = 16, Safe, within(1..=1 << 20);
+        /// Windows of each validation during training, spread evenly over the validation part and
+        /// always the same; 0: all.
+        windows: usize = 0, Safe;
+        /// Windows of the last validation, which is the run's result; 0: all.
+        final_windows: usize = 0, Safe;
+        /// Validations in a row without a new lowest loss after which the run ends; 0: it does not.
+        patience: u64 = 0, Safe;
     }
 }
 
-/// `[checkpoint]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CheckpointSection {
-    /// Steps between two checkpoints; 0: only `minutes` counts.
-    pub every: u64,
-    /// Minutes between two checkpoints; 0: only `every` counts.
-    pub minutes: f64,
-    /// Number of checkpoints kept, the newest ones.
-    pub keep: usize,
-    /// Number of checkpoints kept beside, those of the lowest validation losses. If above 0, each
-    /// new lowest loss is saved, and its model in `best/`.
-    pub keep_best: usize,
-    /// Checkpoints of every step that this divides are kept, too; 0: none.
-    pub keep_every: u64,
-    /// Type of the weights in `model/`: `f32` or `bf16`. Checkpoints are always f32.
-    pub dtype: WeightDtype,
-}
-
-impl Default for CheckpointSection {
-    fn default() -> Self {
-        Self {
-            every: 250,
-            minutes: 0.0,
-            keep: 2,
-            keep_best: 1,
-            keep_every: 0,
-            dtype: WeightDtype::F32,
-        }
+section! {
+    /// `[checkpoint]`
+    pub struct CheckpointSection in "checkpoint" {
+        /// Steps between two checkpoints; 0: only `minutes` counts.
+        every: u64 = 250, Safe;
+        /// Minutes between two checkpoints; 0: only `every` counts.
+        minutes: f64 = 0.0, Safe, within(0.0..=1e9);
+        /// Number of checkpoints kept, the newest ones.
+        keep: usize = 2, Safe, within(1..);
+        /// Number of checkpoints kept beside, those of the lowest validation losses. If above 0,
+        /// each new lowest loss is saved, and its model in `best/`.
+        keep_best: usize = 1, Safe;
+        /// Checkpoints of every step that this divides are kept, too; 0: none.
+        keep_every: u64 = 0, Safe;
+        /// Type of the weights in `model/`: `f32` or `bf16`. Checkpoints are always f32.
+        dtype: WeightDtype = WeightDtype::F32, Safe;
     }
 }
 
-/// `[log]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogSection {
-    /// Whether the instruments of quantised layers are read at each log line.
-    pub instruments: bool,
-    /// Whether the speed of matrix products is measured at the start, in about a third of a
-    /// second, to compare the training's with.
-    pub ceiling: bool,
-}
-
-impl Default for LogSection {
-    fn default() -> Self {
-        Self { instruments: true, ceiling: true }
+section! {
+    /// `[log]`
+    pub struct LogSection in "log" {
+        /// Whether statistics of the quantised layers are measured at each log line.
+        instruments: bool = true, Safe;
+        /// Whether the speed of matrix products is measured at the start, in about a third of a
+        /// second, to compare the training's with.
+        ceiling: bool = true, Safe;
     }
 }
 
-/// `[sample]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SampleSection {
-    /// Text to continue.
-    pub prompt: String,
-    /// Tokens to generate; 0: no samples.
-    pub tokens: usize,
-    /// Of the validations, those after a multiple of so many steps have a sample, and the last
-    /// one; 0: all.
-    pub every: u64,
-    /// Divides the logits; 0: greedy.
-    pub temperature: f64,
-    /// Keeps the most probable tokens that together reach this probability.
-    pub top_p: f64,
-}
-
-impl Default for SampleSection {
-    fn default() -> Self {
-        Self { prompt: "\n".into(), tokens: 200, every: 0, temperature: 0.8, top_p: 0.95 }
+section! {
+    /// `[sample]`
+    pub struct SampleSection in "sample" {
+        /// Text to continue.
+        prompt: String = "\n".into(), Safe;
+        /// Tokens to generate; 0: no samples.
+        tokens: usize = 200, Safe;
+        /// Of the validations, those after a multiple of so many steps have a sample, and the last
+        /// one; 0: all.
+        every: u64 = 0, Safe;
+        /// Divides the logits; 0: greedy.
+        temperature: f64 = 0.8, Safe;
+        /// Keeps the most probable tokens that together reach this probability.
+        top_p: f64 = 0.95, Safe;
     }
 }
 

@@ -1,121 +1,77 @@
-use bitnet::optim::{Schedule, ScheduleKind};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{Error, IntoDeserializer, value},
+use bitnet::{
+    backend::MAX_THREADS,
+    optim::{Schedule, ScheduleKind},
 };
 
-use super::OptimizerKind;
+use super::{
+    OptimizerKind,
+    key::{above, above_to, not_empty, section, within},
+};
 
-/// `[train]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainSection {
-    /// Optimiser steps. This, or one of the three budgets below, says how long the run is.
-    pub steps: u64,
-    /// Instead of `steps`: tokens to train on.
-    pub tokens: Option<u64>,
-    /// Instead of `steps`: as many tokens as this many passes over the training part have.
-    pub epochs: Option<f64>,
-    /// Instead of `steps`: tokens to train on for each parameter of the model.
-    pub tokens_per_parameter: Option<f64>,
-    /// Minutes of training after which the run ends although steps are left; 0: no limit.
-    pub minutes: f64,
-    /// Model whose weights the run begins with, of any form that `infer` reads, or a folder of a
-    /// full-precision LLaMA or Qwen3. Default: none.
-    pub init_from: Option<String>,
-    /// Begin with gains of one where that model has no norm before output and down projections.
-    pub insert_sub_norms: bool,
-    /// Windows of a micro-batch.
-    pub batch: usize,
-    /// Micro-batches of a step; their gradients are averaged.
-    pub accumulation: usize,
-    /// Micro-batches computed at the same time, on a thread each. The result is the same. `flex`
-    /// and `ndarray` run most operations on one core; on the other backends one operation has the
-    /// whole device, and micro-batches come one after the other.
-    pub workers: usize,
-    /// Highest learning rate.
-    pub lr: f64,
-    /// Start of the lower line of the `two-stage` schedule.
-    pub second_lr: f64,
-    /// Steps over which the learning rate rises.
-    pub warmup: u64,
-    /// `cosine`, `linear`, `constant`, `wsd` or `two-stage`. (`range-test` is `lr-find`'s.)
-    #[serde(deserialize_with = "schedule")]
-    pub schedule: ScheduleKind,
-    /// Learning rate at the end of `cosine`, `linear` and `wsd`, as a share of `lr`.
-    pub final_lr_fraction: f64,
-    /// Share of the steps, at the end, over which `wsd` decays.
-    pub decay_fraction: f64,
-    /// Steps at the beginning that train in full precision. Validations, samples and models are
-    /// those of the quantised model all the same.
-    pub quant_start: u64,
-    /// Steps after those over which the strength of the quantisation rises to all of it.
-    pub quant_warmup: u64,
-    /// Decoupled weight decay, of matrices only.
-    pub weight_decay: f64,
-    /// `adamw`, or `muon`: Muon on the weights of the linears, AdamW on everything else.
-    pub optimizer: OptimizerKind,
-    /// Decay rate of Muon's momentum.
-    pub muon_momentum: f64,
-    /// Muon's Newton–Schulz iterations.
-    pub muon_iterations: usize,
-    /// Decay rates of AdamW's moments.
-    pub betas: [f64; 2],
-    /// AdamW's ε.
-    pub epsilon: f64,
-    /// Largest norm of all gradients together; 0: no clipping.
-    pub clip: f64,
-    /// Decay rate of a moving average of the weights, kept and validated beside them; 0: none.
-    pub ema: f64,
-    /// Nats a token by which the smoothed loss may rise above its lowest before the run ends; 0:
-    /// it does not end for that.
-    pub max_rise: f64,
-    /// Steps between two lines of output.
-    pub log_every: u64,
-}
-
-/// The schedules to train with.
-const SCHEDULES: [&str; 5] = ["cosine", "linear", "constant", "wsd", "two-stage"];
-
-/// Reads a schedule. The error names those to train with alone: `range-test` is `lr-find`'s.
-fn schedule<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ScheduleKind, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    let kind = ScheduleKind::deserialize(name.as_str().into_deserializer());
-    kind.map_err(|_: value::Error| D::Error::unknown_variant(&name, &SCHEDULES))
-}
-
-impl Default for TrainSection {
-    fn default() -> Self {
-        Self {
-            steps: 1000,
-            tokens: None,
-            epochs: None,
-            tokens_per_parameter: None,
-            minutes: 0.0,
-            init_from: None,
-            insert_sub_norms: false,
-            batch: 16,
-            accumulation: 1,
-            workers: 1,
-            lr: 2e-3,
-            second_lr: 1e-3,
-            warmup: 50,
-            schedule: ScheduleKind::Cosine,
-            final_lr_fraction: 0.1,
-            decay_fraction: 0.2,
-            quant_start: 0,
-            quant_warmup: 0,
-            weight_decay: 0.1,
-            optimizer: OptimizerKind::AdamW,
-            muon_momentum: 0.95,
-            muon_iterations: 5,
-            betas: [0.9, 0.95],
-            epsilon: 1e-8,
-            clip: 1.0,
-            ema: 0.0,
-            max_rise: 0.0,
-            log_every: 20,
-        }
+section! {
+    /// `[train]`
+    pub struct TrainSection in "train" {
+        /// Optimiser steps. This, or one of the three budgets below, says how long the run is.
+        steps: u64 = 1000, Safe, within(1..);
+        /// Instead of `steps`: tokens to train on.
+        tokens: Option<u64> = None, Experiment, within(1..);
+        /// Instead of `steps`: as many tokens as this many passes over the training part have.
+        epochs: Option<f64> = None, Experiment, above_to(0.0, 1e9);
+        /// Instead of `steps`: tokens to train on for each parameter of the model.
+        tokens_per_parameter: Option<f64> = None, Experiment, above_to(0.0, 1e9);
+        /// Minutes of training after which the run ends although steps are left; 0: no limit.
+        minutes: f64 = 0.0, Safe, within(0.0..=1e9);
+        /// Model whose weights the run begins with, of any form that `infer` reads, or a folder of
+        /// a full-precision LLaMA or Qwen3. Default: none.
+        init_from: Option<String> = None, Safe, not_empty;
+        /// Begin with gains of one where that model has no norm before output and down projections.
+        insert_sub_norms: bool = false, Safe;
+        /// Windows of a micro-batch.
+        batch: usize = 16, Experiment, within(1..=1 << 20);
+        /// Micro-batches of a step; their gradients are averaged.
+        accumulation: usize = 1, Experiment, within(1..=1 << 20);
+        /// Micro-batches computed at the same time, on a thread each. The result is the same.
+        /// `flex` and `ndarray` run most operations on one core; on the other backends one
+        /// operation has the whole device, and micro-batches come one after the other.
+        workers: usize = 1, Safe, within(1..=MAX_THREADS);
+        /// Highest learning rate.
+        lr: f64 = 2e-3, Experiment, above_to(0.0, 1e3);
+        /// Start of the lower line of the `two-stage` schedule.
+        second_lr: f64 = 1e-3, Experiment, within(0.0..=1e3);
+        /// Steps over which the learning rate rises.
+        warmup: u64 = 50, Experiment;
+        /// `cosine`, `linear`, `constant`, `wsd` or `two-stage`.
+        schedule: ScheduleKind = ScheduleKind::Cosine, Experiment;
+        /// Learning rate at the end of `cosine`, `linear` and `wsd`, as a share of `lr`.
+        final_lr_fraction: f64 = 0.1, Experiment, within(0.0..=1.0);
+        /// Share of the steps, at the end, over which `wsd` decays.
+        decay_fraction: f64 = 0.2, Experiment, within(0.0..=1.0);
+        /// Steps at the beginning that train in full precision. Validations, samples and models are
+        /// those of the quantised model all the same.
+        quant_start: u64 = 0, Experiment;
+        /// Steps after those over which the strength of the quantisation rises to all of it.
+        quant_warmup: u64 = 0, Experiment;
+        /// Decoupled weight decay, of matrices only.
+        weight_decay: f64 = 0.1, Experiment, within(0.0..=1e3);
+        /// `adamw`, or `muon`: Muon on the weights of the linears, AdamW on everything else.
+        optimizer: OptimizerKind = OptimizerKind::AdamW, Experiment;
+        /// Decay rate of Muon's momentum.
+        muon_momentum: f64 = 0.95, Experiment, within(0.0..=0.9999);
+        /// Muon's Newton–Schulz iterations.
+        muon_iterations: usize = 5, Experiment, within(1..=20);
+        /// Decay rates of AdamW's moments.
+        betas: [f64; 2] = [0.9, 0.95], Experiment, within(0.0..1.0);
+        /// AdamW's ε.
+        epsilon: f64 = 1e-8, Experiment, above(0.0);
+        /// Largest norm of all gradients together; 0: no clipping.
+        clip: f64 = 1.0, Experiment, within(0.0..);
+        /// Decay rate of a moving average of the weights, kept and validated beside them; 0: none.
+        ema: f64 = 0.0, Experiment, within(0.0..=0.999999);
+        /// Nats a token by which the smoothed loss may rise above its lowest before the run ends;
+        /// 0: it does not end for that.
+        max_rise: f64 = 0.0, Safe, within(0.0..);
+        /// Steps between two lines of output.
+        log_every: u64 = 20, Safe, within(1..);
     }
 }
 
@@ -156,13 +112,18 @@ mod tests {
     #[test]
     fn an_unknown_schedule_is_told_the_known_ones() {
         let read = |name: &str| toml::from_str::<TrainSection>(&format!("schedule = \"{name}\""));
-        for name in SCHEDULES.iter().chain(&["range-test"]) {
-            assert_eq!(serde_json::to_value(read(name).unwrap().schedule).unwrap(), **name);
+        for name in ["cosine", "linear", "constant", "wsd", "two-stage"] {
+            assert_eq!(serde_json::to_value(read(name).unwrap().schedule).unwrap(), name);
         }
-        let error = read("triangle").unwrap_err().to_string();
-        let known = "unknown variant `triangle`, expected one of `cosine`, `linear`, `constant`, \
-                     `wsd`, `two-stage`";
-        assert!(error.contains(known) && !error.contains("range-test"), "{error}");
+        // The second was a schedule of earlier versions.
+        for name in ["triangle", "range-test"] {
+            let error = read(name).unwrap_err().to_string();
+            let known = format!(
+                "unknown variant `{name}`, expected one of `cosine`, `linear`, `constant`, `wsd`, \
+                 `two-stage`"
+            );
+            assert!(error.contains(&known), "{error}");
+        }
     }
 
     #[test]

@@ -1,38 +1,14 @@
-use serde::{Deserialize, Serialize};
+use super::key::{above, section};
 
-use super::Config;
-
-/// `[twin]`: learning rates of the models that `train twin` trains beside the ternary one, which
-/// has `train.lr`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TwinSection {
-    /// Of the full-precision model. Default: half of `train.lr`.
-    pub full_precision_lr: Option<f64>,
-    /// Of the binary model. Default: `train.lr`.
-    pub binary_lr: Option<f64>,
-    /// Of the ternary model of twice the width. Default: `train.lr`.
-    pub double_lr: Option<f64>,
-}
-
-impl TwinSection {
-    /// The keys that have a value, and it.
-    pub(super) fn rates(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        [
-            ("twin.full_precision_lr", self.full_precision_lr),
-            ("twin.binary_lr", self.binary_lr),
-            ("twin.double_lr", self.double_lr),
-        ]
-        .into_iter()
-        .filter_map(|(key, rate)| Some((key, rate?)))
-    }
-}
-
-impl Config {
-    /// The same run with its learning rates scaled so that the highest is `lr`.
-    pub fn with_lr(mut self, lr: f64) -> Self {
-        self.train.second_lr *= lr / self.train.lr;
-        self.train.lr = lr;
-        self
+section! {
+    /// `[twin]`: learning rates of the models that `train twin` trains beside the ternary one,
+    /// which has `train.lr`.
+    pub struct TwinSection in "twin" {
+        /// Of the full-precision model. Default: half of `train.lr`.
+        full_precision_lr: Option<f64> = None, Safe, above(0.0);
+        /// Of the binary model. Default: `train.lr`.
+        binary_lr: Option<f64> = None, Safe, above(0.0);
+        /// Of the ternary model of twice the width. Default: `train.lr`.
+        double_lr: Option<f64> = None, Safe, above(0.0);
     }
 }

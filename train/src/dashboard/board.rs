@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Shared, curve::Curve, keys::Key};
+use super::{curve::Curve, keys::Key};
 use crate::output::{Field, Report, ReportView, Split};
 
 /// The order in which curves are looked at: two that follow one another may stand on one screen.
@@ -32,7 +32,7 @@ const CLOSEST: i32 = 10;
 pub enum Panel {
     /// The newest values.
     Values,
-    /// The instruments of each block.
+    /// The statistics of each block.
     Blocks,
     /// The newest sample.
     Sample,
@@ -116,7 +116,7 @@ impl Board {
         self.values.get(&(split, field)).map(String::as_str)
     }
 
-    /// The newest values of the blocks, where the field is an instrument.
+    /// The newest values of the blocks, where the field is one of quantised weights.
     pub fn blocks(&self, field: Field) -> &[String] {
         self.blocks.get(&field).map_or(&[], Vec::as_slice)
     }
@@ -177,7 +177,7 @@ impl Board {
 
 /// A board with several owners: the run, burn-train's renderer, and the screen.
 #[derive(Debug, Clone)]
-pub struct SharedBoard(Shared);
+pub struct SharedBoard(Arc<Mutex<Board>>);
 
 impl SharedBoard {
     /// Shares a board.

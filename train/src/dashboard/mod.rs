@@ -16,7 +16,7 @@ mod view;
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Mutex,
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -68,6 +68,3 @@ impl Drop for Dashboard {
         drop(terminal::leave());
     }
 }
-
-/// A board as a run and its screen share it.
-type Shared = Arc<Mutex<Board>>;

@@ -23,7 +23,7 @@ pub fn rows(panel: Panel, board: &Board, width: u16) -> u16 {
     let rows = match panel {
         Panel::Values => 1 + board.fields.len().div_ceil(columns(width)),
         Panel::Blocks => {
-            block_count(board).div_ceil(blocks_in(width)) * (1 + instruments(board).count())
+            block_count(board).div_ceil(blocks_in(width)) * (1 + statistics(board).count())
         }
         Panel::Sample => 6,
     };
@@ -70,7 +70,7 @@ fn row(name: &str, values: [Option<&str>; 2]) -> Line<'static> {
     Line::from(spans)
 }
 
-fn instruments(board: &Board) -> impl Iterator<Item = Field> + '_ {
+fn statistics(board: &Board) -> impl Iterator<Item = Field> + '_ {
     Field::QUANTIZATION.into_iter().filter(|&field| !board.blocks(field).is_empty())
 }
 
@@ -79,7 +79,7 @@ fn blocks_in(width: u16) -> usize {
     ((width as usize).saturating_sub(NAME) / BLOCK).max(1)
 }
 
-/// The instruments of each block, in as many rows as it takes.
+/// The statistics of each block, in as many rows as it takes.
 fn blocks(frame: &mut Frame<'_>, area: Rect, board: &Board) {
     let cells = |name: &str, values: &[String]| {
         let values = values.iter().map(|value| format!("{value:>BLOCK$}"));
@@ -90,7 +90,7 @@ fn blocks(frame: &mut Frame<'_>, area: Rect, board: &Board) {
     let mut first = 0;
     for numbers in numbers.chunks(blocks_in(area.width)) {
         lines.push(Line::from(cells("block", numbers)).bold());
-        for field in instruments(board) {
+        for field in statistics(board) {
             let values = board.blocks(field).iter().skip(first).take(numbers.len());
             lines.push(cells(field.name(), &values.cloned().collect::<Vec<_>>()).into());
         }
@@ -100,7 +100,7 @@ fn blocks(frame: &mut Frame<'_>, area: Rect, board: &Board) {
 }
 
 fn block_count(board: &Board) -> usize {
-    instruments(board).map(|field| board.blocks(field).len()).max().unwrap_or(0)
+    statistics(board).map(|field| board.blocks(field).len()).max().unwrap_or(0)
 }
 
 fn sample(frame: &mut Frame<'_>, area: Rect, board: &Board) {

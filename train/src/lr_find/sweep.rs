@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     output::{MetricsRow, table},
     series::{Planned, Series, begins, cannot_write, check_folder},
-    training::Options,
+    training::{Options, Rates},
 };
 
 /// Share of the loss before in the smoothed loss.
@@ -64,6 +64,7 @@ impl Sweep<'_> {
         let written = Output::new(&out.join("lr-find.csv"));
         check_folder(out)?;
         written.check_file(&CURVE).with_context(|| cannot_write(&written))?;
+        let options = Options { rates: Rates::RangeTest, ..options };
         let series = Series::run(out, &[plan], options);
         series.check()?;
         if !series.is_complete() {
@@ -94,7 +95,8 @@ impl Sweep<'_> {
     fn configure(&self) -> anyhow::Result<Config> {
         let mut config = stripped(self.config, self.steps);
         let train = &mut config.train;
-        train.schedule = ScheduleKind::RangeTest;
+        // The rates are those of the range test: the schedule's are not asked for.
+        train.schedule = ScheduleKind::Constant;
         (train.second_lr, train.lr) = (self.from, self.to);
         (train.warmup, train.quant_start, train.quant_warmup) = (0, 0, 0);
         train.log_every = 1;

@@ -50,13 +50,13 @@ impl MetricsRow {
         }
     }
 
-    /// The row of a validation, with the loss of the moving average where there is one.
-    pub fn validation(report: &Report, ema_loss: Option<f64>) -> Self {
+    /// The row of a validation.
+    pub fn validation(report: &Report) -> Self {
         Self {
             validation_loss: Some(report.loss),
             validation_bits_per_byte: Some(report.bits_per_byte),
             validation_perplexity: Some(report.loss.exp()),
-            ema_validation_loss: ema_loss,
+            ema_validation_loss: measured(report.ema_loss),
             ..Self::at(report)
         }
     }
@@ -161,7 +161,7 @@ mod tests {
         let mut table = Table::open(&path).unwrap();
         table.write([10, 20].map(|step| MetricsRow::training(&report(step)))).unwrap();
         let bytes = table.sync().unwrap();
-        table.write([MetricsRow::validation(&report(20), None)]).unwrap();
+        table.write([MetricsRow::validation(&report(20))]).unwrap();
         table.write([MetricsRow::training(&report(30))]).unwrap();
         drop(table);
         let text = fs::read_to_string(&path).unwrap();
@@ -169,7 +169,8 @@ mod tests {
 
         assert!(Table::cut(&path, bytes).unwrap());
         let mut table = Table::open(&path).unwrap();
-        table.write([MetricsRow::validation(&report(20), Some(2.25))]).unwrap();
+        let averaged = Report { ema_loss: 2.25, ..report(20) };
+        table.write([MetricsRow::validation(&averaged)]).unwrap();
         let lines: Vec<String> =
             fs::read_to_string(&path).unwrap().lines().map(String::from).collect();
         assert_eq!(lines.len(), 4, "{lines:?}");

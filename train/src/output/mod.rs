@@ -1,6 +1,7 @@
 //! What a run shows and records while it goes on.
 
 mod event_file;
+mod field;
 mod instruments_csv;
 mod metrics_csv;
 mod plain;
@@ -8,15 +9,19 @@ mod quantization;
 mod records;
 mod renderer;
 mod report;
+mod report_metric;
 mod table;
 mod text_lines;
 mod text_table;
 
+pub use field::Field;
+pub use instruments_csv::INSTRUMENTS;
 pub use metrics_csv::MetricsRow;
 pub use plain::{PlainLines, PlainPrinter, WIDTH};
 pub use quantization::Quantization;
 pub use records::{Lengths, Records};
-pub use renderer::{ReportRenderer, ReportView, Split};
-pub use report::{Field, Report, ReportMetric};
+pub use renderer::{ReportRenderer, ReportView};
+pub use report::{Report, Split};
+pub use report_metric::ReportMetric;
 pub use text_lines::wrap;
 pub use text_table::{markdown, table};

@@ -1,7 +1,7 @@
-use bitnet::instruments::Instruments;
+use bitnet::quant_stats::QuantStats;
 
-/// What the instruments say at the end of a log interval, of some linears together. NaN is what was
-/// not measured.
+/// Statistics of some quantised linears together at the end of a log interval. NaN is what was not
+/// measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quantization {
     /// Share of the quantised weights that are 0.
@@ -26,14 +26,14 @@ impl Quantization {
         saturated: f64::NAN,
     };
 
-    /// Instruments that were read `steps` steps after those before.
-    pub fn new(instruments: &Instruments, steps: u64) -> Self {
+    /// Statistics that were measured `steps` steps after those before.
+    pub fn new(stats: &QuantStats, steps: u64) -> Self {
         Self {
-            zeros: instruments.zeros,
-            flip_rate: instruments.flips.map_or(f64::NAN, |flips| flips / steps as f64),
-            scale: instruments.scale,
-            near_threshold: instruments.near_threshold,
-            saturated: instruments.input.map_or(f64::NAN, |input| input.saturated),
+            zeros: stats.zeros,
+            flip_rate: stats.flips.map_or(f64::NAN, |flips| flips / steps as f64),
+            scale: stats.scale,
+            near_threshold: stats.near_threshold,
+            saturated: stats.input.map_or(f64::NAN, |input| input.saturated),
         }
     }
 }

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use bitnet::instruments::Instruments;
+use bitnet::quant_stats::QuantStats;
 
 use super::{
-    Report, event_file::EventFile, instruments_csv::InstrumentsRow, metrics_csv::MetricsRow,
-    report::measured, table::Table,
+    Field, Report, Split, event_file::EventFile, instruments_csv::InstrumentsRow,
+    metrics_csv::MetricsRow, report::measured, table::Table,
 };
 use crate::run_folder::RunFolder;
 
@@ -78,38 +78,24 @@ impl Records {
     /// If it cannot be written.
     pub fn training(&mut self, report: &Report) -> anyhow::Result<()> {
         self.metrics.write([MetricsRow::training(report)])?;
-        let all = [
-            ("loss/train", report.loss),
-            ("perplexity/train", report.loss.exp()),
-            ("optimizer/learning_rate", report.learning_rate),
-            ("optimizer/weight_decay", report.weight_decay),
-            ("optimizer/gradient_norm", report.gradient_norm),
-            ("speed/tokens_per_second", report.tokens_per_second),
-            ("speed/model_flops_utilization", report.utilization),
-            ("speed/resident_bytes", report.resident_bytes),
-            ("quantization/zeros", report.quantization.zeros),
-            ("quantization/flip_rate", report.quantization.flip_rate),
-            ("quantization/scale", report.quantization.scale),
-            ("quantization/near_threshold", report.quantization.near_threshold),
-            ("quantization/saturated", report.quantization.saturated),
-        ];
-        let there = all.into_iter().filter(|&(_, value)| measured(value).is_some());
-        self.events.scalars(report.step, &there.collect::<Vec<_>>())
+        self.scalars(Split::Training, report)
     }
 
-    /// Writes down a validation, with the loss of the moving average where there is one.
+    /// Writes down a validation.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn validation(&mut self, report: &Report, ema_loss: Option<f64>) -> anyhow::Result<()> {
-        self.metrics.write([MetricsRow::validation(report, ema_loss)])?;
-        let mut scalars = vec![
-            ("loss/validation", report.loss),
-            ("perplexity/validation", report.loss.exp()),
-            ("bits_per_byte/validation", report.bits_per_byte),
-        ];
-        scalars.extend(ema_loss.map(|loss| ("loss/validation_ema", loss)));
-        self.events.scalars(report.step, &scalars)
+    pub fn validation(&mut self, report: &Report) -> anyhow::Result<()> {
+        self.metrics.write([MetricsRow::validation(report)])?;
+        self.scalars(Split::Validation, report)
+    }
+
+    /// Writes what was measured of a report where TensorBoard finds it.
+    fn scalars(&mut self, split: Split, report: &Report) -> anyhow::Result<()> {
+        let scalars = Field::ALL
+            .into_iter()
+            .filter_map(|field| Some((field.tag(split)?, measured(field.recorded(report))?)));
+        self.events.scalars(report.step, &scalars.collect::<Vec<_>>())
     }
 
     /// Writes down the instruments after `step`, the last of `steps` since they were last read.
@@ -120,7 +106,7 @@ impl Records {
         &mut self,
         step: u64,
         steps: u64,
-        layers: &[(String, Instruments)],
+        layers: &[(String, QuantStats)],
     ) -> anyhow::Result<()> {
         let table = match &mut self.instruments {
             Some(table) => table,

@@ -9,16 +9,7 @@ use burn_train::{
     },
 };
 
-use super::Field;
-
-/// Which text a value is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Split {
-    /// The text that is trained on.
-    Training,
-    /// The text that is held out.
-    Validation,
-}
+use super::{Field, Split};
 
 /// Is shown the reports of a run.
 pub trait ReportView: Send + Sync {

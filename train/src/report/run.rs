@@ -11,22 +11,12 @@ use serde::Serialize;
 use super::series::{Rows, Series, thinned};
 use crate::{
     config,
+    output::INSTRUMENTS,
     run_folder::{self, RunFolder},
 };
 
 /// Times of the instruments that a page shows.
 const TIMES: usize = 400;
-/// What `instruments.csv` has beside the step and the layer.
-const INSTRUMENTS: [&str; 7] = [
-    "zeros",
-    "flip_rate",
-    "scale",
-    "near_threshold",
-    "saturated",
-    "activation_zeros",
-    "activation_crest",
-];
-
 /// What a page shows of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunData {

@@ -24,11 +24,11 @@ use burn_train::Learner;
 use serde::Serialize;
 
 use super::{
+    learner::{Components, optimizer},
     loaders::TrainLoader,
     model::{LanguageModel, MicroBatch},
     preflight,
-    scheduler::StepScheduler,
-    session::{Components, optimizer},
+    scheduler::{Rates, StepScheduler},
     speed::Speed,
     step::Step,
     workers::Workers,
@@ -64,7 +64,8 @@ pub struct Measured {
     /// Highest resident memory of the process, in bytes.
     pub peak_resident_bytes: Option<u64>,
     /// Rate of f32 matrix products, in floating-point operations a second.
-    pub matmul_ceiling: Option<f64>,
+    #[serde(rename = "matmul_ceiling")]
+    pub matmul_peak: Option<f64>,
     /// Model FLOPs as a share of that.
     pub model_flops_utilization: Option<f64>,
 }
@@ -114,8 +115,8 @@ impl BackendVisitor for Bench {
             teacher: None,
             device: device.clone(),
         };
-        let optimizer = optimizer(&config, &model);
-        let scheduler = StepScheduler::new(train.schedule(), 0);
+        let optimizer = optimizer(train, &model);
+        let scheduler = StepScheduler::new(Rates::Schedule, train, 0);
         let mut learner = Learner::new(model, optimizer, scheduler);
         let workers = Workers::new(config.workers())?;
 
@@ -142,7 +143,7 @@ impl BackendVisitor for Bench {
         let step = median(|times| times.step);
         let tokens_per_step = train.batch * train.accumulation * config.model.context;
         let tokens_per_second = tokens_per_step as f64 / step;
-        // Before the ceiling, whose operands are not part of a training.
+        // Before the peak is measured: its operands are not part of a training.
         let peak_resident_bytes = peak_resident_bytes();
         let speed = Speed::measure::<B>(&config, VOCABULARY, &device);
         Ok(Measured {
@@ -156,8 +157,10 @@ impl BackendVisitor for Bench {
             backward: median(|times| times.backward),
             optimizer: median(|times| times.optimizer),
             peak_resident_bytes,
-            matmul_ceiling: speed.ceiling,
-            model_flops_utilization: speed.ceiling.map(|_| speed.utilization(tokens_per_second)),
+            matmul_peak: speed.matmul_peak,
+            model_flops_utilization: speed
+                .matmul_peak
+                .map(|_| speed.utilization(tokens_per_second)),
         })
     }
 }

@@ -4,19 +4,23 @@ mod bench;
 mod checkpoint;
 mod display;
 mod facts;
-mod instruments;
 mod interval;
 mod item;
+mod learner;
 mod loaders;
 mod manifest;
 mod model;
 mod next;
 mod optimizer;
+mod options;
 mod outcome;
 mod preflight;
+mod quant_monitor;
+mod run;
 mod saving;
 mod scheduler;
 mod session;
+mod setup;
 mod show;
 mod speed;
 mod state;
@@ -34,7 +38,9 @@ use bitnet::backend::BackendVisitor;
 use burn::tensor::backend::Backend;
 
 pub use bench::{Measured, bench};
+pub use options::Options;
 pub use outcome::Outcome;
+pub use scheduler::Rates;
 
 use self::{
     checkpoint::Checkpoint,
@@ -46,17 +52,6 @@ use crate::{
     output::{Lengths, Records},
     run_folder::RunFolder,
 };
-
-/// What the command line says about a session, rather than about the run.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Plain lines even on a terminal.
-    pub plain: bool,
-    /// The step after which the session stops as if interrupted.
-    pub stop_at: Option<u64>,
-    /// One of several runs: whoever makes them says how they go on.
-    pub in_series: bool,
-}
 
 /// Starts a run in the new folder `out`. Gives how it ended, or nothing if it was interrupted.
 ///
@@ -103,6 +98,14 @@ pub fn resume(
                 "{path} was trained with {} tokens, data.tokenizer has {vocabulary}: the saved \
                  weights would not fit; start a new run",
                 state.vocabulary
+            );
+            ensure!(
+                state.rates == options.rates,
+                match state.rates {
+                    Rates::RangeTest =>
+                        format!("{path} is a run of lr-find, which goes on with it"),
+                    Rates::Schedule => format!("{path} was not begun by lr-find"),
+                }
             );
             ensure!(
                 force || state.text == text.fingerprint,

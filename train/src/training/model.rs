@@ -15,7 +15,7 @@ use burn::{
 };
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
-use super::{item::Item, step::Passes, teacher::Teacher, text::Text};
+use super::{item::Item, teacher::Teacher, text::Text};
 
 /// The transformer as burn-train's learner sees it.
 #[derive(Module, Debug)]
@@ -54,6 +54,9 @@ pub struct MicroBatch<B: AutodiffBackend> {
     /// Whose predictions count beside the text, if there is one.
     pub teacher: Option<Teacher<B::InnerBackend>>,
 }
+
+/// What the passes of a micro-batch return: its gradients and its share of the loss.
+pub type Passes<B> = TrainOutput<Item<Tensor<<B as AutodiffBackend>::InnerBackend, 1>>>;
 
 /// Some windows of the held-out text.
 pub struct ValidationBatch {

@@ -29,10 +29,11 @@ pub struct Outcome {
     flops_per_token: f64,
     /// Matrix products, in floating-point operations a second, as measured before the last
     /// session.
-    matmul_ceiling: Option<f64>,
+    #[serde(rename = "matmul_ceiling")]
+    matmul_peak: Option<f64>,
     /// What of that the training did.
     model_flops_utilization: Option<f64>,
-    /// Time beside the steps for the instruments.
+    /// Time beside the steps for measuring the quantised layers.
     instrument_seconds: f64,
     /// Tokens that the last validation predicted.
     validation_tokens: usize,
@@ -94,8 +95,10 @@ impl Outcome {
             seconds: state.seconds,
             tokens_per_second,
             flops_per_token: speed.flops_per_token,
-            matmul_ceiling: speed.ceiling,
-            model_flops_utilization: speed.ceiling.map(|_| speed.utilization(tokens_per_second)),
+            matmul_peak: speed.matmul_peak,
+            model_flops_utilization: speed
+                .matmul_peak
+                .map(|_| speed.utilization(tokens_per_second)),
             instrument_seconds: state.instrument_seconds,
             validation_tokens: trained.tokens,
             validation_loss: trained.loss(),
@@ -132,13 +135,13 @@ impl Outcome {
             self.validation_loss,
             self.validation_bits_per_byte,
         );
-        if let (Some(ceiling), Some(share)) = (self.matmul_ceiling, self.model_flops_utilization) {
+        if let (Some(peak), Some(share)) = (self.matmul_peak, self.model_flops_utilization) {
             say!(
                 "{:.1} MFLOP a token: {:.1} % of the {:.1} GFLOP/s at which matrices were \
                  multiplied before",
                 self.flops_per_token / 1e6,
                 100.0 * share,
-                ceiling / 1e9,
+                peak / 1e9,
             );
         }
         if self.instrument_seconds > 0.0 {

@@ -2,7 +2,7 @@ use anyhow::{Context, ensure};
 use bitnet::{
     backend::{DeviceInfo, Memory, limit_threads},
     ops,
-    probe::probe,
+    self_test::self_test,
 };
 
 use crate::config::Config;
@@ -25,7 +25,7 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
     if let Some(threads) = section.threads {
         limit_threads(section.kind, threads).context("backend.threads")?;
     }
-    probe(section.kind, &section.device, section.precision)?;
+    self_test(section.kind, &section.device, section.precision)?;
     Ok(())
 }
 

@@ -10,17 +10,15 @@ use burn::{
 };
 
 use super::{
-    checkpoint::Checkpoint,
-    instruments::Panel,
-    model::LanguageModel,
-    strategy::{Run, StepStrategy},
+    checkpoint::Checkpoint, model::LanguageModel, quant_monitor::QuantMonitor, run::Run,
+    setup::Setup,
 };
 use crate::output::Records;
 
 impl<B: AutodiffBackend> Run<'_, B> {
     /// Whether a checkpoint of the current step is due.
     pub(super) fn checkpoint_due(&self) -> bool {
-        let section = &self.strategy.config.checkpoint;
+        let section = &self.setup.config.checkpoint;
         let (step, (_, at)) = (self.state.step, self.saved);
         let by_step = section.every > 0 && step.is_multiple_of(section.every);
         let by_time = section.minutes > 0.0 && at.elapsed().as_secs_f64() >= 60.0 * section.minutes;
@@ -30,11 +28,11 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// Writes a checkpoint of the current step, and the model.
     pub(super) fn save(&mut self, metrics: &mut Records) -> anyhow::Result<()> {
         self.show_activity(Some("saving"));
-        let StepStrategy { config, folder, optimizer, .. } = self.strategy;
+        let Setup { config, folder, optimizer, .. } = self.setup;
         let lengths = metrics.sync()?;
         self.state.metrics_bytes = lengths.metrics;
         self.state.instruments_bytes = lengths.instruments;
-        let codes = self.panel.as_ref().map(Panel::codes).unwrap_or_default();
+        let codes = self.monitor.as_ref().map(QuantMonitor::codes).unwrap_or_default();
         Checkpoint::save::<B>(
             &folder.checkpoints(),
             config,
@@ -62,7 +60,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         path: &Path,
         model: &BitNetTransformer<B::InnerBackend>,
     ) -> anyhow::Result<()> {
-        let StepStrategy { config, text, .. } = self.strategy;
+        let Setup { config, text, .. } = self.setup;
         let tokenizer = text.tokenizer.as_ref();
         Ok(pretrained::save(path, model, tokenizer, config.checkpoint.dtype)?)
     }

@@ -6,7 +6,6 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use bitnet::{
-    optim::{AdamWConfig, MuonAdamW, MuonConfig, linear_weights},
     pretrained::{PretrainedError, Stored, initial},
     quant::WeightQuant,
 };
@@ -16,22 +15,20 @@ use burn::{
     optim::Optimizer,
     tensor::backend::{AutodiffBackend, Backend},
 };
-use burn_train::{
-    Learner, LearningComponentsMarker, SupervisedTraining, TrainingStrategy,
-    logger::InMemoryMetricLogger,
-};
+use burn_train::{Learner, SupervisedTraining, TrainingStrategy, logger::InMemoryMetricLogger};
 
 use super::{
-    Options,
     checkpoint::Checkpoint,
     display::Shown,
     facts::facts,
+    learner::{RunOptimizer, optimizer},
     loaders::{TrainLoader, ValidationLoader},
     model::LanguageModel,
     next,
-    optimizer::SharedOptimizer,
+    options::Options,
     outcome::Outcome,
     scheduler::StepScheduler,
+    setup::Setup,
     speed::Speed,
     state::State,
     strategy::{Finished, StepStrategy},
@@ -40,18 +37,11 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    config::{Config, OptimizerKind},
+    config::Config,
     interrupt::interrupter,
     output::{Field, ReportMetric, ReportRenderer},
     run_folder::RunFolder,
 };
-
-/// The optimiser of a run.
-pub type RunOptimizer<B> = SharedOptimizer<MuonAdamW<LanguageModel<B>, B>>;
-
-/// burn-train's types, filled in.
-pub type Components<B> =
-    LearningComponentsMarker<B, StepScheduler, LanguageModel<B>, RunOptimizer<B>>;
 
 /// A run from its start, or from a checkpoint, to its end.
 pub struct Session {
@@ -78,7 +68,13 @@ impl Session {
         let Prepared { model, optimizer, average, state } =
             prepare::<Autodiff<B>>(&config, &text, initial, resumed, device)?;
         let vocabulary = text.tokenizer.vocab_size();
-        let state = State { text: text.fingerprint.clone(), vocabulary, teacher, ..state };
+        let state = State {
+            rates: options.rates,
+            text: text.fingerprint.clone(),
+            vocabulary,
+            teacher,
+            ..state
+        };
         let teacher = Teacher::load(&config, text.tokenizer.as_ref(), device)?;
 
         let accumulation = config.train.accumulation as u64;
@@ -136,25 +132,28 @@ impl Session {
         }
 
         let finished = Arc::new(Mutex::new(None));
-        let strategy = StepStrategy::<Autodiff<B>> {
+        let setup = Setup::<Autodiff<B>> {
             workers: Workers::new(config.workers())?,
             config: config.clone(),
             text: text.clone(),
             folder: folder.clone(),
             optimizer: optimizer.clone(),
-            codes,
             speed,
-            average,
             stop_at: options.stop_at,
-            state: state.clone(),
             final_validation: Arc::new(validation(config.eval.final_windows)),
             display: display.clone(),
             device: device.clone(),
+        };
+        let strategy = StepStrategy {
+            setup,
+            average,
+            state: state.clone(),
+            codes,
             finished: finished.clone(),
         };
         let learning =
             learning.with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)));
-        let scheduler = StepScheduler::new(config.train.schedule(), state.step);
+        let scheduler = StepScheduler::new(options.rates, &config.train, state.step);
         drop(learning.launch(Learner::new(model, optimizer, scheduler)));
         // The dashboard would cover what is printed below.
         drop(display);
@@ -230,7 +229,7 @@ fn prepare<B: AutodiffBackend>(
         }
     };
     let model = LanguageModel::new(transformer.with_precision(config.backend.precision));
-    let optimizer = optimizer(config, &model);
+    let optimizer = optimizer(&config.train, &model);
     let average = |model: &LanguageModel<B>| (config.train.ema > 0.0).then(|| model.valid());
     let Some(checkpoint) = resumed else {
         let average = average(&model);
@@ -247,23 +246,6 @@ fn prepare<B: AutodiffBackend>(
         average = average.map(|average| average.load_record(record));
     }
     Ok(Prepared { model, optimizer, average, state: checkpoint.state })
-}
-
-/// The optimiser of a new run.
-pub(super) fn optimizer<B: AutodiffBackend>(
-    config: &Config,
-    model: &LanguageModel<B>,
-) -> RunOptimizer<B> {
-    let train = &config.train;
-    let schedule = train.schedule();
-    let adamw = AdamWConfig { betas: train.betas.into(), epsilon: train.epsilon, schedule };
-    let muon =
-        MuonConfig { momentum: train.muon_momentum, iterations: train.muon_iterations, schedule };
-    let matrices = match train.optimizer {
-        OptimizerKind::AdamW => Vec::new(),
-        OptimizerKind::Muon => linear_weights(model),
-    };
-    SharedOptimizer::new(MuonAdamW::new(matrices, &muon, &adamw))
 }
 
 /// Adds to an error how the run can go on.

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bitnet::{
     evaluate::Evaluation,
-    instruments::{Instruments, by_block, total},
     memory::resident_bytes,
+    quant_stats::{QuantStats, by_block, total},
 };
 use burn::{
     data::dataloader::Progress,
@@ -14,7 +14,7 @@ use burn::{
 };
 use burn_train::{EventProcessorTraining, LearnerEvent, TrainingItem};
 
-use super::{item::Item, state::State, strategy::Run};
+use super::{item::Item, run::Run, state::State};
 use crate::output::{Quantization, Records, Report};
 
 impl<B: AutodiffBackend> Run<'_, B> {
@@ -25,11 +25,12 @@ impl<B: AutodiffBackend> Run<'_, B> {
         gradient_norm: f64,
         metrics: &mut Records,
     ) -> anyhow::Result<Report> {
-        let quantization = self.read_instruments(metrics)?;
+        let quantization = self.measure_quantization(metrics)?;
         let State { step, tokens, seconds, interval, .. } = &self.state;
-        let train = &self.strategy.config.train;
-        let tokens_per_second = (interval.steps * self.tokens_per_step()) as f64 / interval.seconds;
-        let tokens_left = (train.steps.saturating_sub(*step) * self.tokens_per_step()) as f64;
+        let train = &self.setup.config.train;
+        let tokens_per_second =
+            (interval.steps * self.setup.tokens_per_step()) as f64 / interval.seconds;
+        let tokens_left = (train.steps.saturating_sub(*step) * self.setup.tokens_per_step()) as f64;
         let seconds_left = match train.minutes {
             0.0 => f64::INFINITY,
             minutes => (60.0 * minutes - seconds).max(0.0),
@@ -39,12 +40,12 @@ impl<B: AutodiffBackend> Run<'_, B> {
             tokens: *tokens,
             seconds: *seconds,
             loss,
-            bits_per_byte: self.strategy.text.bits_per_byte(loss),
+            bits_per_byte: self.setup.text.bits_per_byte(loss),
             learning_rate: self.learner.lr_current(),
             weight_decay: train.schedule().weight_decay(step - 1),
             gradient_norm,
             tokens_per_second,
-            utilization: self.strategy.speed.utilization(tokens_per_second),
+            utilization: self.setup.speed.utilization(tokens_per_second),
             resident_bytes: resident_bytes().map_or(f64::NAN, |bytes| bytes as f64),
             tokens_left,
             seconds_left: seconds_left.min(tokens_left / tokens_per_second),
@@ -52,16 +53,16 @@ impl<B: AutodiffBackend> Run<'_, B> {
         })
     }
 
-    /// Reads the instruments and writes them down. Gives what they come to for all linears
-    /// together and for each block.
-    fn read_instruments(&mut self, metrics: &mut Records) -> anyhow::Result<Report> {
-        let Some(panel) = &mut self.panel else { return Ok(Report::EMPTY) };
+    /// Measures the quantised layers and writes down the statistics. Returns what they come to for
+    /// all linears together and for each block.
+    fn measure_quantization(&mut self, metrics: &mut Records) -> anyhow::Result<Report> {
+        let Some(monitor) = &mut self.monitor else { return Ok(Report::EMPTY) };
         let started = Instant::now();
-        let layers = panel.read(&self.learner.model().valid().transformer);
+        let layers = monitor.measure(&self.learner.model().valid().transformer);
         let steps = self.state.interval.steps;
         metrics.instruments(self.state.step, steps, &layers)?;
         self.state.instrument_seconds += started.elapsed().as_secs_f64();
-        let quantization = |instruments: &Instruments| Quantization::new(instruments, steps);
+        let quantization = |stats: &QuantStats| Quantization::new(stats, steps);
         let blocks = by_block(&layers).iter().map(quantization).collect();
         let total = total(&layers).as_ref().map_or(Quantization::EMPTY, quantization);
         Ok(Report { quantization: total, blocks, ..Report::EMPTY })
@@ -69,17 +70,17 @@ impl<B: AutodiffBackend> Run<'_, B> {
 
     /// Where the run stands, in steps.
     fn progress(&self) -> Progress {
-        Progress::new(self.state.step as usize, self.strategy.config.train.steps as usize)
+        Progress::new(self.state.step as usize, self.setup.config.train.steps as usize)
     }
 
     /// Says that the next step is being done, or what else.
     pub(super) fn show_activity(&self, activity: Option<&'static str>) {
-        self.strategy.display.at(self.state.step, activity);
+        self.setup.display.at(self.state.step, activity);
     }
 
     /// Shows a report, on the dashboard or as a line.
     pub(super) fn show_training(&mut self, report: Report) {
-        let value = Tensor::empty([1], &self.strategy.device);
+        let value = Tensor::empty([1], &self.setup.device);
         let (step, learning_rate) = (report.step as usize, report.learning_rate);
         let progress = self.progress();
         self.processor.process_train(LearnerEvent::ProcessedItem(TrainingItem::new(
@@ -105,12 +106,12 @@ impl<B: AutodiffBackend> Run<'_, B> {
             seconds: self.state.seconds,
             loss: evaluation.loss(),
             bits_per_byte: evaluation.bits_per_byte(),
+            ema_loss: averaged.map_or(f64::NAN, |averaged| averaged.loss()),
             ..Report::EMPTY
         };
-        let ema_loss = averaged.map(|averaged| averaged.loss());
-        metrics.validation(&report, ema_loss)?;
-        if let Some(loss) = ema_loss {
-            self.strategy.display.average(report.step, loss);
+        metrics.validation(&report)?;
+        if averaged.is_some() {
+            self.setup.display.average(report.step, report.ema_loss);
         }
         let step = report.step as usize;
         self.processor.process_valid(LearnerEvent::ProcessedItem(TrainingItem::new(
@@ -121,7 +122,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
             None,
         )));
         // burn-train's epochs are the stretches between validations.
-        let epoch = self.state.step.div_ceil(self.strategy.config.eval.every) as usize;
+        let epoch = self.state.step.div_ceil(self.setup.config.eval.every) as usize;
         self.processor.process_train(LearnerEvent::EndEpoch(epoch));
         self.processor.process_valid(LearnerEvent::EndEpoch(epoch));
         Ok(())

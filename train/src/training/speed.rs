@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bitnet::ceiling::matmul_ceiling;
+use bitnet::matmul_peak::matmul_peak;
 use burn::tensor::backend::Backend;
 
 use crate::config::Config;
@@ -15,7 +15,7 @@ pub struct Speed {
     pub flops_per_token: f64,
     /// The highest rate of matrix products, in floating-point operations a second, if it was
     /// measured.
-    pub ceiling: Option<f64>,
+    pub matmul_peak: Option<f64>,
 }
 
 impl Speed {
@@ -27,26 +27,26 @@ impl Speed {
         let model = config.model.transformer(vocabulary);
         let shape = [train.batch * model.max_seq_len, model.dim, model.ff_dim];
         let measure =
-            || matmul_ceiling::<B>(shape, backend.precision, config.workers(), BUDGET, device);
+            || matmul_peak::<B>(shape, backend.precision, config.workers(), BUDGET, device);
         Self {
             flops_per_token: model.training_flops_per_token(model.max_seq_len),
-            ceiling: log.ceiling.then(measure),
+            matmul_peak: log.ceiling.then(measure),
         }
     }
 
-    /// Model FLOPs utilisation: the operations of a speed, as a share of the ceiling. NaN if that
+    /// Model FLOPs utilisation: the operations of a speed, as a share of the peak. NaN if that
     /// was not measured.
     pub fn utilization(&self, tokens_per_second: f64) -> f64 {
-        self.ceiling.map_or(f64::NAN, |ceiling| tokens_per_second * self.flops_per_token / ceiling)
+        self.matmul_peak.map_or(f64::NAN, |peak| tokens_per_second * self.flops_per_token / peak)
     }
 
-    /// The ceiling, as a line.
+    /// The peak, as a line.
     pub fn describe(&self) -> Option<String> {
-        let ceiling = self.ceiling?;
+        let peak = self.matmul_peak?;
         Some(format!(
             "matrix products: {:.1} GFLOP/s, {:.0} tokens/s of this model at most",
-            ceiling / 1e9,
-            ceiling / self.flops_per_token
+            peak / 1e9,
+            peak / self.flops_per_token
         ))
     }
 }
@@ -56,9 +56,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn utilization_is_a_share_of_the_ceiling() {
-        let speed = Speed { flops_per_token: 6e6, ceiling: Some(60e9) };
+    fn utilization_is_a_share_of_the_peak() {
+        let speed = Speed { flops_per_token: 6e6, matmul_peak: Some(60e9) };
         assert_eq!(speed.utilization(5000.0), 0.5);
-        assert!(Speed { ceiling: None, ..speed }.utilization(5000.0).is_nan());
+        assert!(Speed { matmul_peak: None, ..speed }.utilization(5000.0).is_nan());
     }
 }

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::scheduler::Rates;
 use crate::{config::Config, output::Lengths};
 
 /// Where a run stands: everything beside model and optimiser that the next step depends on.
@@ -22,9 +23,12 @@ pub struct State {
     /// The same of `instruments.csv`.
     #[serde(default)]
     pub instruments_bytes: u64,
-    /// Seconds spent beside the steps in reading the instruments.
+    /// Seconds spent beside the steps in measuring the quantised layers.
     #[serde(default)]
     pub instrument_seconds: f64,
+    /// Which learning rates its steps have.
+    #[serde(default)]
+    pub rates: Rates,
     /// SHA-256 of the tokens, with the lengths of the two parts.
     pub text: String,
     /// SHA-256 of the teacher.

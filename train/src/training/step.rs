@@ -4,18 +4,14 @@ use burn::{
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{Tensor, backend::AutodiffBackend},
 };
-use burn_train::{Learner, TrainOutput, TrainStep};
+use burn_train::{Learner, TrainStep};
 
 use super::{
     interval::StepResult,
-    item::Item,
-    model::{LanguageModel, MicroBatch},
-    session::Components,
+    learner::Components,
+    model::{LanguageModel, MicroBatch, Passes},
     workers::Workers,
 };
-
-/// What the passes of a micro-batch return: its gradients and its share of the loss.
-pub type Passes<B> = TrainOutput<Item<Tensor<<B as AutodiffBackend>::InnerBackend, 1>>>;
 
 /// One optimiser step: forward and backward passes of its micro-batches, some of them at the same
 /// time, the clipped sum of their gradients, and the update. Runs and `train bench` take it alike.

@@ -11,28 +11,23 @@ use burn::{
     tensor::backend::AutodiffBackend,
 };
 use burn_train::{
-    Interrupter, Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor,
-    TrainLoader, TrainingComponents, ValidLoader,
+    Learner, SupervisedLearningStrategy, TrainLoader, TrainingComponents, ValidLoader,
 };
 
 use super::{
-    display::Display,
-    instruments::Panel,
     interval::{Interval, StepResult},
-    loaders::ValidationLoader,
+    learner::Components,
     model::{LanguageModel, MicroBatch, ValidationBatch},
     outcome::{ModelSize, Outcome},
-    session::{Components, RunOptimizer},
-    speed::Speed,
+    quant_monitor::QuantMonitor,
+    run::{Processor, Run},
+    setup::Setup,
     state::{End, IntervalState, State},
     step::Step,
-    text::Text,
     validation::{evaluate, evaluate_if_any, sample},
-    workers::Workers,
 };
-use crate::{config::Config, output::Records, run_folder::RunFolder};
+use crate::{config::Config, output::Records};
 
-type Processor<B> = SupervisedTrainingEventProcessor<Components<B>>;
 type Validation<B> = dyn DataLoader<<B as AutodiffBackend>::InnerBackend, ValidationBatch>;
 
 /// How a session ended.
@@ -53,27 +48,14 @@ pub struct Finished {
 /// where a session began or was interrupted: so a resumed run leaves what an uninterrupted one
 /// does.
 pub struct StepStrategy<B: AutodiffBackend> {
-    pub config: Config,
-    pub text: Arc<Text>,
-    pub folder: RunFolder,
-    /// The learner's optimiser, whose state the checkpoints hold.
-    pub optimizer: RunOptimizer<B>,
+    /// What stays the same.
+    pub setup: Setup<B>,
     /// The moving average of the weights as the loop begins, if there is one.
     pub average: Option<LanguageModel<B::InnerBackend>>,
     /// Where the loop begins.
     pub state: State,
     /// The codes of the weights at the log line before that.
     pub codes: Option<Vec<u8>>,
-    pub speed: Speed,
-    /// The step after which it stops as if interrupted.
-    pub stop_at: Option<u64>,
-    /// Compute the micro-batches.
-    pub workers: Workers,
-    /// The windows of the last validation.
-    pub final_validation: Arc<ValidationLoader>,
-    /// Where the run shows itself.
-    pub display: Arc<Display>,
-    pub device: B::Device,
     /// Takes the result, for which burn-train has no place.
     pub finished: Arc<Mutex<Option<anyhow::Result<Finished>>>>,
 }
@@ -88,9 +70,13 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
         _starting_epoch: usize,
     ) -> (LanguageModel<B>, Processor<B>) {
         let mut run = Run {
-            strategy: self,
+            setup: &self.setup,
             state: self.state.clone(),
-            panel: Panel::new(self, &learner.model().valid().transformer),
+            monitor: QuantMonitor::new(
+                &self.setup,
+                self.codes.as_deref(),
+                &learner.model().valid().transformer,
+            ),
             average: self.average.clone(),
             learner,
             processor: components.event_processor,
@@ -103,29 +89,15 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for StepStrat
     }
 }
 
-/// A run under way.
-pub(super) struct Run<'a, B: AutodiffBackend> {
-    pub(super) strategy: &'a StepStrategy<B>,
-    pub(super) state: State,
-    pub(super) average: Option<LanguageModel<B::InnerBackend>>,
-    pub(super) learner: Learner<Components<B>>,
-    pub(super) processor: Processor<B>,
-    /// The instruments, where there is anything to read.
-    pub(super) panel: Option<Panel<B>>,
-    interrupter: Interrupter,
-    /// Step and time of the last checkpoint.
-    pub(super) saved: (u64, Instant),
-}
-
 impl<B: AutodiffBackend> Run<'_, B> {
     fn run(
         &mut self,
         batches: &mut dyn DataLoaderIterator<MicroBatch<B>>,
         validation: &Validation<B>,
     ) -> anyhow::Result<Finished> {
-        let Config { train, eval, .. } = &self.strategy.config;
-        let mut metrics = Records::open(&self.strategy.folder, self.state.step + 1)?;
-        let mut interval = Interval::<B>::new(self.state.interval, &self.strategy.device);
+        let Config { train, eval, .. } = &self.setup.config;
+        let mut metrics = Records::open(&self.setup.folder, self.state.step + 1)?;
+        let mut interval = Interval::<B>::new(self.state.interval, &self.setup.device);
         // Asked once a step: the clock, or the user, may say something else a moment later.
         let (mut stopping, mut save_due) = (false, false);
 
@@ -135,7 +107,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
             if !stopping && !is_last && self.state.validation_due(eval.every) {
                 stopping = !self.validate(validation, &mut metrics)?;
             }
-            let end = self.state.end(&self.strategy.config);
+            let end = self.state.end(&self.setup.config);
             if end.is_some() || stopping {
                 break end;
             }
@@ -146,15 +118,15 @@ impl<B: AutodiffBackend> Run<'_, B> {
             self.show_activity(None);
             let started = Instant::now();
             interval.add(self.step(batches));
-            self.strategy.text.check()?;
+            self.setup.text.check()?;
             self.state.step += 1;
             self.state.batches += train.accumulation as u64;
-            self.state.tokens += self.tokens_per_step();
+            self.state.tokens += self.setup.tokens_per_step();
             self.state.interval.steps += 1;
 
             let step = self.state.step;
             stopping = self.interrupter.should_stop()
-                || self.strategy.stop_at.is_some_and(|last| step >= last);
+                || self.setup.stop_at.is_some_and(|last| step >= last);
             let log = step.is_multiple_of(train.log_every) || step == train.steps;
             save_due = self.checkpoint_due();
             let may_end = stopping || train.minutes > 0.0;
@@ -180,7 +152,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
                 metrics.training(&report)?;
                 self.show_training(report);
                 self.state.interval = IntervalState::default();
-                interval = Interval::new(self.state.interval, &self.strategy.device);
+                interval = Interval::new(self.state.interval, &self.setup.device);
             }
         };
 
@@ -218,9 +190,9 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// Takes down a validation, and saves a new lowest loss.
     fn record(&mut self, evaluation: Evaluation, metrics: &mut Records) -> anyhow::Result<()> {
         let improved = self.state.record_validation(evaluation.loss());
-        if improved && self.strategy.config.checkpoint.keep_best > 0 {
+        if improved && self.setup.config.checkpoint.keep_best > 0 {
             // The model first: killed in between, a resumed run comes here once more.
-            self.export(&self.strategy.folder.best())?;
+            self.export(&self.setup.folder.best())?;
             self.save(metrics)?;
         }
         Ok(())
@@ -230,7 +202,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
     /// comparison with the exported model. `None` if it was interrupted; a resumed run does it
     /// then.
     fn finish(&mut self, end: End, metrics: &mut Records) -> anyhow::Result<Option<Outcome>> {
-        let StepStrategy { config, folder, final_validation, device, .. } = self.strategy;
+        let Setup { config, folder, final_validation, device, .. } = self.setup;
         self.show_activity(Some("the last validation"));
         let model = self.learner.model().valid();
         let windows = final_validation.as_ref();
@@ -264,19 +236,19 @@ impl<B: AutodiffBackend> Run<'_, B> {
         metrics.sync()?;
         let size = ModelSize::new(model.transformer.config(), config.checkpoint.dtype);
         let outcome =
-            Outcome::new(end, &self.state, size, trained, exported, averaged, &self.strategy.speed);
+            Outcome::new(end, &self.state, size, trained, exported, averaged, &self.setup.speed);
         folder.save_result(&serde_json::to_vec_pretty(&outcome)?)?;
         Ok(Some(outcome))
     }
 
     /// One optimiser step. Returns the mean loss and the norm of the gradient.
     fn step(&mut self, batches: &mut dyn DataLoaderIterator<MicroBatch<B>>) -> StepResult<B> {
-        let train = &self.strategy.config.train;
+        let train = &self.setup.config.train;
         let step = Step {
-            workers: &self.strategy.workers,
+            workers: &self.setup.workers,
             clip: train.clip,
             quant_strength: train.quant_strength(self.state.step),
-            device: &self.strategy.device,
+            device: &self.setup.device,
         };
         let result = step.take(&mut self.learner, batches.take(train.accumulation).collect());
         self.average = self.average.take().map(|average| {
@@ -285,13 +257,8 @@ impl<B: AutodiffBackend> Run<'_, B> {
         result
     }
 
-    pub(super) fn tokens_per_step(&self) -> u64 {
-        let Config { train, model, .. } = &self.strategy.config;
-        (train.batch * train.accumulation * model.context) as u64
-    }
-
     fn check_validation(&self, evaluation: Evaluation) -> anyhow::Result<()> {
-        self.strategy.text.check()?;
+        self.setup.text.check()?;
         let step = self.state.step;
         ensure!(evaluation.loss().is_finite(), "the validation loss of step {step} is not finite");
         Ok(())
@@ -304,7 +271,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         model: &LanguageModel<B::InnerBackend>,
         metrics: &mut Records,
     ) -> anyhow::Result<bool> {
-        let StepStrategy { config, text, folder, display, device, .. } = self.strategy;
+        let Setup { config, text, folder, display, device, .. } = self.setup;
         let (step, every) = (self.state.step, config.sample.every);
         let due = every == 0 || step.is_multiple_of(every) || step == config.train.steps;
         if config.sample.tokens == 0 || !due {

@@ -28,7 +28,11 @@ fn configurations() {
     says(&playground, &set("train.steps=soon"), "train.steps: invalid type: string");
     says(&playground, &set("train.steps=0"), "train.steps is 0");
     says(&playground, &set("train.batch=99999999999999"), "train.batch is 99999999999999");
-    says(&playground, &set("train.workers=99999999"), "train.workers is 99999999, must be at most");
+    says(
+        &playground,
+        &set("train.workers=99999999"),
+        "train.workers is 99999999, must be between 1 and",
+    );
     says(&playground, &set("data.cache="), "data.cache is empty");
     says(&playground, &set("data.datasets="), "data.datasets is empty");
     says(&playground, &set("train.init_from="), "train.init_from is empty");

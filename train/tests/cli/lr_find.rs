@@ -82,6 +82,19 @@ fn a_stopped_search_goes_on() {
         "{shown}"
     );
     assert_eq!(csv(&playground, "find/lr-find.csv").len(), 30);
+    // Only lr-find knows the rates of its run.
+    let error = failed(playground.train(&["--resume", "find/sweep"]));
+    assert!(error.contains("find/sweep is a run of lr-find, which goes on with it"), "{error}");
+}
+
+#[test]
+fn a_range_test_is_no_schedule_to_train_with() {
+    let playground = Playground::new();
+    let args = ["--config", "tiny.toml", "--set", "train.schedule=range-test", "--out", "run"];
+    let error = failed(playground.train(&args));
+    let known = "unknown variant `range-test`, expected one of `cosine`, `linear`, `constant`, \
+                 `wsd`, `two-stage`";
+    assert!(error.contains("train.schedule") && error.contains(known), "{error}");
 }
 
 #[test]

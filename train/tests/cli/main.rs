@@ -22,8 +22,13 @@ mod places;
 mod recipe;
 mod report;
 mod run;
+#[path = "../../../tests/shell.rs"]
 mod shell;
 #[cfg(unix)]
 mod terminal;
 mod twin;
 mod visible;
+
+/// What is tested.
+const PROGRAM: shell::Program =
+    shell::Program { path: env!("CARGO_BIN_EXE_train"), name: "train", command: "lr-find" };

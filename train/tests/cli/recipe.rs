@@ -162,11 +162,11 @@ fn the_average_is_validated_and_saved_beside_the_model() {
 #[test]
 fn a_rising_loss_ends_a_run_and_a_resumed_one_the_same() {
     let playground = Playground::new();
-    // It learns while the rate is low, and unlearns when it is not.
+    // It learns in the first stage, and unlearns in the second.
     let rising = [
-        "train.schedule=range-test",
-        "train.second_lr=1e-3",
-        "train.lr=100.0",
+        "train.schedule=two-stage",
+        "train.lr=1e-2",
+        "train.second_lr=100.0",
         "train.steps=100",
         "train.warmup=0",
         "train.max_rise=0.5",

@@ -29,7 +29,7 @@ use super::{
     DataError,
     records::{Row, Rows},
 };
-use crate::{backend::catch_panic, progress::Progress};
+use crate::{panics::catch_panic, progress::Progress};
 
 /// The rows of a Parquet file.
 pub(super) struct ParquetRows<'a> {

@@ -24,15 +24,12 @@ use super::{
     weights::{Coding, MeanMagnitude},
 };
 use crate::{
+    cpu::{adamw::AdamWStep, gate::Gate},
     ops::{
         Columns,
-        absmean::WeightQuantizer,
-        adamw::AdamWStep,
+        arguments::{LinearInput, SelfAttention, WeightQuantizer},
         autodiff::{DifferentiableOp, OpBackend, apply, cast, primitive},
-        gated::Gate,
         is_on,
-        quantized_linear::LinearInput,
-        self_attention::SelfAttention,
     },
     precision::Precision,
 };

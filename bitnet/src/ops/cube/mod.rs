@@ -16,6 +16,7 @@ mod gradient;
 mod gradients;
 mod heads;
 mod mean;
+mod operand;
 mod output_head;
 mod product;
 mod quantized_linear;

@@ -3,11 +3,7 @@
 use burn::tensor::DType;
 use burn_cubecl::{BoolElement, CubeRuntime, tensor::CubeTensor};
 
-use super::{
-    gradient::converted,
-    product::{Operand, product},
-    tensors::Cube,
-};
+use super::{gradient::converted, operand::Operand, product::product, tensors::Cube};
 use crate::ops::autodiff::DifferentiableOp;
 
 /// `x · w`, with operands rounded to bf16 and sums in f32.

@@ -1,60 +1,18 @@
 //! Matrix products.
 
-use burn::tensor::{DType, Shape, TensorMetadata};
+use burn::tensor::DType;
 use burn_cubecl::{
     CubeRuntime,
     kernel::matmul::{MatmulStrategy, matmul},
     tensor::CubeTensor,
 };
 
-use super::cuda;
 use super::{
+    cuda,
     gradient::finish,
+    operand::Operand,
     tensors::{empty, reshaped},
 };
-
-/// A matrix, or a batch of matrices, contiguous.
-#[derive(Debug, Clone)]
-pub(super) struct Operand<R: CubeRuntime> {
-    pub(super) tensor: CubeTensor<R>,
-    /// Whether it is the transposed matrix that is multiplied.
-    pub(super) transposed: bool,
-}
-
-impl<R: CubeRuntime> Operand<R> {
-    /// As it is.
-    pub(super) fn plain(tensor: &CubeTensor<R>) -> Self {
-        Self { tensor: tensor.clone(), transposed: false }
-    }
-
-    /// Transposed.
-    pub(super) fn transposed(tensor: &CubeTensor<R>) -> Self {
-        Self { tensor: tensor.clone(), transposed: true }
-    }
-
-    /// Batch, rows and columns, as it is multiplied.
-    pub(super) fn sizes(&self) -> [usize; 3] {
-        let [batch, rows, columns] = self.stored();
-        if self.transposed { [batch, columns, rows] } else { [batch, rows, columns] }
-    }
-
-    /// Batch, rows and columns, as it is stored.
-    fn stored(&self) -> [usize; 3] {
-        let shape = self.tensor.shape();
-        let rank = shape.num_dims();
-        let [rows, columns] = [shape[rank - 2], shape[rank - 1]];
-        [shape.num_elements() / (rows * columns).max(1), rows, columns]
-    }
-
-    /// A tensor with the sizes that are multiplied.
-    fn view(&self) -> CubeTensor<R> {
-        let mut view = reshaped(&self.tensor, Shape::from(self.stored()));
-        if self.transposed {
-            view.meta.swap(1, 2);
-        }
-        view
-    }
-}
 
 /// `a · b`, in f32. Where the dimension that is summed over is twice as large in one of them, the
 /// other is taken twice, which [`takes_terms`] has to be asked about.

@@ -6,7 +6,8 @@ use burn_cubecl::{BoolElement, CubeRuntime, kernel::slice, tensor::CubeTensor};
 use super::{
     gate::CubeGate,
     gradient::scaled_both_ways,
-    product::{Operand, product, scaled_product, takes_terms},
+    operand::Operand,
+    product::{product, scaled_product, takes_terms},
     rows::{Encoded, RowsOp},
     tensors::{Cube, as_matrix, reshaped},
     weights::{self, Codes, Coding},

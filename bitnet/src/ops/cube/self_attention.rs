@@ -6,7 +6,8 @@ use burn_cubecl::{BoolElement, CubeRuntime, tensor::CubeTensor};
 use super::cuda::{FlashAttention, Mixed};
 use super::{
     heads::{Heads, Split, Turn},
-    product::{Operand, product},
+    operand::Operand,
+    product::product,
     softmax::{moved, softmax, softmax_backward},
     tensors::{Cube, len, reshaped},
 };

@@ -21,9 +21,8 @@ use crate::{
     },
     ops::{
         Columns,
-        absmean::WeightQuantizer,
+        arguments::{LinearInput, WeightQuantizer},
         autodiff::{DifferentiableOp, primitive},
-        quantized_linear::LinearInput,
     },
     precision::Precision,
 };

@@ -15,8 +15,8 @@ use crate::{
         uninit::zeros,
     },
     ops::{
+        arguments::SelfAttention,
         autodiff::{DifferentiableOp, primitive},
-        self_attention::SelfAttention,
     },
     precision::Precision,
 };

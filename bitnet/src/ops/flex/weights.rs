@@ -16,7 +16,7 @@ use crate::{
         reduce::mean_magnitude,
         uninit::zeros,
     },
-    ops::absmean::WeightQuantizer,
+    ops::arguments::WeightQuantizer,
 };
 
 /// Measures a weight as the composed quantiser does it, so that both give it the same codes.

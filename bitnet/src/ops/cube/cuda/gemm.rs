@@ -4,7 +4,7 @@ use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use super::{
     super::{
         columns::sum_rows,
-        product::Operand,
+        operand::Operand,
         tensors::{empty, reshaped},
     },
     Source, boxes, is_hopper, is_supported,

@@ -26,9 +26,12 @@ use cubecl::{
     zspace::metadata::Metadata,
 };
 use cubecl_cpp::shared::SharedMemory;
+use cudarc::driver::CudaContext;
 
 pub(super) use attention::{FlashAttention, Mixed};
 pub(super) use gemm::{fits, multiply};
+
+use crate::panics::catch_panic;
 
 /// A kernel in CUDA's language.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -176,10 +179,16 @@ fn is_hopper<R: CubeRuntime>(tensor: &CubeTensor<R>) -> bool {
     let device: &dyn Any = &tensor.device;
     let Some(&CudaDevice { index }) = device.downcast_ref() else { return false };
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    *known.get_or_insert_default().entry(index).or_insert_with(|| {
-        crate::backend::compute_capability(index)
-            .is_some_and(|[major, minor]| (major, minor) == (9, 0))
-    })
+    *known
+        .get_or_insert_default()
+        .entry(index)
+        .or_insert_with(|| compute_capability(index).is_some_and(|capability| capability == (9, 0)))
+}
+
+/// Major and minor number of what a GPU can compute, if there is that GPU.
+fn compute_capability(index: usize) -> Option<(i32, i32)> {
+    let capability = || CudaContext::new(index)?.compute_capability();
+    catch_panic(capability).ok()?.ok()
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ const FIRST_ROWS: usize = 64;
 /// a round is short, so that slow devices do not take long and fast ones are kept busy. The first
 /// product of a shape, for which a GPU compiles its kernel, does not count. Nothing random is
 /// drawn: the state of the backend's generator is as before.
-pub fn matmul_ceiling<B: Backend>(
+pub fn matmul_peak<B: Backend>(
     [rows, inner, columns]: [usize; 3],
     precision: Precision,
     threads: usize,
@@ -95,7 +95,7 @@ mod tests {
         let started = Instant::now();
         let budget = Duration::from_millis(100);
         let rate =
-            matmul_ceiling::<burn_flex::Flex>([256, 128, 256], Precision::F32, 1, budget, &device);
+            matmul_peak::<burn_flex::Flex>([256, 128, 256], Precision::F32, 1, budget, &device);
         assert!(started.elapsed() >= budget && started.elapsed() < 40 * budget);
         // A processor does more than 10 million and less than 100 million million a second.
         assert!((1e7..1e14).contains(&rate), "{rate:e}");

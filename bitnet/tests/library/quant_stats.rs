@@ -1,10 +1,10 @@
-//! The instruments: values worked out by hand, and that looking changes nothing.
+//! Statistics of quantisation: values worked out by hand, and that looking changes nothing.
 
 use bitnet::{
     BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
-    instruments::{InputInstruments, Instruments, Snapshot, by_block, measure, total},
     model::FeedForwardKind,
     quant::{ActivationQuant, PackedCodes, WeightQuant},
+    quant_stats::{InputStats, QuantStats, Snapshot, by_block, measure, total},
 };
 use burn::{
     module::{Module, ModuleMapper, Param},
@@ -164,7 +164,7 @@ fn inputs_are_measured_by_hand<B: Backend>() {
     let model = model::<B>(WEIGHT, WeightQuant::Ternary);
     let (layers, _) = measure(&model, tokens::<B, 2>(&[[1, 5]]), None).unwrap();
     for (name, layer) in &layers {
-        let Some(InputInstruments { features, saturated, zeros, crest }) = layer.input else {
+        let Some(InputStats { features, saturated, zeros, crest }) = layer.input else {
             panic!("{name} has no input");
         };
         assert_eq!(features, if name.ends_with("down_proj") { 8 } else { 4 });
@@ -184,7 +184,7 @@ fn binary_weights_have_their_mean_as_threshold<B: Backend>() {
     weight[12..].copy_from_slice(&[0.94; 4]);
     let model = model::<B>(weight, WeightQuant::Binary);
     let (layers, _) = measure(&model, tokens::<B, 1>(&[[1]]), None).unwrap();
-    let Instruments { zeros, near_threshold, scale, .. } = layers[0].1;
+    let QuantStats { zeros, near_threshold, scale, .. } = layers[0].1;
     assert_eq!((zeros, near_threshold), (0.0, 0.5));
     assert!((scale - 1.5).abs() < 1e-5);
 }

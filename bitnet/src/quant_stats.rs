@@ -2,7 +2,7 @@
 //! threshold, and how well 8 bits hold the activations.
 //!
 //! ```
-//! use bitnet::{BitNetTransformerConfig, instruments::{Snapshot, measure, total}};
+//! use bitnet::{BitNetTransformerConfig, quant_stats::{Snapshot, measure, total}};
 //! use burn::tensor::{Int, Tensor};
 //! # type B = burn_flex::Flex;
 //!
@@ -33,9 +33,9 @@ use crate::{
 /// latent weight is near if `| |w|/γ − ½ | < 0.05`, a binary one if `|w − mean w|/γ < 0.05`.
 pub const NEAR: f64 = 0.05;
 
-/// The instruments of one quantised linear, or of all together.
+/// Statistics of one quantised linear, or of several together.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Instruments {
+pub struct QuantStats {
     /// Number of weights.
     pub weights: usize,
     /// Share of the weights with code 0.
@@ -47,12 +47,12 @@ pub struct Instruments {
     /// Share of the latent weights within [`NEAR`] of a rounding threshold.
     pub near_threshold: f64,
     /// The input, where it is quantised.
-    pub input: Option<InputInstruments>,
+    pub input: Option<InputStats>,
 }
 
 /// How well 8 bits hold the input of a linear.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct InputInstruments {
+pub struct InputStats {
     /// Number of input features.
     pub features: usize,
     /// Share of the codes at ±127, the largest. With one scale a token it is one in `features` at
@@ -114,7 +114,7 @@ pub fn measure<B: Backend>(
     model: &BitNetTransformer<B>,
     tokens: Tensor<B, 2, Int>,
     before: Option<&Snapshot>,
-) -> Result<(Vec<(String, Instruments)>, Snapshot), ModelError> {
+) -> Result<(Vec<(String, QuantStats)>, Snapshot), ModelError> {
     if model.config().quant == WeightQuant::None {
         return Ok(Default::default());
     }
@@ -132,13 +132,13 @@ pub fn measure<B: Backend>(
         let share = |count: usize| count as f64 / codes.len() as f64;
         let [scale, near_threshold] = read(Tensor::cat(vec![scale, near], 0));
         let features = linear.weight.dims()[0];
-        let input = input.map(read).map(|[saturated, zeros, crest]| InputInstruments {
+        let input = input.map(read).map(|[saturated, zeros, crest]| InputStats {
             features,
             saturated,
             zeros,
             crest,
         });
-        let instruments = Instruments {
+        let stats = QuantStats {
             weights: codes.len(),
             zeros: share(codes.zeros()),
             flips: previous.map(|previous| share(codes.flips(previous))),
@@ -146,29 +146,29 @@ pub fn measure<B: Backend>(
             near_threshold,
             input,
         };
-        measured.push((name, instruments));
+        measured.push((name, stats));
         after.layers.push(codes);
     }
     Ok((measured, after))
 }
 
-/// The instruments of all linears together: means weighted by the number of weights and, for the
+/// The statistics of all linears together: means weighted by the number of weights and, for the
 /// codes of the inputs, of features. `None` without linears.
-pub fn total(layers: &[(String, Instruments)]) -> Option<Instruments> {
-    let layers = || layers.iter().map(|(_, instruments)| instruments);
+pub fn total(layers: &[(String, QuantStats)]) -> Option<QuantStats> {
+    let layers = || layers.iter().map(|(_, stats)| stats);
     let inputs = || layers().filter_map(|layer| layer.input.as_ref());
     let weights = layers().map(|layer| layer.weights).sum();
     let features = inputs().map(|input| input.features).sum();
     if weights == 0 {
         return None;
     }
-    let mean = |value: fn(&Instruments) -> f64| {
+    let mean = |value: fn(&QuantStats) -> f64| {
         layers().map(|layer| layer.weights as f64 * value(layer)).sum::<f64>() / weights as f64
     };
-    let mean_input = |value: fn(&InputInstruments) -> f64| {
+    let mean_input = |value: fn(&InputStats) -> f64| {
         inputs().map(|input| input.features as f64 * value(input)).sum::<f64>() / features as f64
     };
-    Some(Instruments {
+    Some(QuantStats {
         weights,
         zeros: mean(|layer| layer.zeros),
         flips: layers()
@@ -176,7 +176,7 @@ pub fn total(layers: &[(String, Instruments)]) -> Option<Instruments> {
             .then(|| mean(|layer| layer.flips.unwrap_or_default())),
         scale: mean(|layer| layer.scale),
         near_threshold: mean(|layer| layer.near_threshold),
-        input: (features > 0).then(|| InputInstruments {
+        input: (features > 0).then(|| InputStats {
             features,
             saturated: mean_input(|input| input.saturated),
             zeros: mean_input(|input| input.zeros),
@@ -185,9 +185,9 @@ pub fn total(layers: &[(String, Instruments)]) -> Option<Instruments> {
     })
 }
 
-/// The instruments of each block's linears together, in the order of the blocks; `layers` are those
+/// The statistics of each block's linears together, in the order of the blocks; `layers` are those
 /// that [`measure`] gives, in its order.
-pub fn by_block(layers: &[(String, Instruments)]) -> Vec<Instruments> {
+pub fn by_block(layers: &[(String, QuantStats)]) -> Vec<QuantStats> {
     // "layers.3.mlp.up_proj" is a linear of block "layers.3".
     let block = |name: &str| name.match_indices('.').nth(1).map_or(name.len(), |(at, _)| at);
     let is_same = |(a, _): &(String, _), (b, _): &(String, _)| a[..block(a)] == b[..block(b)];

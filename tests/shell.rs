@@ -1,12 +1,28 @@
-//! What shells, manuals and terminals are told.
+//! What shells, manuals and terminals are told. The tests of both programs go through it, each with
+//! its [`Program`].
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use bitnet::backend::BackendKind;
 
+use crate::PROGRAM;
+
+/// A program that is tested.
+pub(crate) struct Program {
+    pub(crate) path: &'static str,
+    pub(crate) name: &'static str,
+    /// One of its commands.
+    pub(crate) command: &'static str,
+}
+
+fn run(args: &[&str], columns: &str) -> Output {
+    let mut program = Command::new(PROGRAM.path);
+    program.args(args).env("COLUMNS", columns).output().expect("a process")
+}
+
 #[track_caller]
 fn succeeded(args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_infer")).args(args).output().expect("a process");
+    let output = run(args, "80");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
@@ -16,8 +32,8 @@ fn the_version_says_commit_and_backends() {
     for flag in ["--version", "-V"] {
         let version = succeeded(&[flag]);
         let backends: Vec<&str> = BackendKind::compiled_in().map(BackendKind::name).collect();
-        let start = concat!("infer ", env!("CARGO_PKG_VERSION"), " (");
-        assert!(version.starts_with(start), "{version}");
+        let start = format!("{} {} (", PROGRAM.name, env!("CARGO_PKG_VERSION"));
+        assert!(version.starts_with(&start), "{version}");
         assert!(version.ends_with(&format!("backends {})\n", backends.join(" "))), "{version}");
         // Sources of an archive have no commit.
         let Some((_, commit)) = version.split_once("commit ") else { continue };
@@ -29,13 +45,9 @@ fn the_version_says_commit_and_backends() {
 #[test]
 fn help_is_as_wide_as_the_terminal() {
     for columns in ["60", "90"] {
-        for args in [&["--help"][..], &["generate", "--help"], &["generate", "-h"]] {
-            let output = Command::new(env!("CARGO_BIN_EXE_infer"))
-                .args(args)
-                .env("COLUMNS", columns)
-                .output()
-                .unwrap();
-            let text = String::from_utf8(output.stdout).unwrap();
+        let command = PROGRAM.command;
+        for args in [&["--help"][..], &[command, "--help"], &[command, "-h"]] {
+            let text = String::from_utf8(run(args, columns).stdout).unwrap();
             let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
             let columns = columns.parse().unwrap();
             assert!(widest <= columns && widest > columns - 15, "{widest}: {text}");
@@ -45,15 +57,18 @@ fn help_is_as_wide_as_the_terminal() {
 
 #[test]
 fn completions_and_manual_pages() {
+    let Program { name, command, .. } = PROGRAM;
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = succeeded(&["completions", shell]);
-        assert!(script.contains("infer") && script.contains("generate"), "{shell}: {script}");
+        assert!(script.contains(name) && script.contains(command), "{shell}: {script}");
     }
     let page = succeeded(&["man"]);
-    assert!(page.contains(".TH infer 1") && page.contains("infer\\-generate(1)"), "{page}");
-    let page = succeeded(&["man", "generate"]);
-    assert!(page.contains(".TH infer-generate 1") && page.contains("\\-\\-help"), "{page}");
-    let output = Command::new(env!("CARGO_BIN_EXE_infer")).args(["man", "x"]).output().unwrap();
+    let reference = format!("{name}-{command}(1)").replace('-', "\\-");
+    assert!(page.contains(&format!(".TH {name} 1")) && page.contains(&reference), "{page}");
+    let page = succeeded(&["man", command]);
+    let title = format!(".TH {name}-{command} 1");
+    assert!(page.contains(&title) && page.contains("\\-\\-help"), "{page}");
+    let output = run(&["man", "x"], "80");
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(error.starts_with("error: no command \"x\" (known: "), "{error}");

@@ -1,11 +1,11 @@
-//! What a reading of the instruments costs, part by part, with the model of the quickstart:
-//! `cargo bench --bench instruments`. Where inputs are not quantised there are no instruments of
+//! What measuring the quantised layers costs, part by part, with the model of the quickstart:
+//! `cargo bench --bench quant_stats`. Where inputs are not quantised there are no instruments of
 //! theirs.
 
 use bitnet::{
     BitNetTransformerConfig,
-    instruments::{Snapshot, measure},
     quant::ActivationQuant,
+    quant_stats::{Snapshot, measure},
 };
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::Flex;
@@ -22,7 +22,7 @@ fn reading(criterion: &mut Criterion) {
     config.activation = ActivationQuant::None;
     let unquantized = config.init::<Flex>(&device).expect("a valid configuration");
 
-    let mut group = criterion.benchmark_group("instruments");
+    let mut group = criterion.benchmark_group("quant_stats");
     group.bench_function("codes", |b| b.iter(|| Snapshot::of(&model)));
     group.bench_function("forward pass", |b| b.iter(|| model.forward(window.clone())));
     group.bench_function("forward pass, inputs as they are", |b| {

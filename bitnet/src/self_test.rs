@@ -15,7 +15,7 @@ use crate::{
     precision::Precision,
 };
 
-/// Windows of the probe's batch, and their length.
+/// Windows of the batch, and their length.
 const WINDOWS: [usize; 3] = [0, 5, 11];
 const LENGTH: usize = 16;
 const TEXT: &[u8] = b"In the beginning was the probe.";
@@ -52,7 +52,7 @@ impl Agreement {
 /// Why a device does not pass.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum ProbeError {
+pub enum SelfTestError {
     /// The backend or the device is not there.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -98,25 +98,27 @@ pub enum ProbeError {
 ///
 /// # Errors
 /// If the device is not there, fails, or computes something else.
-pub fn probe(
+pub fn self_test(
     kind: BackendKind,
     device: &DeviceChoice,
     precision: Precision,
-) -> Result<Option<Agreement>, ProbeError> {
+) -> Result<Option<Agreement>, SelfTestError> {
     let work = || kind.visit(device, SmallStep { precision });
     let result = match catch_panic(work) {
         Ok(result) => result?,
-        Err(panic) => return Err(ProbeError::Failed { kind, device: device.clone(), panic }),
+        Err(panic) => return Err(SelfTestError::Failed { kind, device: device.clone(), panic }),
     };
     let Some(result) = result else {
-        return Err(ProbeError::Precision { kind, device: device.clone(), precision });
+        return Err(SelfTestError::Precision { kind, device: device.clone(), precision });
     };
     let Some(agreement) = reference()?.map(|expected| result.compare(&expected)) else {
         return Ok(None);
     };
     match agreement.is_close(kind, precision) {
         true => Ok(Some(agreement)),
-        false => Err(ProbeError::Disagrees { kind, device: device.clone(), precision, agreement }),
+        false => {
+            Err(SelfTestError::Disagrees { kind, device: device.clone(), precision, agreement })
+        }
     }
 }
 
