@@ -21,7 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use bitnet::backend::catch_all_panics;
+use bitnet::{backend::catch_all_panics, packed::Isa};
 use clap::{Parser, Subcommand};
 
 /// Use a trained 1-bit or 1.58-bit transformer.
@@ -69,6 +69,7 @@ fn run() -> anyhow::Result<()> {
         Err(error) if error.use_stderr() => return Err(failure::usage(&error)),
         Err(help) => return help.print().context(output::CANNOT_WRITE),
     };
+    Isa::limit()?;
     match args.command {
         Command::Generate(args) => args.run(),
         Command::Info(args) => args.run(),
