@@ -8,10 +8,10 @@
 use std::arch::x86_64::{
     __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512, _mm512_dpbusd_epi32,
     _mm512_loadu_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_srai_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
+    _mm512_srai_epi32, _mm512_storeu_si512,
 };
 
-use super::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, TERNARY_BLOCK, TILE};
+use super::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, Rows, TERNARY_BLOCK};
 
 /// Registers of a panel.
 const REGISTERS: usize = PANEL / 16;
@@ -102,52 +102,52 @@ pub(super) fn ternary_gemv<const PREFETCH: bool>(
     store(total, out);
 }
 
-/// As [`ternary_gemv`], but each code is unpacked once for all tokens.
+/// Sums of up to twelve rows of codes are in registers together, with those of a panel.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn ternary_gemm(codes: &[Block], x: &[i8], out: &mut [[i32; PANEL]]) {
-    let (x, _) = x.as_chunks::<TERNARY_BLOCK>();
-    match out.len() {
-        8 => tile::<8>(codes, x, out),
-        7 => tile::<7>(codes, x, out),
-        6 => tile::<6>(codes, x, out),
-        5 => tile::<5>(codes, x, out),
-        4 => tile::<4>(codes, x, out),
-        3 => tile::<3>(codes, x, out),
-        2 => tile::<2>(codes, x, out),
-        _ => tile::<1>(codes, x, out),
+pub(super) fn gemm(weights: &[Block], codes: Rows<'_>, out: &mut [[i32; PANEL]]) {
+    let mut first = 0;
+    while first < out.len() {
+        let (codes, out) = (codes.from(first), &mut out[first..]);
+        first += match out.len() {
+            12.. => tile::<12>(weights, codes, out),
+            8.. => tile::<8>(weights, codes, out),
+            7 => tile::<7>(weights, codes, out),
+            6 => tile::<6>(weights, codes, out),
+            5 => tile::<5>(weights, codes, out),
+            4 => tile::<4>(weights, codes, out),
+            3 => tile::<3>(weights, codes, out),
+            2 => tile::<2>(weights, codes, out),
+            _ => tile::<1>(weights, codes, out),
+        };
     }
 }
 
+/// The first rows; returns their number.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn tile<const TOKENS: usize>(codes: &[Block], x: &[[i8; TERNARY_BLOCK]], out: &mut [[i32; PANEL]]) {
-    const { assert!(TOKENS <= TILE) }
-    let mask = _mm512_set1_epi8(3);
-    let mut sums = [[_mm512_setzero_si512(); REGISTERS]; TOKENS];
-    for (block, tokens) in codes.iter().zip(x.as_chunks::<TOKENS>().0) {
-        let mut codes = [[_mm512_setzero_si512(); 4]; REGISTERS];
-        for r in 0..REGISTERS {
-            let packed = load(block, r);
-            codes[r] = [
-                _mm512_and_si512(packed, mask),
-                _mm512_and_si512(_mm512_srli_epi32::<2>(packed), mask),
-                _mm512_and_si512(_mm512_srli_epi32::<4>(packed), mask),
-                _mm512_and_si512(_mm512_srli_epi32::<6>(packed), mask),
-            ];
-        }
-        for (x, sums) in tokens.iter().zip(&mut sums) {
-            let (x, _) = x.as_chunks::<4>();
-            for s in 0..4 {
-                let x = broadcast(x[s]);
-                for r in 0..REGISTERS {
-                    sums[r] = _mm512_dpbusd_epi32(sums[r], codes[r][s], x);
-                }
+fn tile<const ROWS: usize>(weights: &[Block], codes: Rows<'_>, out: &mut [[i32; PANEL]]) -> usize {
+    let (start, stride) = codes.words(ROWS, weights.len());
+    let mut sums = [[_mm512_setzero_si512(); REGISTERS]; ROWS];
+    for (word, block) in weights.iter().enumerate() {
+        let weights = [load(block, 0), load(block, 1)];
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // Every fourth row has an address of its own, the others a multiple of the stride to it:
+            // there are not enough registers for all of them.
+            // SAFETY: `words` has found that the rows are that long.
+            let x = unsafe {
+                let place = start.add(row / 4 * 4 * stride + INT8_BLOCK * word);
+                place.add(row % 4 * stride).cast::<i32>().read_unaligned()
+            };
+            let x = _mm512_set1_epi32(x);
+            for r in 0..REGISTERS {
+                sums[r] = _mm512_dpbusd_epi32(sums[r], weights[r], x);
             }
         }
     }
     for (sums, out) in sums.into_iter().zip(out) {
         store(sums, out);
     }
+    ROWS
 }
 
 /// Both bytes of the inputs with each weight that is loaded.

@@ -1,7 +1,5 @@
-//! The inner loops, one file for each kind of processor, behind one table of functions.
-//!
-//! `unsafe` code is here and nowhere else in this crate. What a kernel may assume is checked where
-//! it is called, in the methods of [`Kernels`].
+//! The inner loops of integer products and of attention to a cache, one file for each kind of
+//! processor, behind one table of functions.
 //!
 //! # Numbers
 //!
@@ -10,7 +8,7 @@
 //! Ternary codes are `w + 1`, so that with `n` inputs of magnitude at most 127 the exact sum
 //! `Σ w·x` lies within `±127·n`, which fits for every `n ≤ 2²⁴` (the largest layer there can be).
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "kernels for processors that have been asked")]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -31,17 +29,20 @@ use half::bf16;
 use crate::cpu::isa::Isa;
 
 /// Rows that a kernel computes together.
-pub(super) const PANEL: usize = 32;
+pub(crate) const PANEL: usize = 32;
 /// Inputs of a block of ternary codes.
-pub(super) const TERNARY_BLOCK: usize = 16;
+pub(crate) const TERNARY_BLOCK: usize = 16;
 /// Inputs of a block of 8-bit weights.
-pub(super) const INT8_BLOCK: usize = 4;
+pub(crate) const INT8_BLOCK: usize = 4;
 /// Keys of attention that are multiplied together, and values that stand together.
-pub(super) const KEYS: usize = float::LANES;
+pub(crate) const KEYS: usize = float::LANES;
 /// Most queries that attend together.
 pub(crate) const QUERIES: usize = float::TOGETHER;
-/// Most tokens that a kernel computes together.
-pub(super) const TILE: usize = 8;
+/// Rows of codes to multiply at a time: a multiple of what each of the kernels computes together.
+pub(crate) const TILE: usize = 24;
+/// The largest weight that [`Kernels::gemm`] takes.
+#[cfg(test)]
+const MAX_WEIGHT: u8 = 3;
 
 /// How far ahead of what is read some kernels ask for more.
 const PREFETCH_BYTES: usize = 8192;
@@ -50,34 +51,87 @@ const PREFETCH_BYTES: usize = 8192;
 /// register crosses a line of the cache.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Block(pub(super) [u8; 4 * PANEL]);
+pub(crate) struct Block(pub(crate) [u8; 4 * PANEL]);
+
+/// Sums of some rows with a panel. Aligned, so that no register of them crosses a line of the cache.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub(crate) struct Sums(pub(crate) [[i32; PANEL]; TILE]);
+
+impl Sums {
+    pub(crate) fn zero() -> Self {
+        Self([[0; PANEL]; TILE])
+    }
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self::zeroed()
+    }
+}
 
 // SAFETY: 128 bytes are all that a block is; its alignment of 64 divides them, so that there is no
 // padding. Any bytes are valid ones, zeros among them.
 unsafe impl Zeroable for Block {}
-// SAFETY: as above.
+// SAFETY: without padding, and valid for any bytes.
 unsafe impl Pod for Block {}
+
+/// Rows of 8-bit codes, which begin every `stride` bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    codes: &'a [i8],
+    stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(codes: &'a [i8], stride: usize) -> Self {
+        Self { codes, stride }
+    }
+
+    /// The rows from one on.
+    #[inline(always)]
+    fn from(self, row: usize) -> Self {
+        Self { codes: &self.codes[row * self.stride..], ..self }
+    }
+
+    /// Where the first row begins, and the bytes from one to the next: of so many rows that all have
+    /// so many words.
+    ///
+    /// # Panics
+    /// If they have not.
+    #[inline(always)]
+    fn words(self, rows: usize, words: usize) -> (*const i8, usize) {
+        assert!((rows - 1) * self.stride + words * INT8_BLOCK <= self.codes.len());
+        (self.codes.as_ptr(), self.stride)
+    }
+
+    /// The first words of a row.
+    #[inline(always)]
+    fn row(self, row: usize, words: usize) -> &'a [[i8; INT8_BLOCK]] {
+        &self.codes[row * self.stride..].as_chunks().0[..words]
+    }
+}
 
 /// A panel of ternary codes times a token.
 type TernaryGemv = unsafe fn(&[Block], &[i8], &mut [i32; PANEL]);
-/// A panel of ternary codes times some tokens.
-type TernaryGemm = unsafe fn(&[Block], &[i8], &mut [[i32; PANEL]]);
+/// A panel of weights as bytes times rows of codes.
+type Gemm = unsafe fn(&[Block], Rows<'_>, &mut [[i32; PANEL]]);
 /// A panel of 8-bit weights times the high and the low bytes of a token.
 type Int8Gemv = unsafe fn(&[Block], [&[i8]; 2], &mut [[i32; PANEL]; 2]);
 
 /// The kernels for one kind of processor.
 #[derive(Debug)]
-pub(super) struct Kernels {
+pub(crate) struct Kernels {
     isa: Isa,
     ternary_gemv: TernaryGemv,
-    ternary_gemm: TernaryGemm,
+    gemm: Gemm,
     int8_gemv: Int8Gemv,
     float: float::Float,
 }
 
 impl Kernels {
     /// The kernels of `isa`, if this processor can run them.
-    pub(super) fn of(isa: Isa) -> Option<&'static Self> {
+    pub(crate) fn of(isa: Isa) -> Option<&'static Self> {
         match isa {
             Isa::Scalar => Some(&scalar::KERNELS),
             #[cfg(target_arch = "x86_64")]
@@ -101,11 +155,11 @@ impl Kernels {
     }
 
     /// Those of [`Isa::best`].
-    pub(super) fn best() -> &'static Self {
+    pub(crate) fn best() -> &'static Self {
         Self::of(Isa::best()).unwrap_or(&scalar::KERNELS)
     }
 
-    pub(super) fn isa(&self) -> Isa {
+    pub(crate) fn isa(&self) -> Isa {
         self.isa
     }
 
@@ -113,45 +167,45 @@ impl Kernels {
     ///
     /// - `codes`: blocks of [`TERNARY_BLOCK`] inputs
     /// - `x`: as many inputs
-    pub(super) fn ternary_gemv(&self, codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
+    pub(crate) fn ternary_gemv(&self, codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
         assert_eq!(codes.len() * TERNARY_BLOCK, x.len());
-        // SAFETY: `of` gives these kernels to processors alone that have their instructions; the
+        // SAFETY: `of` returns these kernels for processors alone that have their instructions; the
         // lengths fit.
         unsafe { (self.ternary_gemv)(codes, x, out) }
     }
 
-    /// As [`ternary_gemv`](Self::ternary_gemv), for `out.len()` tokens, at most [`TILE`].
+    /// `Σ weight·code` of each output of a panel, for `out.len()` rows of codes.
     ///
-    /// - `x`: as many inputs of each token; those of a block, of one token after the other, then
-    ///   those of the next: `[blocks, tokens, TERNARY_BLOCK]`
-    pub(super) fn ternary_gemm(&self, codes: &[Block], x: &[i8], out: &mut [[i32; PANEL]]) {
-        assert!((1..=TILE).contains(&out.len()));
-        assert_eq!(codes.len() * out.len() * TERNARY_BLOCK, x.len());
-        // SAFETY: as above.
-        unsafe { (self.ternary_gemm)(codes, x, out) }
+    /// - `weights`: blocks of [`INT8_BLOCK`] inputs, each weight at most [`MAX_WEIGHT`]
+    /// - `codes`: as many inputs of each row
+    pub(crate) fn gemm(&self, weights: &[Block], codes: Rows<'_>, out: &mut [[i32; PANEL]]) {
+        // SAFETY: `of` returns these kernels for processors alone that have their instructions;
+        // rows are as long as they are found to be where they are taken.
+        unsafe { (self.gemm)(weights, codes, out) }
     }
 
     /// `Σ weight·x` of each row of a panel, for the high and the low bytes of the inputs.
     ///
     /// - `weights`: blocks of [`INT8_BLOCK`] inputs, at most 2¹⁶ inputs
     /// - `x`: as many high and low bytes
-    pub(super) fn int8_gemv(&self, weights: &[Block], x: [&[i8]; 2], out: &mut [[i32; PANEL]; 2]) {
+    pub(crate) fn int8_gemv(&self, weights: &[Block], x: [&[i8]; 2], out: &mut [[i32; PANEL]; 2]) {
         let inputs = weights.len() * INT8_BLOCK;
         assert!(inputs <= 1 << 16);
         assert!(x[0].len() == inputs && x[1].len() == inputs);
-        // SAFETY: as above.
+        // SAFETY: `of` returns these kernels for processors alone that have their instructions; the
+        // lengths fit.
         unsafe { (self.int8_gemv)(weights, x, out) }
     }
 
     /// `Σ a·b`, of vectors of the same length.
-    pub(super) fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
-        // SAFETY: `of` has checked the processor; the loops are safe code.
+    pub(crate) fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
+        // SAFETY: `of` has asked the processor; the loops are safe code.
         unsafe { (self.float.dot)(a, b) }
     }
 
     /// As [`dot`](Self::dot).
-    pub(super) fn dot_bf16(&self, a: &[f32], b: &[bf16]) -> f32 {
-        // SAFETY: as above.
+    pub(crate) fn dot_bf16(&self, a: &[f32], b: &[bf16]) -> f32 {
+        // SAFETY: `of` has asked the processor; the loops are safe code.
         unsafe { (self.float.dot_bf16)(a, b) }
     }
 
@@ -159,32 +213,32 @@ impl Kernels {
     ///
     /// - `keys`: the features of the first [`KEYS`], and `stride` features on those of the next
     /// - `out`: `[queries, keys]`
-    pub(super) fn scores(
+    pub(crate) fn scores(
         &self,
         queries: &[&[f32]],
         keys: &[[f32; KEYS]],
         stride: usize,
         out: &mut [f32],
     ) {
-        // SAFETY: as above.
+        // SAFETY: `of` has asked the processor; the loops are safe code.
         unsafe { (self.float.scores)(queries, keys, stride, out) }
     }
 
     /// As [`scores`](Self::scores).
-    pub(super) fn scores_int8(
+    pub(crate) fn scores_int8(
         &self,
         queries: &[&[f32]],
         keys: &[[i8; KEYS]],
         stride: usize,
         out: &mut [f32],
     ) {
-        // SAFETY: as above.
+        // SAFETY: `of` has asked the processor; the loops are safe code.
         unsafe { (self.float.scores_int8)(queries, keys, stride, out) }
     }
 
     /// `exp(x − max x)` of each, in place; gives their sum.
-    pub(super) fn softmax(&self, x: &mut [f32]) -> f32 {
-        // SAFETY: as above.
+    pub(crate) fn softmax(&self, x: &mut [f32]) -> f32 {
+        // SAFETY: `of` has asked the processor; the loops are safe code.
         unsafe { (self.float.softmax)(x) }
     }
 
@@ -193,44 +247,26 @@ impl Kernels {
     /// - `weights`: `[rows, values]`
     /// - `values`: the first [`KEYS`], one after the other, and `stride` numbers on the next
     /// - `out`: for each row as many numbers as a value has
-    pub(super) fn mix(
+    pub(crate) fn mix(
         &self,
         weights: &[f32],
         values: &[f32],
         stride: usize,
         out: &mut [&mut [f32]],
     ) {
-        // SAFETY: as above.
+        // SAFETY: `of` has asked the processor; the loops are safe code.
         unsafe { (self.float.mix)(weights, values, stride, out) }
     }
 
     /// As [`mix`](Self::mix).
-    pub(super) fn mix_int8(
+    pub(crate) fn mix_int8(
         &self,
         weights: &[f32],
         values: &[i8],
         stride: usize,
         out: &mut [&mut [f32]],
     ) {
-        // SAFETY: as above.
+        // SAFETY: `of` has asked the processor; the loops are safe code.
         unsafe { (self.float.mix_int8)(weights, values, stride, out) }
-    }
-
-    /// `max|x|`; not a number if any `x` is none.
-    pub(super) fn max_abs(&self, x: &[f32]) -> f32 {
-        // SAFETY: as above.
-        unsafe { (self.float.max_abs)(x) }
-    }
-
-    /// `Σ x²`.
-    pub(super) fn sum_squares(&self, x: &[f32]) -> f32 {
-        // SAFETY: as above.
-        unsafe { (self.float.sum_squares)(x) }
-    }
-
-    /// `clamp(round(x · scale), −128, 127)`; gives the sum of the codes.
-    pub(super) fn quantize(&self, x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
-        // SAFETY: as above.
-        unsafe { (self.float.quantize)(x, scale, codes) }
     }
 }
