@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::{cell::RefCell, ops::Range};
 
 use rayon::prelude::*;
 
@@ -9,8 +9,11 @@ use crate::cpu::{
     kernels::{Block, PANEL, Sums, TERNARY_BLOCK, TILE},
 };
 
-/// Tokens from which on it pays to unpack a panel for them.
-const UNPACKED_TOKENS: usize = 8;
+/// Blocks of a panel that are unpacked at a time: 16 KiB of codes, so that they are in the
+/// processor's first cache for all tokens that they are multiplied by.
+const UNPACKED_BLOCKS: usize = 32;
+/// Tokens that they are unpacked for, whose sums are kept meanwhile.
+const BAND: usize = 4 * TILE;
 /// Bytes of codes that are worth a task of their own.
 const TASK_BYTES: usize = 1 << 16;
 
@@ -288,29 +291,16 @@ impl TernaryMatrix {
     /// A panel times all tokens.
     fn multiply_panel(&self, panel: usize, x: &Activations, mut out: ColumnBlock<'_>) {
         thread_local! {
-            /// A group of a panel, unpacked.
-            static UNPACKED: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+            static SCRATCH: RefCell<Box<Scratch>> = RefCell::new(Box::new(Scratch::new()));
         }
         (0..x.tokens()).for_each(|token| out.row(token).fill(0.0));
-        let mut products = Sums::zero();
-        UNPACKED.with_borrow_mut(|unpacked| {
-            for (group, codes) in self.panel(panel).enumerate() {
-                let is_unpacked = x.tokens() >= UNPACKED_TOKENS;
-                if is_unpacked {
-                    unpacked.resize(4 * codes.len(), Block::default());
-                    unpack(codes, unpacked);
-                }
-                for first in (0..x.tokens()).step_by(TILE) {
-                    let products = &mut products.0[..TILE.min(x.tokens() - first)];
-                    if is_unpacked {
-                        x.kernels().gemm(unpacked, x.rows(first, group), products);
-                    } else {
-                        for (token, products) in (first..).zip(&mut *products) {
-                            x.kernels().ternary_gemv(codes, x.token(token, group), products);
-                        }
-                    }
-                    for (token, products) in (first..).zip(&*products) {
-                        self.add_scaled(panel, group, x, token, products, out.row(token));
+        SCRATCH.with_borrow_mut(|scratch| {
+            for first in (0..x.tokens()).step_by(BAND) {
+                for (group, codes) in self.panel(panel).enumerate() {
+                    let tokens = first..x.tokens().min(first + BAND);
+                    scratch.multiply(codes, x, group, tokens.clone());
+                    for (token, sums) in tokens.zip(&scratch.sums.0) {
+                        self.add_scaled(panel, group, x, token, sums, out.row(token));
                     }
                 }
             }
@@ -338,6 +328,36 @@ impl TernaryMatrix {
         if let Some(bias) = &self.bias {
             for (out, bias) in out.iter_mut().zip(&bias[panel * PANEL..]) {
                 *out += bias;
+            }
+        }
+    }
+}
+
+/// What a thread multiplies a panel with.
+struct Scratch {
+    /// Some of its blocks, a code a byte.
+    unpacked: [Block; 4 * UNPACKED_BLOCKS],
+    /// Sums of tokens.
+    sums: Sums<BAND>,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        Self { unpacked: [Block::default(); 4 * UNPACKED_BLOCKS], sums: Sums::zero() }
+    }
+
+    /// The sums of up to [`BAND`] tokens with a group of a panel.
+    fn multiply(&mut self, codes: &[Block], x: &Activations, group: usize, tokens: Range<usize>) {
+        let sums = &mut self.sums.0[..tokens.len()];
+        if x.kernels().ternary_gemm(codes, x.rows(tokens.start, group), sums) {
+            return;
+        }
+        for (part, codes) in codes.chunks(UNPACKED_BLOCKS).enumerate() {
+            let unpacked = &mut self.unpacked[..4 * codes.len()];
+            unpack(codes, unpacked);
+            for (first, sums) in tokens.clone().step_by(TILE).zip(sums.chunks_mut(TILE)) {
+                let rows = x.rows(first, group).skip(part * UNPACKED_BLOCKS * TERNARY_BLOCK);
+                x.kernels().gemm(unpacked, rows, part > 0, sums);
             }
         }
     }

@@ -10,14 +10,14 @@
 //!     cargo test --release --test packed same_text -- --nocapture
 //! ```
 
-use std::{env, fs, path::Path, time::Instant};
+use std::{env, fs, path::Path, process::Command, time::Instant};
 
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig,
     engine::Engine,
     generate::{Generation, GenerationConfig, Sampling},
     model::FeedForwardKind,
-    packed::TableFormat,
+    packed::{ISA_VARIABLE, Isa, TableFormat},
     pretrained::{Pretrained, WeightDtype, save},
     tokenizer::ByteTokenizer,
 };
@@ -66,8 +66,24 @@ fn stream<B: Backend>(config: &BitNetTransformerConfig, tokens: &[u32]) -> Vec<f
     values(transparent::<B>(config).forward(ids).unwrap())
 }
 
+/// Each in a process of its own, as instructions are chosen once.
+#[test]
+fn the_residual_stream_is_that_of_training_with_all_instructions() {
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "exact::the_residual_stream_is_that_of_training_to_the_bit"])
+            .env(ISA_VARIABLE, isa.key())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{isa}: {text}");
+    }
+}
+
 #[test]
 fn the_residual_stream_is_that_of_training_to_the_bit() {
+    let limit = Isa::limit().unwrap();
+    assert!(limit.is_none_or(|isa| !isa.is_available() || isa == Isa::best()));
     let base = BitNetTransformerConfig {
         dim: 96,
         num_tokens: 96,

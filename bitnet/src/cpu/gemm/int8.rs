@@ -234,7 +234,7 @@ pub(crate) fn product(x: Lines<'_>, w: &Panels, added: Option<&[f32]>, y: Uninit
     assert_eq!(y.len(), rows * w.d_output, "output");
     let kernels = Kernels::best();
     let write = |y: &mut [MaybeUninit<f32>]| {
-        let mut sums = Sums::zero();
+        let mut sums = Sums::<TILE>::zero();
         let steps: Vec<f32> = x.scales.iter().map(|scale| scale.recip()).collect();
         for (panel, &columns) in w.columns.iter().enumerate() {
             let blocks = &w.blocks[panel * w.words..][..w.words];
@@ -242,7 +242,7 @@ pub(crate) fn product(x: Lines<'_>, w: &Panels, added: Option<&[f32]>, y: Uninit
                 let end = rows.min(first + TILE);
                 let sums = &mut sums.0[..end - first];
                 let codes = Rows::new(&x.codes[first * stride..end * stride], stride);
-                kernels.gemm(blocks, codes, sums);
+                kernels.gemm(blocks, codes, false, sums);
                 let of_rows = (&steps[first..end], &x.sums[first..end]);
                 let added = added.map(|added| &added[first * w.d_output..end * w.d_output]);
                 let y = &mut y[first * w.d_output..end * w.d_output];

@@ -46,6 +46,15 @@ fn store(sums: __m256i, register: usize, out: &mut [i32; PANEL]) {
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) }
 }
 
+/// The sums of register `register`, as [`store`] left them.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load_sums(out: &[i32; PANEL], register: usize) -> __m256i {
+    let out = &out[8 * register..][..8];
+    // SAFETY: `out` is 8 values of 4 bytes; the load need not be aligned.
+    unsafe { _mm256_loadu_si256(out.as_ptr().cast()) }
+}
+
 /// Asks for what is read a little later. The address may lie behind the end: that is no access.
 #[target_feature(enable = "avx2")]
 #[inline]
@@ -80,17 +89,17 @@ const HALF: usize = 2;
 macro_rules! gemm {
     ($features:literal, $gemm:ident, $tile:ident) => {
         #[target_feature(enable = $features)]
-        fn $gemm(weights: &[Block], codes: Rows<'_>, out: &mut [[i32; PANEL]]) {
+        fn $gemm(weights: &[Block], codes: Rows<'_>, adds: bool, out: &mut [[i32; PANEL]]) {
             let mut first = 0;
             while first < out.len() {
                 let (codes, out) = (codes.from(first), &mut out[first..]);
                 first += match out.len() {
-                    6.. => $tile::<6>(weights, codes, out),
-                    5 => $tile::<5>(weights, codes, out),
-                    4 => $tile::<4>(weights, codes, out),
-                    3 => $tile::<3>(weights, codes, out),
-                    2 => $tile::<2>(weights, codes, out),
-                    _ => $tile::<1>(weights, codes, out),
+                    6.. => $tile::<6>(weights, codes, adds, out),
+                    5 => $tile::<5>(weights, codes, adds, out),
+                    4 => $tile::<4>(weights, codes, adds, out),
+                    3 => $tile::<3>(weights, codes, adds, out),
+                    2 => $tile::<2>(weights, codes, adds, out),
+                    _ => $tile::<1>(weights, codes, adds, out),
                 };
             }
         }
@@ -106,12 +115,13 @@ gemm!("avx2,avxvnni", gemm_vnni, tile_vnni);
 fn tile_avx2<const ROWS: usize>(
     weights: &[Block],
     codes: Rows<'_>,
+    adds: bool,
     out: &mut [[i32; PANEL]],
 ) -> usize {
     let rows: [&[[i8; INT8_BLOCK]]; ROWS] =
         std::array::from_fn(|row| codes.row(row, weights.len()));
     for first in (0..REGISTERS).step_by(HALF) {
-        let mut totals = [[_mm256_setzero_si256(); HALF]; ROWS];
+        let mut totals = sums_of_half::<ROWS>(adds, first, out);
         for start in (0..weights.len()).step_by(WORDS) {
             let mut sums = [[_mm256_setzero_si256(); HALF]; ROWS];
             for word in start..weights.len().min(start + WORDS) {
@@ -142,12 +152,13 @@ fn tile_avx2<const ROWS: usize>(
 fn tile_vnni<const ROWS: usize>(
     weights: &[Block],
     codes: Rows<'_>,
+    adds: bool,
     out: &mut [[i32; PANEL]],
 ) -> usize {
     let rows: [&[[i8; INT8_BLOCK]]; ROWS] =
         std::array::from_fn(|row| codes.row(row, weights.len()));
     for first in (0..REGISTERS).step_by(HALF) {
-        let mut sums = [[_mm256_setzero_si256(); HALF]; ROWS];
+        let mut sums = sums_of_half::<ROWS>(adds, first, out);
         for (word, block) in weights.iter().enumerate() {
             let weights = [load(block, first), load(block, first + 1)];
             for (row, sums) in rows.iter().zip(&mut sums) {
@@ -160,6 +171,25 @@ fn tile_vnni<const ROWS: usize>(
         store_half(sums, first, out);
     }
     ROWS
+}
+
+/// What sums of the registers `first` and the next begin with: those of `out`, or zeros.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn sums_of_half<const ROWS: usize>(
+    adds: bool,
+    first: usize,
+    out: &[[i32; PANEL]],
+) -> [[__m256i; HALF]; ROWS] {
+    let mut sums = [[_mm256_setzero_si256(); HALF]; ROWS];
+    if adds {
+        for (sums, out) in sums.iter_mut().zip(out) {
+            for (r, sum) in sums.iter_mut().enumerate() {
+                *sum = load_sums(out, first + r);
+            }
+        }
+    }
+    sums
 }
 
 /// Stores the sums of the registers `first` and the next.
@@ -188,9 +218,10 @@ macro_rules! kernels {
             pub(in super::super) fn gemm(
                 weights: &[Block],
                 codes: Rows<'_>,
+                adds: bool,
                 out: &mut [[i32; PANEL]],
             ) {
-                $gemm(weights, codes, out);
+                $gemm(weights, codes, adds, out);
             }
 
             #[target_feature(enable = $features)]

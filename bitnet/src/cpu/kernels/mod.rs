@@ -40,6 +40,8 @@ pub(crate) const KEYS: usize = float::LANES;
 pub(crate) const QUERIES: usize = float::TOGETHER;
 /// Rows of codes to multiply at a time: a multiple of what each of the kernels computes together.
 pub(crate) const TILE: usize = 24;
+/// Most rows that codes are unpacked for in registers.
+const FEW_ROWS: usize = 8;
 /// The largest weight that [`Kernels::gemm`] takes.
 #[cfg(test)]
 const MAX_WEIGHT: u8 = 3;
@@ -56,11 +58,11 @@ pub(crate) struct Block(pub(crate) [u8; 4 * PANEL]);
 /// Sums of some rows with a panel. Aligned, so that no register of them crosses a line of the cache.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
-pub(crate) struct Sums(pub(crate) [[i32; PANEL]; TILE]);
+pub(crate) struct Sums<const ROWS: usize>(pub(crate) [[i32; PANEL]; ROWS]);
 
-impl Sums {
+impl<const ROWS: usize> Sums<ROWS> {
     pub(crate) fn zero() -> Self {
-        Self([[0; PANEL]; TILE])
+        Self([[0; PANEL]; ROWS])
     }
 }
 
@@ -86,6 +88,11 @@ pub(crate) struct Rows<'a> {
 impl<'a> Rows<'a> {
     pub(crate) fn new(codes: &'a [i8], stride: usize) -> Self {
         Self { codes, stride }
+    }
+
+    /// The rows without their first codes.
+    pub(crate) fn skip(self, codes: usize) -> Self {
+        Self { codes: &self.codes[codes..], ..self }
     }
 
     /// The rows from one on.
@@ -114,8 +121,10 @@ impl<'a> Rows<'a> {
 
 /// A panel of ternary codes times a token.
 type TernaryGemv = unsafe fn(&[Block], &[i8], &mut [i32; PANEL]);
-/// A panel of weights as bytes times rows of codes.
-type Gemm = unsafe fn(&[Block], Rows<'_>, &mut [[i32; PANEL]]);
+/// A panel of weights as bytes times rows of codes: in the place of sums, or added to them.
+type Gemm = unsafe fn(&[Block], Rows<'_>, bool, &mut [[i32; PANEL]]);
+/// A panel of ternary codes times few rows of codes.
+type TernaryGemm = unsafe fn(&[Block], Rows<'_>, &mut [[i32; PANEL]]);
 /// A panel of 8-bit weights times the high and the low bytes of a token.
 type Int8Gemv = unsafe fn(&[Block], [&[i8]; 2], &mut [[i32; PANEL]; 2]);
 
@@ -125,6 +134,8 @@ pub(crate) struct Kernels {
     isa: Isa,
     ternary_gemv: TernaryGemv,
     gemm: Gemm,
+    /// Where few rows of codes do not pay for unpacking a panel.
+    ternary_gemm: Option<TernaryGemm>,
     int8_gemv: Int8Gemv,
     float: float::Float,
 }
@@ -178,10 +189,38 @@ impl Kernels {
     ///
     /// - `weights`: blocks of [`INT8_BLOCK`] inputs, each weight at most [`MAX_WEIGHT`]
     /// - `codes`: as many inputs of each row
-    pub(crate) fn gemm(&self, weights: &[Block], codes: Rows<'_>, out: &mut [[i32; PANEL]]) {
+    /// - `adds`: whether the sums are added to what `out` holds
+    pub(crate) fn gemm(
+        &self,
+        weights: &[Block],
+        codes: Rows<'_>,
+        adds: bool,
+        out: &mut [[i32; PANEL]],
+    ) {
         // SAFETY: `of` returns these kernels for processors alone that have their instructions;
         // rows are as long as they are found to be where they are taken.
-        unsafe { (self.gemm)(weights, codes, out) }
+        unsafe { (self.gemm)(weights, codes, adds, out) }
+    }
+
+    /// As [`ternary_gemv`](Self::ternary_gemv), for few rows of codes; `false` where
+    /// [`gemm`](Self::gemm) of unpacked codes is as fast, or for too many rows.
+    ///
+    /// - `x`: as many inputs of each row
+    pub(crate) fn ternary_gemm(
+        &self,
+        codes: &[Block],
+        x: Rows<'_>,
+        out: &mut [[i32; PANEL]],
+    ) -> bool {
+        match self.ternary_gemm {
+            Some(gemm) if out.len() <= FEW_ROWS => {
+                // SAFETY: `of` returns these kernels for processors alone that have their
+                // instructions; rows are as long as they are found to be where they are taken.
+                unsafe { gemm(codes, x, out) };
+                true
+            }
+            _ => false,
+        }
     }
 
     /// `Σ weight·x` of each row of a panel, for the high and the low bytes of the inputs.

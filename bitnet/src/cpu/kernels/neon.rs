@@ -6,8 +6,8 @@
 use std::arch::{
     aarch64::{
         int8x16_t, int32x4_t, uint8x16_t, vaddq_s32, vandq_u8, vdup_laneq_s32, vdupq_n_s32,
-        vdupq_n_u8, veorq_u8, vget_high_s8, vget_low_s8, vld1q_s8, vld1q_u8, vmlal_s8, vmull_s8,
-        vpadalq_s16, vpaddlq_s16, vpaddq_s16, vpaddq_s32, vreinterpret_s8_s32,
+        vdupq_n_u8, veorq_u8, vget_high_s8, vget_low_s8, vld1q_s8, vld1q_s32, vld1q_u8, vmlal_s8,
+        vmull_s8, vpadalq_s16, vpaddlq_s16, vpaddq_s16, vpaddq_s32, vreinterpret_s8_s32,
         vreinterpretq_s8_s32, vreinterpretq_s8_u8, vreinterpretq_s32_s8, vshrq_n_u8, vst1q_s32,
     },
     asm,
@@ -62,6 +62,15 @@ fn store(sums: int32x4_t, register: usize, out: &mut [i32; PANEL]) {
     unsafe { vst1q_s32(out.as_mut_ptr(), sums) }
 }
 
+/// The sums of register `register`, as [`store`] left them.
+#[target_feature(enable = "neon")]
+#[inline]
+fn load_sums(out: &[i32; PANEL], register: usize) -> int32x4_t {
+    let out = &out[4 * register..][..4];
+    // SAFETY: `out` is 4 values of 4 bytes; the load need not be aligned.
+    unsafe { vld1q_s32(out.as_ptr()) }
+}
+
 /// The four codes of each byte, each in a byte of its own.
 #[target_feature(enable = "neon")]
 #[inline]
@@ -99,15 +108,20 @@ macro_rules! kernels {
             /// Sums of four rows of codes with four registers of weights fill half of the
             /// registers that there are.
             #[target_feature(enable = $features)]
-            pub(super) fn gemm(weights: &[Block], codes: Rows<'_>, out: &mut [[i32; PANEL]]) {
+            pub(super) fn gemm(
+                weights: &[Block],
+                codes: Rows<'_>,
+                adds: bool,
+                out: &mut [[i32; PANEL]],
+            ) {
                 let mut first = 0;
                 while first < out.len() {
                     let (codes, out) = (codes.from(first), &mut out[first..]);
                     first += match out.len() {
-                        4.. => tile::<4>(weights, codes, out),
-                        3 => tile::<3>(weights, codes, out),
-                        2 => tile::<2>(weights, codes, out),
-                        _ => tile::<1>(weights, codes, out),
+                        4.. => tile::<4>(weights, codes, adds, out),
+                        3 => tile::<3>(weights, codes, adds, out),
+                        2 => tile::<2>(weights, codes, adds, out),
+                        _ => tile::<1>(weights, codes, adds, out),
                     };
                 }
             }
@@ -118,12 +132,20 @@ macro_rules! kernels {
             fn tile<const ROWS: usize>(
                 weights: &[Block],
                 codes: Rows<'_>,
+                adds: bool,
                 out: &mut [[i32; PANEL]],
             ) -> usize {
                 let rows: [&[[i8; INT8_BLOCK]]; ROWS] =
                     std::array::from_fn(|row| codes.row(row, weights.len()));
                 for first in (0..REGISTERS).step_by(TOGETHER) {
                     let mut sums = [[vdupq_n_s32(0); TOGETHER]; ROWS];
+                    if adds {
+                        for (sums, out) in sums.iter_mut().zip(&*out) {
+                            for (r, sum) in sums.iter_mut().enumerate() {
+                                *sum = load_sums(out, first + r);
+                            }
+                        }
+                    }
                     for (word, block) in weights.iter().enumerate() {
                         let weights: [int8x16_t; TOGETHER] = [
                             vreinterpretq_s8_u8(load(block, first)),
@@ -255,6 +277,7 @@ static NEON: Kernels = Kernels {
     isa: Isa::Neon,
     ternary_gemv: plain::ternary_gemv,
     gemm: plain::gemm,
+    ternary_gemm: None,
     int8_gemv: plain::int8_gemv,
     float: scalar::FLOAT,
 };
@@ -262,6 +285,7 @@ static NEON_DOT: Kernels = Kernels {
     isa: Isa::NeonDot,
     ternary_gemv: dot::ternary_gemv,
     gemm: dot::gemm,
+    ternary_gemm: None,
     int8_gemv: dot::int8_gemv,
     float: scalar::FLOAT,
 };

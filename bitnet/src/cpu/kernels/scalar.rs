@@ -7,7 +7,7 @@ use super::{
 use crate::cpu::isa::Isa;
 
 pub(super) static KERNELS: Kernels =
-    Kernels { isa: Isa::Scalar, gemm, ternary_gemv, int8_gemv, float: FLOAT };
+    Kernels { isa: Isa::Scalar, gemm, ternary_gemm: None, ternary_gemv, int8_gemv, float: FLOAT };
 
 /// The loops over floats, for any processor that this was compiled for.
 pub(super) const FLOAT: Float = Float {
@@ -34,9 +34,11 @@ fn ternary_gemv(codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
     }
 }
 
-fn gemm(weights: &[Block], codes: Rows<'_>, out: &mut [[i32; PANEL]]) {
+fn gemm(weights: &[Block], codes: Rows<'_>, adds: bool, out: &mut [[i32; PANEL]]) {
     for (row, out) in out.iter_mut().enumerate() {
-        *out = [0; PANEL];
+        if !adds {
+            *out = [0; PANEL];
+        }
         for (block, x) in weights.iter().zip(codes.row(row, weights.len())) {
             for (lane, sum) in block.0.as_chunks::<INT8_BLOCK>().0.iter().zip(out.iter_mut()) {
                 for (&weight, &x) in lane.iter().zip(x) {

@@ -58,8 +58,16 @@ fn check_ternary(blocks: usize, tokens: usize, seed: u64, extreme: bool) {
     unpack(&case.blocks, &mut unpacked);
     for kernels in Kernels::all() {
         let mut out = vec![[-1; PANEL]; tokens];
-        kernels.gemm(&unpacked, Rows::new(&case.x, inputs), &mut out);
+        kernels.gemm(&unpacked, Rows::new(&case.x, inputs), false, &mut out);
         assert_eq!(out, expected, "{} gemm", kernels.isa());
+        for (x, expected) in
+            case.x.chunks((inputs * FEW_ROWS).max(1)).zip(expected.chunks(FEW_ROWS))
+        {
+            let mut out = vec![[-1; PANEL]; expected.len()];
+            if kernels.ternary_gemm(&case.blocks, Rows::new(x, inputs), &mut out) {
+                assert_eq!(out, expected, "{} gemm at two bits", kernels.isa());
+            }
+        }
         for (x, expected) in rows().zip(&expected) {
             let mut out = [-1; PANEL];
             kernels.ternary_gemv(&case.blocks, x, &mut out);
@@ -82,8 +90,15 @@ fn check_gemm(words: usize, rows: usize, seed: u64, extreme: bool) {
         (0..rows).map(|row| std::array::from_fn(|output| sum(row, output))).collect();
     for kernels in Kernels::all() {
         let mut out = vec![[-1; PANEL]; rows];
-        kernels.gemm(&case.blocks, Rows::new(&case.x, stride), &mut out);
+        let codes = Rows::new(&case.x, stride);
+        kernels.gemm(&case.blocks, codes, false, &mut out);
         assert_eq!(out, expected, "{}", kernels.isa());
+        // In two parts, the second added to the first.
+        let (first, second) = case.blocks.split_at(words / 3);
+        out.fill([-1; PANEL]);
+        kernels.gemm(first, codes, false, &mut out);
+        kernels.gemm(second, codes.skip(first.len() * INT8_BLOCK), true, &mut out);
+        assert_eq!(out, expected, "{} in parts", kernels.isa());
     }
 }
 

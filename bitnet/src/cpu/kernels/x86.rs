@@ -77,24 +77,28 @@ macro_rules! float {
 }
 
 macro_rules! kernels {
-    ($isa:ident, $($module:ident)::+, $features:literal, $part:literal, $wide:literal) => {[
-        kernels!($isa, $($module)::+, $features, $part, $wide, false),
-        kernels!($isa, $($module)::+, $features, $part, $wide, true),
+    (
+        $isa:ident, $($module:ident)::+, $few:expr, $features:literal, $part:literal, $wide:literal
+    ) => {[
+        kernels!($isa, $($module)::+, $few, $features, $part, $wide, false),
+        kernels!($isa, $($module)::+, $few, $features, $part, $wide, true),
     ]};
     (
-        $isa:ident, $($module:ident)::+, $features:literal, $part:literal, $wide:literal,
-        $prefetch:literal
+        $isa:ident, $($module:ident)::+, $few:expr, $features:literal, $part:literal,
+        $wide:literal, $prefetch:literal
     ) => {
         Kernels {
             isa: Isa::$isa,
             ternary_gemv: $($module)::+::ternary_gemv::<$prefetch>,
             gemm: $($module)::+::gemm,
+            ternary_gemm: $few,
             int8_gemv: $($module)::+::int8_gemv::<$prefetch>,
             float: float!($features, $part, $wide),
         }
     };
 }
 
-static AVX2: [Kernels; 2] = kernels!(Avx2, avx2::plain, "avx2,fma", 16, 16);
-static AVX_VNNI: [Kernels; 2] = kernels!(AvxVnni, avx2::vnni, "avx2,fma", 16, 16);
-static AVX512_VNNI: [Kernels; 2] = kernels!(Avx512Vnni, avx512, "avx512f,avx512bw,fma", 32, 64);
+static AVX2: [Kernels; 2] = kernels!(Avx2, avx2::plain, None, "avx2,fma", 16, 16);
+static AVX_VNNI: [Kernels; 2] = kernels!(AvxVnni, avx2::vnni, None, "avx2,fma", 16, 16);
+static AVX512_VNNI: [Kernels; 2] =
+    kernels!(Avx512Vnni, avx512, Some(avx512::ternary_gemm), "avx512f,avx512bw,fma", 32, 64);
