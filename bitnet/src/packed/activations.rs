@@ -14,7 +14,6 @@ const TOKENS: usize = 8;
 /// [`absmax_int8`](crate::quant::absmax_int8), to the bit.
 #[derive(Debug, Clone)]
 pub struct Activations {
-    isa: Isa,
     kernels: &'static Kernels,
     inputs: usize,
     groups: usize,
@@ -35,7 +34,7 @@ impl Activations {
     /// # Panics
     /// If `groups` does not divide `inputs`.
     pub fn new(inputs: usize, groups: usize) -> Self {
-        Self::on(Isa::best(), Kernels::best(), inputs, groups)
+        Self::with_kernels(Kernels::best(), inputs, groups)
     }
 
     /// As [`new`](Self::new), for products with the instructions of `isa`; `None` if this
@@ -44,13 +43,12 @@ impl Activations {
     /// # Panics
     /// As [`new`](Self::new).
     pub fn with_isa(isa: Isa, inputs: usize, groups: usize) -> Option<Self> {
-        Some(Self::on(isa, Kernels::of(isa)?, inputs, groups))
+        Some(Self::with_kernels(Kernels::of(isa)?, inputs, groups))
     }
 
-    fn on(isa: Isa, kernels: &'static Kernels, inputs: usize, groups: usize) -> Self {
+    fn with_kernels(kernels: &'static Kernels, inputs: usize, groups: usize) -> Self {
         assert!(groups > 0 && inputs.is_multiple_of(groups), "{groups} groups of {inputs}");
         Self {
-            isa,
             kernels,
             inputs,
             groups,
@@ -112,7 +110,7 @@ impl Activations {
 
     /// The instructions that products with it run on.
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.kernels.isa()
     }
 
     pub(super) fn kernels(&self) -> &'static Kernels {
