@@ -24,6 +24,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use bitnet::{
     backend::{BackendKind, catch_all_panics, check_threads},
+    packed::Isa,
     storage,
 };
 use clap::{CommandFactory, Parser, Subcommand};
@@ -80,6 +81,7 @@ fn run() -> anyhow::Result<()> {
         Err(help) => return help.print().context(output::CANNOT_WRITE),
     };
     check_threads()?;
+    Isa::limit()?;
     match args.command {
         Command::Generate(args) => args.run(),
         Command::Info(args) => args.run(),

@@ -13,7 +13,7 @@ pub(crate) struct ColumnBlock<'a> {
     of: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: as a mutable slice, which it stands for.
+// SAFETY: nothing else reads or writes its elements, as of a mutable slice, and `f32` is `Send`.
 unsafe impl Send for ColumnBlock<'_> {}
 
 impl ColumnBlock<'_> {

@@ -20,6 +20,7 @@ pub(crate) mod float;
 pub(crate) mod gate;
 pub(crate) mod gemm;
 pub(crate) mod isa;
+pub(crate) mod kernels;
 pub(crate) mod norm;
 pub(crate) mod parallel;
 pub(crate) mod reduce;

@@ -2,17 +2,41 @@
 
 use super::{float::sum, vectorized};
 
+/// `1 / √(mean(x²) + ε)` of a row.
+#[inline(always)]
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    1.0 / (sum([x], |[x]| x * x) / x.len() as f32 + eps).sqrt()
+}
+
 vectorized! {
-    /// Writes normalised rows, and the factor of each.
-    pub(crate) fn normalize(x: &[f32], gains: &[f32], eps: f32, y: &mut [f32], factors: &mut [f32]) {
+    /// Writes normalised rows, and the factor of each, `1 / √(mean(x²) + ε)`.
+    pub(crate) fn normalize(
+        x: &[f32],
+        gains: &[f32],
+        eps: f32,
+        y: &mut [f32],
+        factors: &mut [f32],
+    ) {
         let width = gains.len();
         let rows = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
         for ((y, x), factor) in rows.zip(factors) {
-            let mean = sum([x], |[x]| x * x) / width as f32;
-            *factor = 1.0 / (mean + eps).sqrt();
+            *factor = inverse_rms(x, eps);
             for ((y, x), gain) in y.iter_mut().zip(x).zip(gains) {
                 *y = x * *factor * gain;
             }
+        }
+    }
+
+    /// Normalises a row in place, with gains if there are any.
+    pub(crate) fn normalize_row(x: &mut [f32], gains: Option<&[f32]>, eps: f32) {
+        let factor = inverse_rms(x, eps);
+        match gains {
+            Some(gains) => {
+                for (x, gain) in x.iter_mut().zip(gains) {
+                    *x = *x * factor * gain;
+                }
+            }
+            None => x.iter_mut().for_each(|x| *x *= factor),
         }
     }
 }

@@ -26,10 +26,23 @@ vectorized! {
     }
 }
 
+/// Rotates a head in place, by the cosine and sine of each pair.
+pub(crate) fn rotate_head(angles: &[(f32, f32)], head: &mut [f32]) {
+    let (first, second) = head.split_at_mut(angles.len());
+    for (&(cos, sin), (a, b)) in angles.iter().zip(first.iter_mut().zip(second)) {
+        (*a, *b) = (element([*a, *b, cos, sin], -1.0), element([*b, *a, cos, sin], 1.0));
+    }
+}
+
 /// `a·cos + sign·b·sin`
 #[inline(always)]
+fn element([a, b, cos, sin]: [f32; 4], sign: f32) -> f32 {
+    a * cos + sign * b * sin
+}
+
+/// The same of some elements.
+#[inline(always)]
 fn rotated([a, b, cos, sin]: [&[f32]; 4], sign: f32, to: &mut [f32]) {
-    let element = |a: f32, b: f32, cos: f32, sin: f32| a * cos + sign * b * sin;
     // Heads are narrow: a loop of any length would do most of it element by element.
     let (whole, rest) = to.as_chunks_mut::<LANES>();
     let parts = [a, b, cos, sin].map(|values| values.as_chunks::<LANES>().0);
@@ -37,11 +50,11 @@ fn rotated([a, b, cos, sin]: [&[f32]; 4], sign: f32, to: &mut [f32]) {
     for (i, to) in whole.iter_mut().enumerate() {
         for lane in 0..LANES {
             let (a, b) = (a_parts[i][lane], b_parts[i][lane]);
-            to[lane] = element(a, b, cos_parts[i][lane], sin_parts[i][lane]);
+            to[lane] = element([a, b, cos_parts[i][lane], sin_parts[i][lane]], sign);
         }
     }
     let first = whole.len() * LANES;
     for (i, to) in (first..).zip(rest) {
-        *to = element(a[i], b[i], cos[i], sin[i]);
+        *to = element([a[i], b[i], cos[i], sin[i]], sign);
     }
 }

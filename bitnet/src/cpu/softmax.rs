@@ -96,14 +96,14 @@ mod avx512 {
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn load(values: &[f32; LANES]) -> __m512 {
-        // SAFETY: as many values.
+        // SAFETY: the vector is 16 values, all of which the array has.
         unsafe { _mm512_loadu_ps(values.as_ptr()) }
     }
 
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn store(values: &mut [f32; LANES], x: __m512) {
-        // SAFETY: as many values.
+        // SAFETY: the vector is 16 values, for all of which the array has room.
         unsafe { _mm512_storeu_ps(values.as_mut_ptr(), x) }
     }
 

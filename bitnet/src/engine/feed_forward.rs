@@ -1,7 +1,7 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 
 use super::{Workspace, add_to, norm::Norm};
-use crate::{cpu::float::exp, model::FeedForwardKind, packed::TernaryMatrix};
+use crate::{model::FeedForwardKind, packed::TernaryMatrix};
 
 /// The feed-forward network, as [`FeedForward`](crate::model::FeedForward).
 #[derive(Debug, Clone)]
@@ -52,16 +52,9 @@ impl FeedForward {
     /// The non-linearity of one token.
     fn activate(&self, projected: &[f32], out: &mut [f32]) {
         let (gate, up) = projected.split_at(projected.len() - out.len());
-        let gated = out.iter_mut().zip(gate.iter().zip(up));
-        match self.kind {
-            FeedForwardKind::Relu2Gated => gated.for_each(|(out, (gate, up))| {
-                let gate = gate.max(0.0);
-                *out = gate * gate * up;
-            }),
-            FeedForwardKind::Swiglu => gated.for_each(|(out, (gate, up))| {
-                *out = gate * (1.0 / (1.0 + exp(-gate))) * up;
-            }),
-            FeedForwardKind::Gelu => out.iter_mut().zip(up).for_each(|(out, up)| {
+        match self.kind.gate() {
+            Some(kind) => kind.forward(gate, up, out),
+            None => out.iter_mut().zip(up).for_each(|(out, up)| {
                 *out = up * ((libm::erff(up * FRAC_1_SQRT_2) + 1.0) * 0.5);
             }),
         }

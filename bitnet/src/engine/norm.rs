@@ -1,4 +1,4 @@
-use crate::packed::sum_squares;
+use crate::cpu::norm;
 
 /// A norm before a product, if there is one: [`RmsNorm`](crate::norm::RmsNorm) or
 /// [`InnerNorm::Rms`](crate::norm::InnerNorm::Rms).
@@ -41,15 +41,10 @@ impl Norm {
         if matches!(self.kind, Kind::None) {
             return;
         }
-        let mean = sum_squares(x) / x.len() as f32;
-        let factor = (mean + self.eps).sqrt().recip();
-        match &self.kind {
-            Kind::Gains(gains) => {
-                for (x, gain) in x.iter_mut().zip(gains) {
-                    *x = *x * factor * gain;
-                }
-            }
-            _ => x.iter_mut().for_each(|x| *x *= factor),
-        }
+        let gains = match &self.kind {
+            Kind::Gains(gains) => Some(&gains[..]),
+            _ => None,
+        };
+        norm::normalize_row(x, gains, self.eps);
     }
 }

@@ -1,4 +1,4 @@
-use crate::model::BitNetTransformerConfig;
+use crate::{cpu::rope, model::BitNetTransformerConfig};
 
 /// Rotary position embedding, as [`RotaryEmbedding`](crate::model::RotaryEmbedding).
 #[derive(Debug, Clone)]
@@ -44,18 +44,11 @@ pub(super) struct Rotations {
 impl Rotations {
     /// Turns a query head of the `row`-th position, and scales it for the attention.
     pub(super) fn turn_query(&self, row: usize, head: &mut [f32]) {
-        turn(&self.queries[row * self.half..][..self.half], head);
+        rope::rotate_head(&self.queries[row * self.half..][..self.half], head);
     }
 
     /// Turns a key head of the `row`-th position.
     pub(super) fn turn_key(&self, row: usize, head: &mut [f32]) {
-        turn(&self.keys[row * self.half..][..self.half], head);
-    }
-}
-
-fn turn(rotation: &[(f32, f32)], head: &mut [f32]) {
-    let (first, second) = head.split_at_mut(rotation.len());
-    for (&(cos, sin), (a, b)) in rotation.iter().zip(first.iter_mut().zip(second)) {
-        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+        rope::rotate_head(&self.keys[row * self.half..][..self.half], head);
     }
 }

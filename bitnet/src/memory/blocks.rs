@@ -76,7 +76,7 @@ impl KeepBlocks {
         if size >= MANY && kept.used + kept.free + size > 2 * kept.most {
             return false;
         }
-        // SAFETY: of the caller.
+        // SAFETY: nobody uses the block, as the caller promises.
         unsafe { kept.push(block, class, size) };
         true
     }
@@ -138,14 +138,14 @@ unsafe impl GlobalAlloc for KeepBlocks {
             Some((class, size)) => {
                 self.take(class, size).map_or_else(|| self.new_block(class, size), NonNull::as_ptr)
             }
-            // SAFETY: of the caller.
+            // SAFETY: the layout is the caller's, who keeps the contract of `GlobalAlloc`.
             None => unsafe { System.alloc(layout) },
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let Some((class, size)) = class(layout) else {
-            // SAFETY: of the caller.
+            // SAFETY: the layout is the caller's, who keeps the contract of `GlobalAlloc`.
             return unsafe { System.alloc_zeroed(layout) };
         };
         match self.take(class, size) {
@@ -219,7 +219,8 @@ mod pages {
     /// # Safety
     /// It is one of `new`, of the same size, and nobody uses it.
     pub(super) unsafe fn free(block: *mut u8, size: usize) {
-        // SAFETY: of the caller. Where it fails the memory is lost, which is safe.
+        // SAFETY: the block is one of `new` that nobody uses, as the caller promises. Where it fails
+        // the memory is lost, which is safe.
         let _ = unsafe { munmap(block.cast(), size) };
     }
 }
@@ -247,7 +248,7 @@ mod pages {
     /// It is one of `new`, of the same size, and nobody uses it.
     pub(super) unsafe fn free(block: *mut u8, size: usize) {
         if let Some(layout) = layout(size) {
-            // SAFETY: of the caller.
+            // SAFETY: `new` made the block with this layout, and nobody uses it, as the caller promises.
             unsafe { System.dealloc(block, layout) };
         }
     }

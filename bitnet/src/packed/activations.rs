@@ -1,10 +1,14 @@
 use rayon::prelude::*;
 
-use super::{
-    Isa,
-    kernel::{Kernels, TERNARY_BLOCK, TILE},
+use crate::cpu::{
+    absmax::{self, MAX_CODE},
+    gemm::int8::stride,
+    isa::Isa,
+    kernels::{Kernels, Rows, TERNARY_BLOCK},
 };
-use crate::quant::SCALE_EPS;
+
+/// Tokens that are worth a task of their own.
+const TOKENS: usize = 8;
 
 /// Inputs of ternary products, as 8-bit codes with one scale a token:
 /// [`absmax_int8`](crate::quant::absmax_int8), to the bit.
@@ -14,14 +18,13 @@ pub struct Activations {
     inputs: usize,
     groups: usize,
     tokens: usize,
-    /// Codes of a group, in whole blocks.
-    group_stride: usize,
-    /// As products read them. [`TILE`] tokens stand together, in the last tile those that are left:
-    /// `[tiles, groups, blocks, tokens of the tile, TERNARY_BLOCK]`.
-    codes: Vec<[i8; TERNARY_BLOCK]>,
+    /// Bytes from the codes of a group to those of the next.
+    stride: usize,
+    /// Filled up with zeros, `[tokens, groups, stride]`.
+    codes: Vec<i8>,
     /// Sums of the codes, `[tokens, groups]`.
     sums: Vec<i32>,
-    /// What a code of one is worth, `1 / scale`; `[tokens]`.
+    /// What a code of one is worth, `1 / scale`; `[tokens]`. NaN where a token is not finite.
     steps: Vec<f32>,
 }
 
@@ -43,15 +46,14 @@ impl Activations {
         Some(Self::with_kernels(Kernels::of(isa)?, inputs, groups))
     }
 
-    pub(super) fn with_kernels(kernels: &'static Kernels, inputs: usize, groups: usize) -> Self {
+    fn with_kernels(kernels: &'static Kernels, inputs: usize, groups: usize) -> Self {
         assert!(groups > 0 && inputs.is_multiple_of(groups), "{groups} groups of {inputs}");
-        let group_stride = (inputs / groups).next_multiple_of(TERNARY_BLOCK);
         Self {
             kernels,
             inputs,
             groups,
             tokens: 0,
-            group_stride,
+            stride: stride(inputs / groups),
             codes: Vec::new(),
             sums: Vec::new(),
             steps: Vec::new(),
@@ -71,28 +73,25 @@ impl Activations {
 
     /// Quantises tokens whose inputs `make` writes, each into a buffer of `inputs` values.
     pub(crate) fn quantize_with(&mut self, tokens: usize, make: impl Fn(usize, &mut [f32]) + Sync) {
-        let Self { kernels, inputs, groups, group_stride, .. } = *self;
-        let (size, blocks) = (inputs / groups, group_stride / TERNARY_BLOCK);
+        let Self { inputs, groups, stride, .. } = *self;
+        let (size, row) = (inputs / groups, groups * stride);
         self.tokens = tokens;
-        self.codes.resize(tokens * groups * blocks, [0; TERNARY_BLOCK]);
+        self.codes.resize(tokens * row, 0);
         self.sums.resize(tokens * groups, 0);
         self.steps.resize(tokens, 0.0);
-        let tiles = self.codes.par_chunks_mut((TILE * groups * blocks).max(1));
-        let tiles = tiles.zip(self.sums.par_chunks_mut(TILE * groups));
-        tiles.zip(self.steps.par_chunks_mut(TILE)).enumerate().for_each_init(
-            // What fills up a group stays zero.
-            || (vec![0.0; inputs], vec![0; group_stride]),
-            |(x, row), (tile, ((codes, sums), steps))| {
-                let count = steps.len();
-                for (token, step) in steps.iter_mut().enumerate() {
-                    make(tile * TILE + token, x);
-                    let scale = scale_of(kernels.max_abs(x), 127.0);
+        let parts = self.codes.par_chunks_mut((TOKENS * row).max(1));
+        let parts = parts.zip(self.sums.par_chunks_mut(TOKENS * groups));
+        parts.zip(self.steps.par_chunks_mut(TOKENS)).enumerate().for_each_init(
+            || vec![0.0; inputs],
+            |x, (part, ((codes, sums), steps))| {
+                let of_tokens = codes.chunks_mut(row).zip(sums.chunks_mut(groups)).zip(steps);
+                for (token, ((codes, sums), step)) in of_tokens.enumerate() {
+                    make(part * TOKENS + token, x);
+                    let scale = absmax::scale(x, MAX_CODE);
                     *step = scale.recip();
-                    let parts = codes.chunks_mut((blocks * count).max(1)).zip(x.chunks(size));
-                    for ((codes, x), sum) in parts.zip(&mut sums[token * groups..]) {
-                        *sum = kernels.quantize(x, scale, &mut row[..size]);
-                        let to = codes.iter_mut().skip(token).step_by(count);
-                        to.zip(row.as_chunks().0).for_each(|(to, codes)| *to = *codes);
+                    let of_groups = codes.chunks_mut(stride).zip(x.chunks(size)).zip(sums);
+                    for ((codes, x), sum) in of_groups {
+                        *sum = absmax::encode(x, scale, &mut codes[..size]);
                     }
                 }
             },
@@ -122,13 +121,16 @@ impl Activations {
         self.groups
     }
 
-    /// The codes in a group of a tile's tokens: `[blocks, tokens, TERNARY_BLOCK]`.
-    pub(super) fn tile(&self, tile: usize, group: usize) -> &[i8] {
-        let first = tile * TILE;
-        let count = TILE.min(self.tokens - first);
-        let blocks = self.group_stride / TERNARY_BLOCK;
-        let start = (first * self.groups + group * count) * blocks;
-        self.codes[start..][..count * blocks].as_flattened()
+    /// The codes of a token in a group, in whole blocks of ternary products.
+    pub(super) fn token(&self, token: usize, group: usize) -> &[i8] {
+        let first = (token * self.groups + group) * self.stride;
+        &self.codes[first..][..(self.inputs / self.groups).next_multiple_of(TERNARY_BLOCK)]
+    }
+
+    /// The codes of tokens from one on, in a group.
+    pub(super) fn rows(&self, token: usize, group: usize) -> Rows<'_> {
+        let first = (token * self.groups + group) * self.stride;
+        Rows::new(&self.codes[first..], self.groups * self.stride)
     }
 
     /// The sum of a token's codes in a group.
@@ -140,12 +142,4 @@ impl Activations {
     pub(super) fn step(&self, token: usize) -> f32 {
         self.steps[token]
     }
-}
-
-/// `range / max|x|`, the maximum kept at or above [`SCALE_EPS`]; not a number if it is none.
-pub(super) fn scale_of(max_abs: f32, range: f32) -> f32 {
-    let lowest = SCALE_EPS as f32;
-    // Not `f32::max`, which would hide what is not a number.
-    let max_abs = if max_abs < lowest { lowest } else { max_abs };
-    max_abs.recip() * range
 }

@@ -27,8 +27,6 @@
 mod activations;
 mod array;
 mod file;
-mod float;
-mod kernel;
 mod rows;
 mod table;
 mod ternary;
@@ -36,11 +34,10 @@ mod ternary;
 mod tests;
 
 pub use crate::cpu::isa::{ISA_VARIABLE, Isa, UnknownIsa};
+pub(crate) use crate::cpu::kernels::QUERIES;
 pub use activations::Activations;
 pub use file::FileError;
 pub(crate) use file::{ArrayFile, is_one as is_array_file, write as write_arrays};
-pub(crate) use float::sum_squares;
-pub(crate) use kernel::QUERIES;
 pub(crate) use rows::{Keys, Query, Values, attend};
 pub use table::{Table, TableFormat};
 pub(crate) use ternary::MatrixShape;

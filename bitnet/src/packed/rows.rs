@@ -1,8 +1,8 @@
 //! What attention reads of the tokens before: vectors of several heads, a row a token.
 
-use super::{
-    activations::scale_of,
-    kernel::{KEYS, Kernels, QUERIES},
+use crate::cpu::{
+    absmax::{self, MAX_CODE},
+    kernels::{KEYS, Kernels, QUERIES},
 };
 
 /// Keys. Those of 32 tokens stand together, a head after the other: `[rows / 32, heads, dim, 32]`.
@@ -220,9 +220,8 @@ fn reserve<T>(values: &mut Vec<T>, len: usize) {
 
 /// Codes of 8 bits; gives what one is worth.
 fn quantize(values: &[f32], codes: &mut [i8]) -> f32 {
-    let kernels = Kernels::best();
-    let scale = scale_of(kernels.max_abs(values), 127.0);
-    kernels.quantize(values, scale, codes);
+    let scale = absmax::scale(values, MAX_CODE);
+    absmax::encode(values, scale, codes);
     scale.recip()
 }
 

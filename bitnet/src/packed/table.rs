@@ -1,11 +1,10 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use super::{
-    ArrayFile, FileError,
-    activations::scale_of,
-    array::Array,
-    kernel::{Block, INT8_BLOCK, Kernels, PANEL},
+use super::{ArrayFile, FileError, array::Array};
+use crate::cpu::{
+    absmax::{self, MAX_CODE},
+    kernels::{Block, INT8_BLOCK, Kernels, PANEL},
 };
 
 /// What is added to 8-bit weights, so that they have no sign.
@@ -202,7 +201,6 @@ impl Table {
 
 /// Rows in panels of 32, four inputs a block.
 fn int8(rows: usize, dim: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Storage {
-    let kernels = Kernels::best();
     let blocks = dim.div_ceil(INT8_BLOCK);
     let mut steps = vec![0.0; rows.next_multiple_of(PANEL)];
     let weights = Array::filled(rows.div_ceil(PANEL) * blocks, |weights: &mut [Block]| {
@@ -212,8 +210,8 @@ fn int8(rows: usize, dim: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Sto
             let (mut values, mut codes) = (vec![0.0; dim], vec![0; dim]);
             for (lane, row) in (index * PANEL..rows).take(PANEL).enumerate() {
                 fill(row, &mut values);
-                let scale = scale_of(kernels.max_abs(&values), 127.0);
-                kernels.quantize(&values, scale, &mut codes);
+                let scale = absmax::scale(&values, MAX_CODE);
+                absmax::encode(&values, scale, &mut codes);
                 steps[lane] = scale.recip();
                 for (codes, block) in codes.chunks(INT8_BLOCK).zip(panel.iter_mut()) {
                     for (code, weight) in codes.iter().zip(&mut block.0[4 * lane..]) {
@@ -235,9 +233,9 @@ struct Halves {
 
 impl Halves {
     /// Of inputs filled up with zeros to whole blocks.
-    fn new(kernels: &Kernels, x: &[f32]) -> Self {
+    fn new(x: &[f32]) -> Self {
         // 127 · 256: the high byte of every code then lies within ±127.
-        let scale = scale_of(kernels.max_abs(x), 32_512.0);
+        let scale = absmax::scale(x, 32_512.0);
         let padded = x.len().next_multiple_of(INT8_BLOCK);
         let mut halves = Self { high: vec![0; padded], low: vec![0; padded], step: scale.recip() };
         for ((high, low), x) in halves.high.iter_mut().zip(&mut halves.low).zip(x) {
@@ -254,7 +252,7 @@ type Part<'a> = (usize, [&'a [i8]; 2], [i32; 2]);
 
 fn multiply_int8(kernels: &Kernels, weights: &[Block], steps: &[f32], x: &[f32], out: &mut [f32]) {
     let blocks = x.len().div_ceil(INT8_BLOCK);
-    let x = Halves::new(kernels, x);
+    let x = Halves::new(x);
     // Whole panels: what a kernel adds up, and the sums of the inputs, which the offset of the
     // weights has added that many times.
     let parts: Vec<Part> = (0..)

@@ -1,13 +1,19 @@
+use std::{cell::RefCell, ops::Range};
+
 use rayon::prelude::*;
 
-use super::{
-    Activations, ArrayFile, FileError,
-    array::Array,
-    kernel::{Block, PANEL, TERNARY_BLOCK, TILE},
+use super::{Activations, ArrayFile, FileError, array::Array};
+use crate::cpu::{
+    column_blocks::{ColumnBlock, column_blocks},
+    gemm::int8::{add_scaled, unpack},
+    kernels::{Block, PANEL, Sums, TERNARY_BLOCK, TILE},
 };
 
-/// Tokens that a panel is multiplied by before the next panel is read: whole tiles.
-const TOKENS: usize = 8 * TILE;
+/// Blocks of a panel that are unpacked at a time: 16 KiB of codes, so that they are in the
+/// processor's first cache for all tokens that they are multiplied by.
+const UNPACKED_BLOCKS: usize = 32;
+/// Tokens that they are unpacked for, whose sums are kept meanwhile.
+const BAND: usize = 4 * TILE;
 /// Bytes of codes that are worth a task of their own.
 const TASK_BYTES: usize = 1 << 16;
 
@@ -246,23 +252,17 @@ impl TernaryMatrix {
         let inputs = (self.inputs(), self.groups());
         assert_eq!((x.inputs(), x.groups()), inputs, "inputs and groups");
         assert_eq!(out.len(), x.tokens() * outputs, "number of outputs");
-        if x.tokens() == 1 {
-            return self.multiply_token(x, out);
+        match x.tokens() {
+            _ if out.is_empty() => return,
+            1 => return self.multiply_token(x, out),
+            _ => {}
         }
-        let mut strips = vec![0.0; self.shape.panels() * PANEL * x.tokens().min(TOKENS)];
-        for (first, out) in (0..).step_by(TOKENS).zip(out.chunks_mut(TOKENS * outputs)) {
-            let tokens = out.len() / outputs;
-            let strips = &mut strips[..self.shape.panels() * PANEL * tokens];
-            strips.par_chunks_mut(PANEL * tokens).enumerate().for_each(|(panel, strip)| {
-                self.multiply_panel(panel, x, first, strip.as_chunks_mut::<PANEL>().0);
-            });
-            let strips = strips.as_chunks::<PANEL>().0;
-            out.par_chunks_mut(outputs).enumerate().for_each(|(token, out)| {
-                for (panel, out) in out.chunks_mut(PANEL).enumerate() {
-                    out.copy_from_slice(&strips[panel * tokens + token][..out.len()]);
-                }
-            });
-        }
+        let last = outputs - (self.shape.panels() - 1) * PANEL;
+        let mut widths = vec![PANEL; self.shape.panels()];
+        widths[self.shape.panels() - 1] = last;
+        let blocks = column_blocks(out, x.tokens(), &widths).into_iter().flatten();
+        let panels: Vec<_> = blocks.enumerate().collect();
+        panels.into_par_iter().for_each(|(panel, out)| self.multiply_panel(panel, x, out));
     }
 
     /// The codes of a panel, group by group.
@@ -280,59 +280,84 @@ impl TernaryMatrix {
             let mut sums = [0.0; PANEL];
             let mut products = [0; PANEL];
             for (group, codes) in self.panel(panel).enumerate() {
-                x.kernels().ternary_gemv(codes, x.tile(0, group), &mut products);
-                self.scale(panel, group, x, 0, &products, &mut sums);
+                x.kernels().ternary_gemv(codes, x.token(0, group), &mut products);
+                self.add_scaled(panel, group, x, 0, &products, &mut sums);
             }
             self.add_bias(panel, &mut sums);
             out.copy_from_slice(&sums[..out.len()]);
         });
     }
 
-    /// A panel times `out.len()` tokens from `first` on.
-    fn multiply_panel(
-        &self,
-        panel: usize,
-        x: &Activations,
-        first: usize,
-        out: &mut [[f32; PANEL]],
-    ) {
-        let mut products = [[0; PANEL]; TILE];
-        for (group, codes) in self.panel(panel).enumerate() {
-            for (first, out) in (first..).step_by(TILE).zip(out.chunks_mut(TILE)) {
-                let products = &mut products[..out.len()];
-                x.kernels().ternary_gemm(codes, x.tile(first / TILE, group), products);
-                for (token, (products, out)) in (first..).zip(products.iter().zip(out)) {
-                    if group == 0 {
-                        *out = [0.0; PANEL];
+    /// A panel times all tokens.
+    fn multiply_panel(&self, panel: usize, x: &Activations, mut out: ColumnBlock<'_>) {
+        thread_local! {
+            static SCRATCH: RefCell<Box<Scratch>> = RefCell::new(Box::new(Scratch::new()));
+        }
+        (0..x.tokens()).for_each(|token| out.row(token).fill(0.0));
+        SCRATCH.with_borrow_mut(|scratch| {
+            for first in (0..x.tokens()).step_by(BAND) {
+                for (group, codes) in self.panel(panel).enumerate() {
+                    let tokens = first..x.tokens().min(first + BAND);
+                    scratch.multiply(codes, x, group, tokens.clone());
+                    for (token, sums) in tokens.zip(&scratch.sums.0) {
+                        self.add_scaled(panel, group, x, token, sums, out.row(token));
                     }
-                    self.scale(panel, group, x, token, products, out);
                 }
             }
-        }
-        out.iter_mut().for_each(|out| self.add_bias(panel, out));
+        });
+        (0..x.tokens()).for_each(|token| self.add_bias(panel, out.row(token)));
     }
 
-    /// Adds a group's products: less Σ x, because codes are stored one too high, and scaled.
-    fn scale(
+    /// Adds a group's products to outputs: less Σ x, because codes are stored one too high, and
+    /// scaled.
+    fn add_scaled(
         &self,
         panel: usize,
         group: usize,
         x: &Activations,
         token: usize,
         products: &[i32; PANEL],
-        out: &mut [f32; PANEL],
+        out: &mut [f32],
     ) {
-        let scales = &self.scales[(group * self.shape.panels() + panel) * PANEL..][..PANEL];
-        let (sum, step) = (x.sum(token, group), x.step(token));
-        for ((out, product), scale) in out.iter_mut().zip(products).zip(scales) {
-            *out += product.wrapping_sub(sum) as f32 * (scale * step);
-        }
+        let first = (group * self.shape.panels() + panel) * PANEL;
+        let scales = self.scales[first..].first_chunk().expect("scales of whole panels");
+        add_scaled(products, x.sum(token, group), scales, x.step(token), out);
     }
 
-    fn add_bias(&self, panel: usize, out: &mut [f32; PANEL]) {
+    fn add_bias(&self, panel: usize, out: &mut [f32]) {
         if let Some(bias) = &self.bias {
             for (out, bias) in out.iter_mut().zip(&bias[panel * PANEL..]) {
                 *out += bias;
+            }
+        }
+    }
+}
+
+/// What a thread multiplies a panel with.
+struct Scratch {
+    /// Some of its blocks, a code a byte.
+    unpacked: [Block; 4 * UNPACKED_BLOCKS],
+    /// Sums of tokens.
+    sums: Sums<BAND>,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        Self { unpacked: [Block::default(); 4 * UNPACKED_BLOCKS], sums: Sums::zero() }
+    }
+
+    /// The sums of up to [`BAND`] tokens with a group of a panel.
+    fn multiply(&mut self, codes: &[Block], x: &Activations, group: usize, tokens: Range<usize>) {
+        let sums = &mut self.sums.0[..tokens.len()];
+        if x.kernels().ternary_gemm(codes, x.rows(tokens.start, group), sums) {
+            return;
+        }
+        for (part, codes) in codes.chunks(UNPACKED_BLOCKS).enumerate() {
+            let unpacked = &mut self.unpacked[..4 * codes.len()];
+            unpack(codes, unpacked);
+            for (first, sums) in tokens.clone().step_by(TILE).zip(sums.chunks_mut(TILE)) {
+                let rows = x.rows(first, group).skip(part * UNPACKED_BLOCKS * TERNARY_BLOCK);
+                x.kernels().gemm(unpacked, rows, part > 0, sums);
             }
         }
     }

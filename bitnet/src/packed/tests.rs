@@ -139,6 +139,28 @@ proptest! {
     }
 }
 
+/// More inputs than are unpacked at a time, and more tokens than they are unpacked for.
+#[test]
+fn parts_of_large_products_add_up() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(2);
+    for (shape, tokens) in [((1, 1100), 9), ((2, 600), 40), ((1, 512), 96), ((1, 530), 201)] {
+        let weights = weights(rng, shape, 40, false);
+        let matrix = TernaryMatrix::pack(&[&weights]);
+        let inputs = weights.inputs;
+        let x: Vec<f32> = (0..tokens * inputs).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let expected = reference(&[&weights], &x);
+        for isa in Isa::ALL {
+            let Some(mut activations) = Activations::with_isa(isa, inputs, shape.0) else {
+                continue;
+            };
+            activations.quantize(&x);
+            let mut y = vec![f32::NAN; tokens * 40];
+            matrix.multiply(&activations, &mut y);
+            assert_eq!(y, expected, "{isa}, {tokens} tokens");
+        }
+    }
+}
+
 #[test]
 fn zeros_and_extremes() {
     let rng = &mut ChaCha8Rng::seed_from_u64(1);

@@ -27,22 +27,26 @@ fn taken(bytes: usize) {
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         taken(layout.size());
+        // SAFETY: the caller keeps the contract of `alloc`: a layout that is not empty.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         taken(layout.size());
+        // SAFETY: the caller keeps the contract of `alloc_zeroed`: a layout that is not empty.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: every block comes from the system's allocator, and the caller passes its layout.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         taken(size);
         NOW.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: every block comes from the system's allocator, and the caller passes its layout.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }

@@ -187,7 +187,7 @@ mod dot {
                     let end = columns.end;
                     let tile = Tile { left, row, right, column, end, start, depth, out, stride };
                     let narrow = end - column <= LANES;
-                    // SAFETY: as many rows and columns are left.
+                    // SAFETY: the operands and `out` have as many rows and columns left as the tile has.
                     unsafe {
                         match (ROWS.min(rows.end - row), narrow) {
                             (12, false) => tile.compute::<12, 2>(),
@@ -228,7 +228,7 @@ mod dot {
         /// The operands and `out` have them.
         #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
         unsafe fn rows<const R: usize>(&self, i: usize, narrow: bool) {
-            // SAFETY: of the caller.
+            // SAFETY: operands and `out` have the rows, as the caller promises.
             unsafe {
                 let tile = Tile { row: self.row + i, out: self.out.add(i * self.stride), ..*self };
                 match narrow {

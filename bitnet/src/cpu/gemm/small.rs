@@ -94,7 +94,7 @@ impl<T: Element> Product<'_, T> {
 }
 
 vectorized! {
-    /// For processors of which nothing is known.
+    /// For other processors. Rounds as they do: a product and its sum once.
     fn portable(product: Product<'_, f32>, out: &mut [f32], out_stride: usize, add: bool) {
         const BLOCK: usize = 4;
         let Product { a, strides, b, stride, rows, inner, columns } = product;
@@ -113,7 +113,7 @@ vectorized! {
                     for (r, sums) in sums.iter_mut().enumerate().take(count) {
                         let left = a[(row + r) * strides[0] + k * strides[1]];
                         for (sum, right) in sums.iter_mut().zip(right) {
-                            *sum += left * right;
+                            *sum = left.mul_add(right, *sum);
                         }
                     }
                 }
@@ -249,6 +249,7 @@ mod avx512_bf16 {
         |sum, left, right| {
             // SAFETY: any bits are a bf16.
             let right = unsafe { std::mem::transmute::<__m512, __m512bh>(right) };
+            // SAFETY: any bits are a bf16.
             let left = unsafe { std::mem::transmute::<__m512i, __m512bh>(left) };
             _mm512_dpbf16_ps(sum, left, right)
         }

@@ -38,7 +38,7 @@ pub(super) fn sum_rows<R: CubeRuntime>(rows: &CubeTensor<R>) -> CubeTensor<R> {
         return out;
     }
     debug_assert_eq!(len(rows), count * width);
-    // SAFETY: as above.
+    // SAFETY: units beyond the last column read and write the cube's shared memory alone.
     unsafe {
         add_rows::launch_unchecked::<R>(
             &rows.client,

@@ -14,7 +14,7 @@ use crate::{
         gemm::{
             bf16,
             bf16_operands::{self, DEPTH, ROWS, Rows, fill_columns, fill_panels},
-            int8::{self, Codes, Lines, QUAD},
+            int8::{self, Codes, Lines},
         },
         parallel::{par_map, sum_rows},
         uninit::Uninit,
@@ -32,7 +32,7 @@ const PIECE: usize = 2 * DEPTH;
 /// Rows that are computed at once.
 const BAND: usize = 8 * ROWS;
 
-/// The operation, with its products in integers where the processor can.
+/// The operation, with its product in integers.
 #[derive(Debug, Clone)]
 struct QuantizedLinear {
     /// How weights are coded.
@@ -134,13 +134,12 @@ impl<const N: usize> DifferentiableOp<Flex, N> for QuantizedLinear {
         let encoder = self.encoder(d_input, gains.as_ref());
         let (rows, _) = as_matrix(&x);
         let columns: usize = weights.widths().iter().sum();
-        let panels = int8::is_supported(d_input).then(|| weights.pack());
+        let panels = weights.pack();
         let mut codes = Codes::new(rows, d_input);
         let mut factors = vec![0.0; if gains.is_some() { rows } else { 0 }];
-        let mut y = Uninit::new(if panels.is_some() { rows * columns } else { 0 });
+        let mut y = Uninit::new(rows * columns);
 
-        let stride = codes.words * QUAD;
-        let mut to = codes.codes.chunks_mut((BAND * stride).max(1));
+        let mut to = codes.codes.chunks_mut((BAND * codes.stride).max(1));
         let mut scales = codes.scales.chunks_mut(BAND);
         let mut sums = codes.sums.chunks_mut(BAND);
         let mut of_norm = factors.chunks_mut(BAND);
@@ -157,21 +156,14 @@ impl<const N: usize> DifferentiableOp<Flex, N> for QuantizedLinear {
         let added = residual.as_ref().map(values);
         par_map(rows * columns, pieces.collect(), |piece, (x, mut encoded, y)| {
             encoder.encode(x, encoded.reborrow());
-            let Some((panels, y)) = panels.as_ref().zip(y) else { return };
+            let Some(y) = y else { return };
             let EncodedRows { codes, scales, sums, .. } = encoded;
             let lines = Lines { codes, scales, sums };
             let added = added.map(|added| &added[piece * BAND * columns..][..y.len()]);
-            int8::product(lines, panels, added, y);
+            int8::product(lines, &panels, added, y);
         });
         drop(outputs);
-        let y = match panels {
-            Some(_) => tensor(y.finish(), [rows, columns]),
-            None => {
-                let y = Flex::float_matmul(decode(&codes, d_input), weights.dequantize());
-                residual.into_iter().fold(y, Flex::float_add)
-            }
-        };
-        (y, Saved { x, gains, weights, codes, factors })
+        (tensor(y.finish(), [rows, columns]), Saved { x, gains, weights, codes, factors })
     }
 
     fn backward(
@@ -239,7 +231,7 @@ impl QuantizedLinear {
             })
             .collect();
         drop((operands, dxs));
-        let stride = codes.words * QUAD;
+        let stride = codes.stride;
         let work = rows * (columns + encoder.row());
         let partial = par_map(work, pieces, |piece, (grad, dxs, operands)| {
             let first = piece * PIECE;

@@ -113,8 +113,7 @@ pub(super) fn decode(x: &Codes, width: usize) -> FlexTensor {
     let mut to = zeros(rows * width);
     for_row_blocks(2 * to.len(), rows, [(&mut to, width)], |first, [to]| {
         for (i, to) in to.chunks_exact_mut(width).enumerate() {
-            let stride = x.words * int8::QUAD;
-            let codes = &x.codes[(first + i) * stride..];
+            let codes = &x.codes[(first + i) * x.stride..];
             let scale = x.scales[first + i];
             absmax::decode(codes, scale, to);
         }

@@ -75,7 +75,7 @@ impl Source {
             info: MetadataBindingInfo { data: numbers, dynamic_metadata_offset },
             tensor_maps: maps,
         };
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller promises that the kernel stays within the tensors it is given.
         unsafe {
             client.launch_unchecked(Box::new(self), CubeCount::Static(x, y, z), arguments);
         }

@@ -1,9 +1,6 @@
 //! The x86-64 kernels, by what the processor says it can.
 
-use std::{
-    arch::{is_x86_feature_detected as has, x86_64::__cpuid},
-    sync::OnceLock,
-};
+use std::{arch::x86_64::__cpuid, sync::OnceLock};
 
 use half::bf16;
 
@@ -21,12 +18,13 @@ pub(super) fn kernels(isa: Isa) -> Option<&'static Kernels> {
 
 /// The kernels of `isa` without and with prefetches.
 pub(super) fn tables(isa: Isa) -> Option<&'static [Kernels; 2]> {
-    let avx2 = has!("avx2") && has!("fma");
-    let avx512 = avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vnni");
+    if !isa.is_available() {
+        return None;
+    }
     match isa {
-        Isa::Avx2 if avx2 => Some(&AVX2),
-        Isa::AvxVnni if avx2 && has!("avxvnni") => Some(&AVX_VNNI),
-        Isa::Avx512Vnni if avx512 => Some(&AVX512_VNNI),
+        Isa::Avx2 => Some(&AVX2),
+        Isa::AvxVnni => Some(&AVX_VNNI),
+        Isa::Avx512Vnni => Some(&AVX512_VNNI),
         _ => None,
     }
 }
@@ -74,52 +72,33 @@ macro_rules! float {
         fn mix_int8(weights: &[f32], values: &[i8], stride: usize, out: &mut [&mut [f32]]) {
             float::mix::<_, $wide>(weights, values, stride, out);
         }
-        #[target_feature(enable = $feature)]
-        fn max_abs(x: &[f32]) -> f32 {
-            float::max_abs(x)
-        }
-        #[target_feature(enable = $feature)]
-        fn sum_squares(x: &[f32]) -> f32 {
-            float::sum_squares(x)
-        }
-        #[target_feature(enable = $feature)]
-        fn quantize(x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
-            float::quantize(x, scale, codes)
-        }
-        Float {
-            dot,
-            dot_bf16,
-            scores,
-            scores_int8,
-            softmax,
-            mix,
-            mix_int8,
-            max_abs,
-            sum_squares,
-            quantize,
-        }
+        Float { dot, dot_bf16, scores, scores_int8, softmax, mix, mix_int8 }
     }};
 }
 
 macro_rules! kernels {
-    ($isa:ident, $($module:ident)::+, $features:literal, $part:literal, $wide:literal) => {[
-        kernels!($isa, $($module)::+, $features, $part, $wide, false),
-        kernels!($isa, $($module)::+, $features, $part, $wide, true),
+    (
+        $isa:ident, $($module:ident)::+, $few:expr, $features:literal, $part:literal, $wide:literal
+    ) => {[
+        kernels!($isa, $($module)::+, $few, $features, $part, $wide, false),
+        kernels!($isa, $($module)::+, $few, $features, $part, $wide, true),
     ]};
     (
-        $isa:ident, $($module:ident)::+, $features:literal, $part:literal, $wide:literal,
-        $prefetch:literal
+        $isa:ident, $($module:ident)::+, $few:expr, $features:literal, $part:literal,
+        $wide:literal, $prefetch:literal
     ) => {
         Kernels {
             isa: Isa::$isa,
             ternary_gemv: $($module)::+::ternary_gemv::<$prefetch>,
-            ternary_gemm: $($module)::+::ternary_gemm,
+            gemm: $($module)::+::gemm,
+            ternary_gemm: $few,
             int8_gemv: $($module)::+::int8_gemv::<$prefetch>,
             float: float!($features, $part, $wide),
         }
     };
 }
 
-static AVX2: [Kernels; 2] = kernels!(Avx2, avx2::plain, "avx2,fma", 16, 16);
-static AVX_VNNI: [Kernels; 2] = kernels!(AvxVnni, avx2::vnni, "avx2,fma", 16, 16);
-static AVX512_VNNI: [Kernels; 2] = kernels!(Avx512Vnni, avx512, "avx512f,avx512bw,fma", 32, 64);
+static AVX2: [Kernels; 2] = kernels!(Avx2, avx2::plain, None, "avx2,fma", 16, 16);
+static AVX_VNNI: [Kernels; 2] = kernels!(AvxVnni, avx2::vnni, None, "avx2,fma", 16, 16);
+static AVX512_VNNI: [Kernels; 2] =
+    kernels!(Avx512Vnni, avx512, Some(avx512::ternary_gemm), "avx512f,avx512bw,fma", 32, 64);

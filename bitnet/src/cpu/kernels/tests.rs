@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::cpu::gemm::int8::unpack;
 
 /// Panels of `blocks` blocks and inputs for them: random ones, or as large as there are.
 struct Case {
@@ -46,25 +47,58 @@ fn ternary_sum(blocks: &[Block], x: &[i8], row: usize) -> i32 {
 fn check_ternary(blocks: usize, tokens: usize, seed: u64, extreme: bool) {
     let inputs = blocks * TERNARY_BLOCK;
     let case = Case::new(seed, blocks, inputs * tokens, extreme, Case::ternary);
-    let by_block = case.x.as_chunks::<TERNARY_BLOCK>().0;
-    let rows: Vec<Vec<i8>> = (0..tokens)
-        .map(|token| by_block.iter().skip(token).step_by(tokens).flatten().copied().collect())
-        .collect();
+    let rows = || case.x.chunks(inputs.max(1));
     let mut expected = vec![[0; PANEL]; tokens];
-    for (x, expected) in rows.iter().zip(&mut expected) {
+    for (x, expected) in rows().zip(&mut expected) {
         for (row, sum) in expected.iter_mut().enumerate() {
             *sum = ternary_sum(&case.blocks, x, row);
         }
     }
+    let mut unpacked = vec![Block::default(); 4 * blocks];
+    unpack(&case.blocks, &mut unpacked);
     for kernels in Kernels::all() {
         let mut out = vec![[-1; PANEL]; tokens];
-        kernels.ternary_gemm(&case.blocks, &case.x, &mut out);
+        kernels.gemm(&unpacked, Rows::new(&case.x, inputs), false, &mut out);
         assert_eq!(out, expected, "{} gemm", kernels.isa());
-        for (x, expected) in rows.iter().zip(&expected) {
+        for (x, expected) in
+            case.x.chunks((inputs * FEW_ROWS).max(1)).zip(expected.chunks(FEW_ROWS))
+        {
+            let mut out = vec![[-1; PANEL]; expected.len()];
+            if kernels.ternary_gemm(&case.blocks, Rows::new(x, inputs), &mut out) {
+                assert_eq!(out, expected, "{} gemm at two bits", kernels.isa());
+            }
+        }
+        for (x, expected) in rows().zip(&expected) {
             let mut out = [-1; PANEL];
             kernels.ternary_gemv(&case.blocks, x, &mut out);
             assert_eq!(&out, expected, "{} gemv", kernels.isa());
         }
+    }
+}
+
+/// The largest weights and inputs there are, for longer than any sum of 16 bits lasts; and inputs that
+/// are no whole block.
+fn check_gemm(words: usize, rows: usize, seed: u64, extreme: bool) {
+    let inputs = words * INT8_BLOCK;
+    let stride = inputs + 4;
+    let case = Case::new(seed, words, stride * rows, extreme, |byte| byte & MAX_WEIGHT);
+    let sum = |row: usize, output: usize| {
+        let weight = |i: usize| i64::from(case.blocks[i / 4].0[4 * output + i % 4]);
+        (0..inputs).map(|i| weight(i) * i64::from(case.x[row * stride + i])).sum::<i64>() as i32
+    };
+    let expected: Vec<[i32; PANEL]> =
+        (0..rows).map(|row| std::array::from_fn(|output| sum(row, output))).collect();
+    for kernels in Kernels::all() {
+        let mut out = vec![[-1; PANEL]; rows];
+        let codes = Rows::new(&case.x, stride);
+        kernels.gemm(&case.blocks, codes, false, &mut out);
+        assert_eq!(out, expected, "{}", kernels.isa());
+        // In two parts, the second added to the first.
+        let (first, second) = case.blocks.split_at(words / 3);
+        out.fill([-1; PANEL]);
+        kernels.gemm(first, codes, false, &mut out);
+        kernels.gemm(second, codes.skip(first.len() * INT8_BLOCK), true, &mut out);
+        assert_eq!(out, expected, "{} in parts", kernels.isa());
     }
 }
 
@@ -95,13 +129,20 @@ proptest! {
     }
 
     #[test]
+    fn sums_of_small_weights_are_exact(
+        words in 0usize..150, rows in 1usize..=TILE, seed: u64, extreme: bool,
+    ) {
+        check_gemm(words, rows, seed, extreme);
+    }
+
+    #[test]
     fn int8_sums_are_exact(blocks in 0usize..200, seed: u64, extreme: bool) {
         check_int8(blocks, seed, extreme);
     }
 
     #[test]
     fn float_loops_agree_to_the_bit(
-        x in prop::collection::vec(-1e3f32..1e3, 0..3000), scale in 0.0f32..0.127,
+        x in prop::collection::vec(-1e3f32..1e3, 0..3000),
         dim in 1usize..70, gap in 0usize..9, queries in 1usize..=QUERIES, seed: u64,
     ) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -147,20 +188,16 @@ proptest! {
                 mixed(&|out| kernels.mix(&rows, &wide, stride, out)),
             );
             let mixed = (rows, floats);
-            let mut codes = vec![0; x.len()];
-            let total = kernels.quantize(&x, scale, &mut codes);
-            let floats = [kernels.dot(&x, &y), kernels.max_abs(&x), kernels.sum_squares(&x)];
+            let dot = kernels.dot(&x, &y).to_bits();
             let half = kernels.dot_bf16(&x, &halves);
-            (floats.map(f32::to_bits), half, (scores, weights, sum, mixed), codes, total)
+            (dot, half, (scores, weights, sum, mixed))
         };
         let expected = results(&scalar::KERNELS);
         for kernels in Kernels::all() {
             prop_assert_eq!(results(kernels), expected.clone(), "{}", kernels.isa());
         }
         // And they are what their names say.
-        let (_, half, (scores, weights, sum, mixed), codes, total) = expected;
-        let max = x.iter().fold(0.0f32, |max, x| max.max(x.abs()));
-        prop_assert_eq!(scalar::KERNELS.max_abs(&x), max);
+        let (_, half, (scores, weights, sum, mixed)) = expected;
         let near = |a: f32, b: f64, tolerance| (f64::from(a) - b).abs() < tolerance;
         for (at, score) in scores.iter().enumerate() {
             let (query, at) = (vectors[at / count], at % count);
@@ -184,10 +221,6 @@ proptest! {
         }
         let exact: f64 = x.iter().zip(&halves).map(|(x, h)| f64::from(*x) * h.to_f64()).sum();
         prop_assert!(near(half, exact, 0.1));
-        for i in 0..x.len() {
-            prop_assert_eq!(f32::from(codes[i]), (x[i] * scale).round_ties_even());
-        }
-        prop_assert_eq!(total, codes.iter().map(|&code| i32::from(code)).sum::<i32>());
         let exact: f64 = x.iter().zip(&y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
         prop_assert!((f64::from(scalar::KERNELS.dot(&x, &y)) - exact).abs() < 0.1);
     }
@@ -208,28 +241,4 @@ fn no_sum_wraps_on_the_way() {
         }
     }
     check_int8((1 << 16) / INT8_BLOCK, 1, true);
-}
-
-#[test]
-fn what_is_no_number_is_not_lost() {
-    for kernels in Kernels::all() {
-        for place in [0, 31, 32, 40] {
-            let mut x = vec![1.0; 41];
-            x[place] = f32::NAN;
-            assert!(kernels.max_abs(&x).is_nan(), "{} {place}", kernels.isa());
-            x[place] = f32::NEG_INFINITY;
-            assert_eq!(kernels.max_abs(&x), f32::INFINITY);
-        }
-    }
-}
-
-#[test]
-fn ties_go_to_even_and_codes_stay_in_range() {
-    let x = [0.5, 1.5, 2.5, -0.5, -1.5, 127.4, -128.6, 1e9, -1e9, f32::NAN];
-    for kernels in Kernels::all() {
-        let mut codes = [0; 10];
-        let sum = kernels.quantize(&x, 1.0, &mut codes);
-        assert_eq!(codes, [0, 2, 2, 0, -2, 127, -128, 127, -128, 0], "{}", kernels.isa());
-        assert_eq!(sum, codes.iter().map(|&code| i32::from(code)).sum::<i32>());
-    }
 }

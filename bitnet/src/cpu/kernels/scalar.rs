@@ -1,13 +1,13 @@
 //! Plain loops: what the other kernels are tested against.
 
 use super::{
-    Block, INT8_BLOCK, Kernels, PANEL, TERNARY_BLOCK,
+    Block, INT8_BLOCK, Kernels, PANEL, Rows, TERNARY_BLOCK,
     float::{self, Float},
 };
 use crate::cpu::isa::Isa;
 
 pub(super) static KERNELS: Kernels =
-    Kernels { isa: Isa::Scalar, ternary_gemv, ternary_gemm, int8_gemv, float: FLOAT };
+    Kernels { isa: Isa::Scalar, gemm, ternary_gemm: None, ternary_gemv, int8_gemv, float: FLOAT };
 
 /// The loops over floats, for any processor that this was compiled for.
 pub(super) const FLOAT: Float = Float {
@@ -18,9 +18,6 @@ pub(super) const FLOAT: Float = Float {
     softmax: float::softmax,
     mix: float::mix::<_, 16>,
     mix_int8: float::mix::<_, 16>,
-    max_abs: float::max_abs,
-    sum_squares: float::sum_squares,
-    quantize: float::quantize,
 };
 
 /// Byte `b` of lane `row` holds four codes; the one at bits `2s` belongs to input `4s + b`.
@@ -37,11 +34,18 @@ fn ternary_gemv(codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
     }
 }
 
-fn ternary_gemm(codes: &[Block], x: &[i8], out: &mut [[i32; PANEL]]) {
-    let (blocks, tokens) = (x.as_chunks::<TERNARY_BLOCK>().0, out.len());
-    for (token, out) in out.iter_mut().enumerate() {
-        let x = blocks.iter().skip(token).step_by(tokens).copied();
-        ternary_gemv(codes, x.collect::<Vec<_>>().as_flattened(), out);
+fn gemm(weights: &[Block], codes: Rows<'_>, adds: bool, out: &mut [[i32; PANEL]]) {
+    for (row, out) in out.iter_mut().enumerate() {
+        if !adds {
+            *out = [0; PANEL];
+        }
+        for (block, x) in weights.iter().zip(codes.row(row, weights.len())) {
+            for (lane, sum) in block.0.as_chunks::<INT8_BLOCK>().0.iter().zip(out.iter_mut()) {
+                for (&weight, &x) in lane.iter().zip(x) {
+                    *sum = sum.wrapping_add(i32::from(weight) * i32::from(x));
+                }
+            }
+        }
     }
 }
 

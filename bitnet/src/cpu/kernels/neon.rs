@@ -6,14 +6,14 @@
 use std::arch::{
     aarch64::{
         int8x16_t, int32x4_t, uint8x16_t, vaddq_s32, vandq_u8, vdup_laneq_s32, vdupq_n_s32,
-        vdupq_n_u8, veorq_u8, vget_high_s8, vget_low_s8, vld1q_s8, vld1q_u8, vmlal_s8, vmull_s8,
-        vpadalq_s16, vpaddlq_s16, vpaddq_s16, vpaddq_s32, vreinterpret_s8_s32,
+        vdupq_n_u8, veorq_u8, vget_high_s8, vget_low_s8, vld1q_s8, vld1q_s32, vld1q_u8, vmlal_s8,
+        vmull_s8, vpadalq_s16, vpaddlq_s16, vpaddq_s16, vpaddq_s32, vreinterpret_s8_s32,
         vreinterpretq_s8_s32, vreinterpretq_s8_u8, vreinterpretq_s32_s8, vshrq_n_u8, vst1q_s32,
     },
-    asm, is_aarch64_feature_detected as has,
+    asm,
 };
 
-use super::{Block, INT8_BLOCK, Kernels, PANEL, TERNARY_BLOCK, scalar};
+use super::{Block, INT8_BLOCK, Kernels, PANEL, Rows, TERNARY_BLOCK, scalar};
 use crate::cpu::isa::Isa;
 
 /// Registers of a panel.
@@ -24,8 +24,8 @@ const TOGETHER: usize = 4;
 /// The kernels of `isa`, if this processor can run them.
 pub(super) fn kernels(isa: Isa) -> Option<&'static Kernels> {
     match isa {
-        Isa::NeonDot if has!("neon") && has!("dotprod") => Some(&NEON_DOT),
-        Isa::Neon if has!("neon") => Some(&NEON),
+        Isa::NeonDot if isa.is_available() => Some(&NEON_DOT),
+        Isa::Neon if isa.is_available() => Some(&NEON),
         _ => None,
     }
 }
@@ -62,6 +62,15 @@ fn store(sums: int32x4_t, register: usize, out: &mut [i32; PANEL]) {
     unsafe { vst1q_s32(out.as_mut_ptr(), sums) }
 }
 
+/// The sums of register `register`, as [`store`] left them.
+#[target_feature(enable = "neon")]
+#[inline]
+fn load_sums(out: &[i32; PANEL], register: usize) -> int32x4_t {
+    let out = &out[4 * register..][..4];
+    // SAFETY: `out` is 4 values of 4 bytes; the load need not be aligned.
+    unsafe { vld1q_s32(out.as_ptr()) }
+}
+
 /// The four codes of each byte, each in a byte of its own.
 #[target_feature(enable = "neon")]
 #[inline]
@@ -78,7 +87,7 @@ fn unpack(packed: uint8x16_t) -> [int8x16_t; 4] {
 /// The kernels over two ways to multiply: `codes` adds sixteen products a lane of codes up to 3,
 /// `bytes` four products of any bytes.
 macro_rules! kernels {
-    ($name:ident, $features:literal, $codes:path, $bytes:path) => {
+    ($name:ident, $features:literal, $codes:path, $bytes:path, $small:path) => {
         mod $name {
             use super::*;
 
@@ -96,36 +105,58 @@ macro_rules! kernels {
                 }
             }
 
+            /// Sums of four rows of codes with four registers of weights fill half of the
+            /// registers that there are.
             #[target_feature(enable = $features)]
-            pub(super) fn ternary_gemm(codes: &[Block], x: &[i8], out: &mut [[i32; PANEL]]) {
-                let ((x, _), all) = (x.as_chunks(), out.len());
-                for (index, out) in out.chunks_mut(TOGETHER).enumerate() {
-                    let x = x.get(TOGETHER * index..).unwrap_or_default();
-                    match out.len() {
-                        4 => tile::<4>(codes, x, all, out),
-                        3 => tile::<3>(codes, x, all, out),
-                        2 => tile::<2>(codes, x, all, out),
-                        _ => tile::<1>(codes, x, all, out),
-                    }
+            pub(super) fn gemm(
+                weights: &[Block],
+                codes: Rows<'_>,
+                adds: bool,
+                out: &mut [[i32; PANEL]],
+            ) {
+                let mut first = 0;
+                while first < out.len() {
+                    let (codes, out) = (codes.from(first), &mut out[first..]);
+                    first += match out.len() {
+                        4.. => tile::<4>(weights, codes, adds, out),
+                        3 => tile::<3>(weights, codes, adds, out),
+                        2 => tile::<2>(weights, codes, adds, out),
+                        _ => tile::<1>(weights, codes, adds, out),
+                    };
                 }
             }
 
-            /// The first of `all` tokens.
+            /// The first rows; returns their number.
             #[target_feature(enable = $features)]
             #[inline]
-            fn tile<const TOKENS: usize>(
-                codes: &[Block],
-                x: &[[i8; TERNARY_BLOCK]],
-                all: usize,
+            fn tile<const ROWS: usize>(
+                weights: &[Block],
+                codes: Rows<'_>,
+                adds: bool,
                 out: &mut [[i32; PANEL]],
-            ) {
+            ) -> usize {
+                let rows: [&[[i8; INT8_BLOCK]]; ROWS] =
+                    std::array::from_fn(|row| codes.row(row, weights.len()));
                 for first in (0..REGISTERS).step_by(TOGETHER) {
-                    let mut sums = [[vdupq_n_s32(0); TOGETHER]; TOKENS];
-                    for (block, tokens) in codes.iter().zip(x.chunks(all)) {
-                        for r in 0..TOGETHER {
-                            let codes = unpack(load(block, first + r));
-                            for (x, sums) in tokens.iter().zip(&mut sums) {
-                                sums[r] = $codes(sums[r], codes, load_inputs(x));
+                    let mut sums = [[vdupq_n_s32(0); TOGETHER]; ROWS];
+                    if adds {
+                        for (sums, out) in sums.iter_mut().zip(&*out) {
+                            for (r, sum) in sums.iter_mut().enumerate() {
+                                *sum = load_sums(out, first + r);
+                            }
+                        }
+                    }
+                    for (word, block) in weights.iter().enumerate() {
+                        let weights: [int8x16_t; TOGETHER] = [
+                            vreinterpretq_s8_u8(load(block, first)),
+                            vreinterpretq_s8_u8(load(block, first + 1)),
+                            vreinterpretq_s8_u8(load(block, first + 2)),
+                            vreinterpretq_s8_u8(load(block, first + 3)),
+                        ];
+                        for (row, sums) in rows.iter().zip(&mut sums) {
+                            let x = broadcast(row[word]);
+                            for r in 0..TOGETHER {
+                                sums[r] = $small(sums[r], weights[r], x);
                             }
                         }
                     }
@@ -135,6 +166,7 @@ macro_rules! kernels {
                         }
                     }
                 }
+                ROWS
             }
 
             /// Weights lose 128 on the way, to be signed: `Σ w·x = Σ (w − 128)·x + 128·Σ x`.
@@ -192,6 +224,15 @@ fn bytes_neon(sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
     vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)))
 }
 
+/// Two products of weights up to 3 fit 16 bits.
+#[target_feature(enable = "neon")]
+#[inline]
+fn small_neon(sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
+    let low = vmull_s8(vget_low_s8(weights), vget_low_s8(x));
+    let high = vmull_s8(vget_high_s8(weights), vget_high_s8(x));
+    vpadalq_s16(sum, vpaddq_s16(low, high))
+}
+
 #[target_feature(enable = "neon,dotprod")]
 #[inline]
 fn codes_dot(sum: int32x4_t, codes: [int8x16_t; 4], x: int8x16_t) -> int32x4_t {
@@ -228,21 +269,23 @@ fn bytes_dot(sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
     sdot_lane::<0>(sum, weights, x)
 }
 
-kernels!(plain, "neon", codes_neon, bytes_neon);
-kernels!(dot, "neon,dotprod", codes_dot, bytes_dot);
+kernels!(plain, "neon", codes_neon, bytes_neon, small_neon);
+kernels!(dot, "neon,dotprod", codes_dot, bytes_dot, bytes_dot);
 
 // The loops over floats need no feature that aarch64 does not have anyway.
 static NEON: Kernels = Kernels {
     isa: Isa::Neon,
     ternary_gemv: plain::ternary_gemv,
-    ternary_gemm: plain::ternary_gemm,
+    gemm: plain::gemm,
+    ternary_gemm: None,
     int8_gemv: plain::int8_gemv,
     float: scalar::FLOAT,
 };
 static NEON_DOT: Kernels = Kernels {
     isa: Isa::NeonDot,
     ternary_gemv: dot::ternary_gemv,
-    ternary_gemm: dot::ternary_gemm,
+    gemm: dot::gemm,
+    ternary_gemm: None,
     int8_gemv: dot::int8_gemv,
     float: scalar::FLOAT,
 };

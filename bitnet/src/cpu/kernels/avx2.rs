@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm256_storeu_si256,
 };
 
-use super::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, TERNARY_BLOCK};
+use super::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, Rows, TERNARY_BLOCK};
 
 /// Registers of a panel.
 const REGISTERS: usize = PANEL / 8;
@@ -46,6 +46,15 @@ fn store(sums: __m256i, register: usize, out: &mut [i32; PANEL]) {
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) }
 }
 
+/// The sums of register `register`, as [`store`] left them.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load_sums(out: &[i32; PANEL], register: usize) -> __m256i {
+    let out = &out[8 * register..][..8];
+    // SAFETY: `out` is 8 values of 4 bytes; the load need not be aligned.
+    unsafe { _mm256_loadu_si256(out.as_ptr().cast()) }
+}
+
 /// Asks for what is read a little later. The address may lie behind the end: that is no access.
 #[target_feature(enable = "avx2")]
 #[inline]
@@ -68,12 +77,152 @@ fn unpack(packed: __m256i) -> [__m256i; 4] {
     ]
 }
 
+/// Words of codes whose products with weights of at most 3 can be added in 16 bits: a word adds
+/// twice 3 · 128 to each sum.
+const WORDS: usize = 32;
+
+/// Columns of a panel are taken in halves: sums of six rows of codes with two registers of weights,
+/// and what is multiplied, are all that there is room for.
+const HALF: usize = 2;
+
+/// Splits rows of a product into tiles.
+macro_rules! gemm {
+    ($features:literal, $gemm:ident, $tile:ident) => {
+        #[target_feature(enable = $features)]
+        fn $gemm(weights: &[Block], codes: Rows<'_>, adds: bool, out: &mut [[i32; PANEL]]) {
+            let mut first = 0;
+            while first < out.len() {
+                let (codes, out) = (codes.from(first), &mut out[first..]);
+                first += match out.len() {
+                    6.. => $tile::<6>(weights, codes, adds, out),
+                    5 => $tile::<5>(weights, codes, adds, out),
+                    4 => $tile::<4>(weights, codes, adds, out),
+                    3 => $tile::<3>(weights, codes, adds, out),
+                    2 => $tile::<2>(weights, codes, adds, out),
+                    _ => $tile::<1>(weights, codes, adds, out),
+                };
+            }
+        }
+    };
+}
+
+gemm!("avx2", gemm_avx2, tile_avx2);
+gemm!("avx2,avxvnni", gemm_vnni, tile_vnni);
+
+/// The first rows; returns their number. Sums are of 16 bits for as long as they fit.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn tile_avx2<const ROWS: usize>(
+    weights: &[Block],
+    codes: Rows<'_>,
+    adds: bool,
+    out: &mut [[i32; PANEL]],
+) -> usize {
+    let rows: [&[[i8; INT8_BLOCK]]; ROWS] =
+        std::array::from_fn(|row| codes.row(row, weights.len()));
+    for first in (0..REGISTERS).step_by(HALF) {
+        let mut totals = sums_of_half::<ROWS>(adds, first, out);
+        for start in (0..weights.len()).step_by(WORDS) {
+            let mut sums = [[_mm256_setzero_si256(); HALF]; ROWS];
+            for word in start..weights.len().min(start + WORDS) {
+                let block = &weights[word];
+                let weights = [load(block, first), load(block, first + 1)];
+                for (row, sums) in rows.iter().zip(&mut sums) {
+                    let x = broadcast(row[word]);
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(weights, x));
+                    }
+                }
+            }
+            for (totals, sums) in totals.iter_mut().zip(sums) {
+                for (total, sum) in totals.iter_mut().zip(sums) {
+                    let sum = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+                    *total = _mm256_add_epi32(*total, sum);
+                }
+            }
+        }
+        store_half(totals, first, out);
+    }
+    ROWS
+}
+
+/// As [`tile_avx2`], with one instruction that adds four products in 32 bits.
+#[target_feature(enable = "avx2,avxvnni")]
+#[inline]
+fn tile_vnni<const ROWS: usize>(
+    weights: &[Block],
+    codes: Rows<'_>,
+    adds: bool,
+    out: &mut [[i32; PANEL]],
+) -> usize {
+    let rows: [&[[i8; INT8_BLOCK]]; ROWS] =
+        std::array::from_fn(|row| codes.row(row, weights.len()));
+    for first in (0..REGISTERS).step_by(HALF) {
+        let mut sums = sums_of_half::<ROWS>(adds, first, out);
+        for (word, block) in weights.iter().enumerate() {
+            let weights = [load(block, first), load(block, first + 1)];
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let x = broadcast(row[word]);
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = _mm256_dpbusd_avx_epi32(*sum, weights, x);
+                }
+            }
+        }
+        store_half(sums, first, out);
+    }
+    ROWS
+}
+
+/// What sums of the registers `first` and the next begin with: those of `out`, or zeros.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn sums_of_half<const ROWS: usize>(
+    adds: bool,
+    first: usize,
+    out: &[[i32; PANEL]],
+) -> [[__m256i; HALF]; ROWS] {
+    let mut sums = [[_mm256_setzero_si256(); HALF]; ROWS];
+    if adds {
+        for (sums, out) in sums.iter_mut().zip(out) {
+            for (r, sum) in sums.iter_mut().enumerate() {
+                *sum = load_sums(out, first + r);
+            }
+        }
+    }
+    sums
+}
+
+/// Stores the sums of the registers `first` and the next.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn store_half<const ROWS: usize>(
+    sums: [[__m256i; HALF]; ROWS],
+    first: usize,
+    out: &mut [[i32; PANEL]],
+) {
+    for (sums, out) in sums.into_iter().zip(out) {
+        for (r, sums) in sums.into_iter().enumerate() {
+            store(sums, first + r, out);
+        }
+    }
+}
+
 /// The kernels over two ways to multiply: `codes` adds sixteen products a lane of codes up to 3,
 /// `bytes` four products of any bytes.
 macro_rules! kernels {
-    ($name:ident, $features:literal, $codes:path, $bytes:path) => {
+    ($name:ident, $features:literal, $codes:path, $bytes:path, $gemm:path) => {
         pub(super) mod $name {
             use super::*;
+
+            #[target_feature(enable = $features)]
+            pub(in super::super) fn gemm(
+                weights: &[Block],
+                codes: Rows<'_>,
+                adds: bool,
+                out: &mut [[i32; PANEL]],
+            ) {
+                $gemm(weights, codes, adds, out);
+            }
 
             #[target_feature(enable = $features)]
             pub(in super::super) fn ternary_gemv<const PREFETCH: bool>(
@@ -95,55 +244,6 @@ macro_rules! kernels {
                 }
                 for (register, sums) in sums.into_iter().enumerate() {
                     store(sums, register, out);
-                }
-            }
-
-            #[target_feature(enable = $features)]
-            pub(in super::super) fn ternary_gemm(
-                codes: &[Block],
-                x: &[i8],
-                out: &mut [[i32; PANEL]],
-            ) {
-                let ((x, _), all) = (x.as_chunks::<TERNARY_BLOCK>(), out.len());
-                for (index, out) in out.chunks_mut(4).enumerate() {
-                    let x = x.get(4 * index..).unwrap_or_default();
-                    match out.len() {
-                        4 => tile::<4>(codes, x, all, out),
-                        3 => tile::<3>(codes, x, all, out),
-                        2 => tile::<2>(codes, x, all, out),
-                        _ => tile::<1>(codes, x, all, out),
-                    }
-                }
-            }
-
-            /// The first of `all` tokens. One register of rows after the other: sixteen registers are
-            /// no more than four tokens take.
-            #[target_feature(enable = $features)]
-            #[inline]
-            fn tile<const TOKENS: usize>(
-                codes: &[Block],
-                x: &[[i8; TERNARY_BLOCK]],
-                all: usize,
-                out: &mut [[i32; PANEL]],
-            ) {
-                for r in 0..REGISTERS {
-                    let mut sums = [_mm256_setzero_si256(); TOKENS];
-                    for (block, tokens) in codes.iter().zip(x.chunks(all)) {
-                        let codes = unpack(load(block, r));
-                        for (x, sum) in tokens.iter().zip(&mut sums) {
-                            let (x, _) = x.as_chunks::<4>();
-                            let x = [
-                                broadcast(x[0]),
-                                broadcast(x[1]),
-                                broadcast(x[2]),
-                                broadcast(x[3]),
-                            ];
-                            *sum = $codes(*sum, codes, x);
-                        }
-                    }
-                    for (sum, out) in sums.into_iter().zip(out.iter_mut()) {
-                        store(sum, r, out);
-                    }
                 }
             }
 
@@ -219,5 +319,5 @@ fn bytes_vnni(sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
     _mm256_dpbusd_avx_epi32(sum, weights, x)
 }
 
-kernels!(plain, "avx2", codes_avx2, bytes_avx2);
-kernels!(vnni, "avx2,avxvnni", codes_vnni, bytes_vnni);
+kernels!(plain, "avx2", codes_avx2, bytes_avx2, gemm_avx2);
+kernels!(vnni, "avx2,avxvnni", codes_vnni, bytes_vnni, gemm_vnni);

@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm512_srai_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
 };
 
-use super::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, TERNARY_BLOCK, TILE};
+use super::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, Rows, TERNARY_BLOCK};
 
 /// Registers of a panel.
 const REGISTERS: usize = PANEL / 16;
@@ -48,6 +48,14 @@ fn store(sums: [__m512i; REGISTERS], out: &mut [i32; PANEL]) {
         // SAFETY: `out` is 16 values of 4 bytes; the store need not be aligned.
         unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn load_sums(out: &[i32; PANEL]) -> [__m512i; REGISTERS] {
+    let (halves, _) = out.as_chunks::<16>();
+    // SAFETY: each half is 16 values of 4 bytes; the load need not be aligned.
+    [0, 1].map(|half: usize| unsafe { _mm512_loadu_si512(halves[half].as_ptr().cast()) })
 }
 
 /// Asks for what is read a little later. The address may lie behind the end: that is no access.
@@ -102,45 +110,83 @@ pub(super) fn ternary_gemv<const PREFETCH: bool>(
     store(total, out);
 }
 
-/// As [`ternary_gemv`], but each code is unpacked once for all tokens.
+/// Sums of up to twelve rows of codes are in registers together, with those of a panel.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn ternary_gemm(codes: &[Block], x: &[i8], out: &mut [[i32; PANEL]]) {
-    let (x, _) = x.as_chunks::<TERNARY_BLOCK>();
-    match out.len() {
-        8 => tile::<8>(codes, x, out),
-        7 => tile::<7>(codes, x, out),
-        6 => tile::<6>(codes, x, out),
-        5 => tile::<5>(codes, x, out),
-        4 => tile::<4>(codes, x, out),
-        3 => tile::<3>(codes, x, out),
-        2 => tile::<2>(codes, x, out),
-        _ => tile::<1>(codes, x, out),
+pub(super) fn gemm(weights: &[Block], codes: Rows<'_>, adds: bool, out: &mut [[i32; PANEL]]) {
+    let mut first = 0;
+    while first < out.len() {
+        let (codes, out) = (codes.from(first), &mut out[first..]);
+        first += match out.len() {
+            // Two tiles of eight are faster than one of twelve and a small one.
+            13..=16 => tile::<8, 1>(weights, codes, adds, out),
+            12.. => tile::<12, 1>(weights, codes, adds, out),
+            8.. => tile::<8, 1>(weights, codes, adds, out),
+            7 => tile::<7, 1>(weights, codes, adds, out),
+            6 => tile::<6, 1>(weights, codes, adds, out),
+            5 => tile::<5, 1>(weights, codes, adds, out),
+            4 => tile::<4, 1>(weights, codes, adds, out),
+            3 => tile::<3, 1>(weights, codes, adds, out),
+            2 => tile::<2, 1>(weights, codes, adds, out),
+            _ => tile::<1, 1>(weights, codes, adds, out),
+        };
     }
 }
 
+/// As [`gemm`] with codes at two bits, of which each is unpacked once for up to eight rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn ternary_gemm(weights: &[Block], codes: Rows<'_>, out: &mut [[i32; PANEL]]) {
+    let mut first = 0;
+    while first < out.len() {
+        let (codes, out) = (codes.from(first), &mut out[first..]);
+        first += match out.len() {
+            8.. => tile::<8, 4>(weights, codes, false, out),
+            7 => tile::<7, 4>(weights, codes, false, out),
+            6 => tile::<6, 4>(weights, codes, false, out),
+            5 => tile::<5, 4>(weights, codes, false, out),
+            4 => tile::<4, 4>(weights, codes, false, out),
+            3 => tile::<3, 4>(weights, codes, false, out),
+            2 => tile::<2, 4>(weights, codes, false, out),
+            _ => tile::<1, 4>(weights, codes, false, out),
+        };
+    }
+}
+
+/// The first rows; returns their number. Blocks are of `WORDS` words of codes: one, of bytes, or
+/// four, at two bits.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn tile<const TOKENS: usize>(codes: &[Block], x: &[[i8; TERNARY_BLOCK]], out: &mut [[i32; PANEL]]) {
-    const { assert!(TOKENS <= TILE) }
-    let mask = _mm512_set1_epi8(3);
-    let mut sums = [[_mm512_setzero_si512(); REGISTERS]; TOKENS];
-    for (block, tokens) in codes.iter().zip(x.as_chunks::<TOKENS>().0) {
-        let mut codes = [[_mm512_setzero_si512(); 4]; REGISTERS];
-        for r in 0..REGISTERS {
-            let packed = load(block, r);
-            codes[r] = [
-                _mm512_and_si512(packed, mask),
-                _mm512_and_si512(_mm512_srli_epi32::<2>(packed), mask),
-                _mm512_and_si512(_mm512_srli_epi32::<4>(packed), mask),
-                _mm512_and_si512(_mm512_srli_epi32::<6>(packed), mask),
-            ];
+fn tile<const ROWS: usize, const WORDS: usize>(
+    weights: &[Block],
+    codes: Rows<'_>,
+    adds: bool,
+    out: &mut [[i32; PANEL]],
+) -> usize {
+    let (start, stride) = codes.words(ROWS, WORDS * weights.len());
+    let mut sums = [[_mm512_setzero_si512(); REGISTERS]; ROWS];
+    if adds {
+        for (sums, out) in sums.iter_mut().zip(&*out) {
+            *sums = load_sums(out);
         }
-        for (x, sums) in tokens.iter().zip(&mut sums) {
-            let (x, _) = x.as_chunks::<4>();
-            for s in 0..4 {
-                let x = broadcast(x[s]);
+    }
+    for (index, block) in weights.iter().enumerate() {
+        let block = [load(block, 0), load(block, 1)];
+        for part in 0..WORDS {
+            let weights = match WORDS {
+                1 => block,
+                _ => [unpack(block[0], part), unpack(block[1], part)],
+            };
+            for (row, sums) in sums.iter_mut().enumerate() {
+                // Every fourth row has an address of its own, the others a multiple of the stride
+                // to it: there are not enough registers for all of them.
+                // SAFETY: `words` has found that the rows are that long.
+                let x = unsafe {
+                    let word = INT8_BLOCK * (WORDS * index + part);
+                    let place = start.add(row / 4 * 4 * stride + word);
+                    place.add(row % 4 * stride).cast::<i32>().read_unaligned()
+                };
+                let x = _mm512_set1_epi32(x);
                 for r in 0..REGISTERS {
-                    sums[r] = _mm512_dpbusd_epi32(sums[r], codes[r][s], x);
+                    sums[r] = _mm512_dpbusd_epi32(sums[r], weights[r], x);
                 }
             }
         }
@@ -148,6 +194,20 @@ fn tile<const TOKENS: usize>(codes: &[Block], x: &[[i8; TERNARY_BLOCK]], out: &m
     for (sums, out) in sums.into_iter().zip(out) {
         store(sums, out);
     }
+    ROWS
+}
+
+/// One of the four codes of each byte.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn unpack(packed: __m512i, part: usize) -> __m512i {
+    let codes = match part {
+        0 => packed,
+        1 => _mm512_srli_epi32::<2>(packed),
+        2 => _mm512_srli_epi32::<4>(packed),
+        _ => _mm512_srli_epi32::<6>(packed),
+    };
+    _mm512_and_si512(codes, _mm512_set1_epi8(3))
 }
 
 /// Both bytes of the inputs with each weight that is loaded.

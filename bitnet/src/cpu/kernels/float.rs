@@ -8,7 +8,7 @@
 
 use half::bf16;
 
-use crate::cpu::float::{ROUND, exp, maximum, sum};
+use crate::cpu::float::{exp, maximum, sum};
 
 /// Partial sums of a dot product, and keys that stand together.
 pub(super) const LANES: usize = 32;
@@ -57,9 +57,6 @@ pub(super) struct Float {
     pub(super) softmax: unsafe fn(&mut [f32]) -> f32,
     pub(super) mix: Mix<f32>,
     pub(super) mix_int8: Mix<i8>,
-    pub(super) max_abs: unsafe fn(&[f32]) -> f32,
-    pub(super) sum_squares: unsafe fn(&[f32]) -> f32,
-    pub(super) quantize: unsafe fn(&[f32], f32, &mut [i8]) -> i32,
 }
 
 /// Adds up lanes, in pairs.
@@ -244,36 +241,4 @@ fn mix_columns<T: Number, const Q: usize, const N: usize>(
         out[..N].copy_from_slice(sums);
     }
     N
-}
-
-/// `max|x|`; 0 of nothing, and not a number if any `x` is none.
-#[inline(always)]
-pub(super) fn max_abs(x: &[f32]) -> f32 {
-    // The bits of magnitudes are ordered as they are, with those that are no numbers on top.
-    let magnitude = |x: f32| x.abs().to_bits();
-    let mut lanes = [0; LANES];
-    let (x, rest) = x.as_chunks::<LANES>();
-    for x in x {
-        for i in 0..LANES {
-            lanes[i] = magnitude(x[i]).max(lanes[i]);
-        }
-    }
-    let rest = rest.iter().map(|&x| magnitude(x));
-    f32::from_bits(lanes.into_iter().chain(rest).max().unwrap_or(0))
-}
-
-/// `Σ x²`.
-#[inline(always)]
-pub(super) fn sum_squares(x: &[f32]) -> f32 {
-    sum([x], |[x]| x * x)
-}
-
-/// `clamp(round(x · scale), −128, 127)`, half to even; gives the sum of the codes.
-#[inline(always)]
-pub(super) fn quantize(x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
-    for (code, x) in codes.iter_mut().zip(x) {
-        // The last byte of the sum is the integer it was rounded to, and 0 where it is no number.
-        *code = ((x * scale).clamp(-128.0, 127.0) + ROUND).to_bits() as i8;
-    }
-    codes.iter().map(|&code| i32::from(code)).sum()
 }
