@@ -7,9 +7,27 @@ use super::{BitNetTransformerConfig, Observer, cache::LayerCache};
 use crate::{
     linear::{BitLinear, project},
     norm::RmsNorm,
-    ops::{quantized_linear::LinearInput, rotate::Positions, self_attention::SelfAttention},
+    ops::{
+        Columns, quantized_linear::LinearInput, rotate::Positions, self_attention::SelfAttention,
+    },
     precision::Precision,
 };
+
+/// What the tokens of a forward pass attend to.
+pub(super) enum Context<'a, B: Backend> {
+    /// Their own sequences, which are all there from position 0 on.
+    Whole(&'a Positions<B>),
+    /// Those in caches, too. The segments are the rows of the batch, one after the other.
+    Cached(Vec<Segment<'a, B>>),
+}
+
+/// New tokens of sequences that share a cache, and so have as many tokens before them.
+pub(super) struct Segment<'a, B: Backend> {
+    pub(super) batch: usize,
+    pub(super) seq: usize,
+    pub(super) positions: &'a Positions<B>,
+    pub(super) cache: &'a mut LayerCache<B>,
+}
 
 /// Causal self-attention with rotary positions and grouped queries: key/value head `j` serves the
 /// query heads `j·g .. (j+1)·g`, where `g = heads / kv_heads`.
@@ -85,8 +103,7 @@ impl<B: Backend> Attention<B> {
         &self,
         x: Tensor<B, 3>,
         norm: Option<&RmsNorm<B>>,
-        positions: &Positions<B>,
-        cache: Option<&mut LayerCache<B>>,
+        context: Context<'_, B>,
         observer: Observer<'_, B>,
     ) -> Tensor<B, 3> {
         let shape @ [batch, seq, dim] = x.dims();
@@ -95,17 +112,32 @@ impl<B: Backend> Attention<B> {
         let projections = [&self.q_proj, &self.k_proj, &self.v_proj];
         observer.see(&projections, &input);
         let qkv = project(projections, input);
-        let attention = self.op();
-        let attended = match cache {
-            None => attention.apply(qkv, seq, positions),
-            Some(cache) => attention.apply_with(qkv, seq, positions, |keys, values| {
-                cache.extend(positions.start, keys, values)
-            }),
+        let attended = match context {
+            Context::Whole(positions) => self.op().apply(qkv, seq, positions),
+            Context::Cached(segments) => self.attend_cached(qkv, segments),
         };
         let sub_norm = self.attn_sub_norm.as_ref().map(RmsNorm::op);
         let input = LinearInput::new(attended).with_norm(sub_norm).with_residual(x);
         observer.see(&[&self.o_proj], &input);
         project([&self.o_proj], input).joined().reshape(shape)
+    }
+
+    /// The attention of new tokens, `[all tokens, heads · dim_head]`.
+    fn attend_cached(&self, qkv: Columns<B>, segments: Vec<Segment<'_, B>>) -> Tensor<B, 2> {
+        let is_one = segments.len() == 1;
+        let mut end = 0;
+        let mut attended: Vec<_> = segments
+            .into_iter()
+            .map(|Segment { batch, seq, positions, cache }| {
+                let rows = end..end + batch * seq;
+                end = rows.end;
+                let qkv = if is_one { qkv.clone() } else { qkv.rows(rows) };
+                self.op().apply_with(qkv, seq, positions, |keys, values| {
+                    cache.extend(positions.start, keys, values)
+                })
+            })
+            .collect();
+        if is_one { attended.remove(0) } else { Tensor::cat(attended, 0) }
     }
 
     fn op(&self) -> SelfAttention<B> {

@@ -3,8 +3,8 @@ use burn::{
     tensor::{Tensor, backend::Backend},
 };
 
-use super::{Attention, BitNetTransformerConfig, FeedForward, Observer, cache::LayerCache};
-use crate::{linear::BitLinear, norm::RmsNorm, ops::rotate::Positions, precision::Precision};
+use super::{Attention, BitNetTransformerConfig, FeedForward, Observer, attention::Context};
+use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
 
 /// One decoder block:
 ///
@@ -71,12 +71,11 @@ impl<B: Backend> Block<B> {
     pub(super) fn forward(
         &self,
         x: Tensor<B, 3>,
-        positions: &Positions<B>,
-        cache: Option<&mut LayerCache<B>>,
+        context: Context<'_, B>,
         observer: Observer<'_, B>,
     ) -> Tensor<B, 3> {
         let norm = self.input_layernorm.as_ref();
-        let h = self.self_attn.forward(x, norm, positions, cache, observer);
+        let h = self.self_attn.forward(x, norm, context, observer);
         self.mlp.forward(h, self.post_attention_layernorm.as_ref(), observer)
     }
 }

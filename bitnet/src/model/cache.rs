@@ -52,8 +52,8 @@ impl<B: Backend> KvCache<B> {
         Ok(())
     }
 
-    pub(super) fn layers_mut(&mut self) -> impl Iterator<Item = &mut LayerCache<B>> {
-        self.layers.iter_mut()
+    pub(super) fn layer_mut(&mut self, index: usize) -> &mut LayerCache<B> {
+        &mut self.layers[index]
     }
 
     pub(super) fn advance(&mut self, seq: usize) {

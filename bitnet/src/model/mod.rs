@@ -10,6 +10,7 @@ mod flops;
 mod observer;
 mod rope;
 mod seeded;
+mod sequences;
 mod size;
 mod transformer;
 

@@ -4,7 +4,10 @@ use burn::{
     tensor::{Int, Tensor, backend::Backend},
 };
 
-use super::{BitNetTransformerConfig, Block, KvCache, ModelError, Observer, RotaryEmbedding};
+use super::{
+    BitNetTransformerConfig, Block, KvCache, ModelError, Observer, RotaryEmbedding,
+    attention::{Context, Segment},
+};
 use crate::{
     linear::BitLinear,
     norm::RmsNorm,
@@ -26,7 +29,7 @@ pub struct BitNetTransformer<B: Backend> {
     pub norm: RmsNorm<B>,
     /// Output head, where it is not the embedding.
     pub lm_head: Option<Linear<B>>,
-    rope: RotaryEmbedding<B>,
+    pub(super) rope: RotaryEmbedding<B>,
     #[module(skip)]
     config: BitNetTransformerConfig,
     #[module(skip)]
@@ -69,6 +72,11 @@ impl<B: Backend> BitNetTransformer<B> {
     /// The configuration the model was built from.
     pub fn config(&self) -> &BitNetTransformerConfig {
         &self.config
+    }
+
+    /// The device the model is on.
+    pub fn device(&self) -> B::Device {
+        self.embed_tokens.weight.lazy_device()
     }
 
     /// Sets how much of the quantisation counts, in every layer: see
@@ -141,12 +149,12 @@ impl<B: Backend> BitNetTransformer<B> {
         let x = embedding(self.embed_tokens.weight.val(), tokens);
         let positions = self.rope.at(0, actual);
         let layers = self.layers.iter();
-        Ok(layers.fold(x, |x, layer| layer.forward(x, &positions, None, observer)))
+        Ok(layers.fold(x, |x, layer| layer.forward(x, Context::Whole(&positions), observer)))
     }
 
     /// An empty cache for `batch` sequences.
     pub fn new_cache(&self, batch: usize) -> KvCache<B> {
-        KvCache::new(&self.config, batch, &self.embed_tokens.weight.lazy_device())
+        KvCache::new(&self.config, batch, &self.device())
     }
 
     /// Logits for tokens that follow those in `cache`, which then holds them too. The logits equal
@@ -192,15 +200,17 @@ impl<B: Backend> BitNetTransformer<B> {
         cache.check_room(batch, seq)?;
         let positions = self.rope.at(cache.len(), seq);
         let mut x = embedding(self.embed_tokens.weight.val(), tokens);
-        for (layer, cache) in self.layers.iter().zip(cache.layers_mut()) {
-            x = layer.forward(x, &positions, Some(cache), Observer::NONE);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let cache = cache.layer_mut(index);
+            let segment = Segment { batch, seq, positions: &positions, cache };
+            x = layer.forward(x, Context::Cached(vec![segment]), Observer::NONE);
         }
         cache.advance(seq);
         Ok(x)
     }
 
     /// `[batch, seq, dim]` to logits `[batch, seq, num_tokens]`.
-    fn head(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+    pub(super) fn head(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
         let [batch, seq, dim] = x.dims();
         let x = self.norm.forward(x).reshape([batch * seq, dim]);
         let logits = match &self.lm_head {

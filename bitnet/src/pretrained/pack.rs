@@ -1,20 +1,40 @@
 use super::{
-    PretrainedError,
+    Packed, PretrainedError,
     layout::{self, EMBEDDING, HEAD},
     stored::Stored,
     ternary_rows,
 };
 use crate::{
-    engine::{EngineError, LinearOf, NormOf, Source},
+    engine::{Engine, EngineError, LinearOf, NormOf, Source},
     formats::TensorView,
     packed::{Table, TableFormat, TernaryMatrix},
     progress::Progress,
 };
 
+impl Stored {
+    /// Packs the model, tensor by tensor: floats of a whole matrix are never held. Embedding and
+    /// output head are held in `tables`.
+    ///
+    /// # Errors
+    /// [`PretrainedError::Engine`] if its quantisers are not those of packed weights, others if a
+    /// tensor is damaged.
+    pub fn pack(
+        self,
+        tables: TableFormat,
+        progress: &dyn Progress,
+    ) -> Result<Packed, PretrainedError> {
+        progress.start("packing", self.store.bytes() as u64);
+        let source = StoredSource { stored: &self, progress };
+        let engine = Engine::from_source(&self.config, &source, tables);
+        progress.finish();
+        Ok(Packed { model: engine?, tokenizer: self.tokenizer, settings: self.settings })
+    }
+}
+
 /// The weights of a model in files, for the engine.
-pub(super) struct StoredSource<'a> {
-    pub(super) stored: &'a Stored,
-    pub(super) progress: &'a dyn Progress,
+struct StoredSource<'a> {
+    stored: &'a Stored,
+    progress: &'a dyn Progress,
 }
 
 impl StoredSource<'_> {

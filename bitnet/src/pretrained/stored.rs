@@ -1,25 +1,18 @@
 use std::path::Path;
 
-use burn::tensor::backend::Backend;
-
 use super::{
-    CONFIG, INDEX, MAX_CONFIG, Packed, Pretrained, PretrainedError, Settings, TOKENIZER, WEIGHTS,
-    check_vocabulary,
-    config::{self, ScaleMeaning},
+    Packed, PretrainedError, Settings,
+    config::{self, ScaleMeaning, check_vocabulary},
+    files::{CONFIG, INDEX, MAX_CONFIG, TOKENIZER, WEIGHTS},
     gguf,
     layout::{self, Role, Spec},
-    pack::StoredSource,
     place::Place,
     settings_files,
     ternary_rows::TernaryRows,
-    weights,
 };
 use crate::{
-    engine::Engine,
     formats::{Encoding, FormatError, Store, TensorView, gguf::Gguf, read_text},
     model::BitNetTransformerConfig,
-    packed::TableFormat,
-    progress::Progress,
     quant::WeightQuant,
     tokenizer::{self, Tokenizer},
 };
@@ -158,35 +151,6 @@ impl Stored {
     /// Bytes of the files with weights.
     pub fn file_bytes(&self) -> usize {
         self.store.file_bytes()
-    }
-
-    /// Reads the whole model, with latent weights: where files hold codes, with such as have these
-    /// codes and scales.
-    ///
-    /// # Errors
-    /// [`PretrainedError`] if a tensor is damaged.
-    pub fn load<B: Backend>(self, device: &B::Device) -> Result<Pretrained<B>, PretrainedError> {
-        let model = weights::load(&self, device)?;
-        let Self { tokenizer, settings, .. } = self;
-        Ok(Pretrained { model, tokenizer, settings, device: device.clone() })
-    }
-
-    /// Packs the model, tensor by tensor: floats of a whole matrix are never held. Embedding and
-    /// output head are held in `tables`.
-    ///
-    /// # Errors
-    /// [`PretrainedError::Engine`] if its quantisers are not those of packed weights, others if a
-    /// tensor is damaged.
-    pub fn pack(
-        self,
-        tables: TableFormat,
-        progress: &dyn Progress,
-    ) -> Result<Packed, PretrainedError> {
-        progress.start("packing", self.store.bytes() as u64);
-        let source = StoredSource { stored: &self, progress };
-        let engine = Engine::from_source(&self.config, &source, tables);
-        progress.finish();
-        Ok(Packed { engine: engine?, tokenizer: self.tokenizer, settings: self.settings })
     }
 
     /// Sees that all numbers are finite which [`layers`](Self::layers) does not look at.

@@ -6,46 +6,9 @@ use burn::{
 };
 use half::bf16;
 use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
-use serde::{Deserialize, Serialize};
 
-use super::{PretrainedError, names::Names, stored::Stored};
+use super::{Pretrained, PretrainedError, WeightDtype, names::Names, stored::Stored};
 use crate::model::BitNetTransformer;
-
-/// The type in which latent weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WeightDtype {
-    /// 32 bits: what training holds.
-    #[default]
-    F32,
-    /// 16 bits, the range of f32. Weights near a rounding boundary may change their code.
-    Bf16,
-}
-
-impl WeightDtype {
-    /// The name in configurations.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    /// Bytes of a value.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 => 2,
-        }
-    }
-
-    pub(super) fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::Bf16 => "bfloat16",
-        }
-    }
-}
 
 /// The latent weights of `model` as the bytes of a safetensors file.
 pub(super) fn to_safetensors<B: Backend>(
@@ -96,9 +59,21 @@ impl<B: Backend> ModuleVisitor<B> for Writer {
     }
 }
 
+impl Stored {
+    /// Reads the whole model, with latent weights: where files hold codes, with such as have these
+    /// codes and scales.
+    ///
+    /// # Errors
+    /// [`PretrainedError`] if a tensor is damaged.
+    pub fn load<B: Backend>(self, device: &B::Device) -> Result<Pretrained<B>, PretrainedError> {
+        let model = model(&self, device)?;
+        Ok(Pretrained { model, tokenizer: self.tokenizer, settings: self.settings })
+    }
+}
+
 /// Builds a model with the weights of files, which are known to hold exactly its tensors, in their
 /// shapes.
-pub(super) fn load<B: Backend>(
+fn model<B: Backend>(
     stored: &Stored,
     device: &B::Device,
 ) -> Result<BitNetTransformer<B>, PretrainedError> {

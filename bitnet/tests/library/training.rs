@@ -76,7 +76,7 @@ fn learns_a_text<B: Backend>(config: &BitNetTransformerConfig) {
         sampling: Sampling::greedy(),
         ..GenerationConfig::default()
     };
-    let stream = Generation::new(&model, &ByteTokenizer, &device, &TEXT[..12], &greedy).unwrap();
+    let stream = Generation::new(&model, &ByteTokenizer, &TEXT[..12], &greedy).unwrap();
     let text: String = stream.map(Result::unwrap).collect();
     assert_eq!(text, TEXT[12..SEQ], "{:?}", config.quant);
 }

@@ -8,8 +8,9 @@ use crate::{
     formats::{Encoding, TensorHeader, holds, write_floats, write_safetensors, write_strided},
     model::BitNetTransformerConfig,
     pretrained::{
-        CONFIG, EXPORTED_FOLDER, PretrainedError, WEIGHTS, WeightDtype,
+        EXPORTED_FOLDER, PretrainedError, WeightDtype,
         config::{self, Form},
+        files::{CONFIG, WEIGHTS},
         layout::{self, Role, Spec},
         settings_files,
         stored::{Stored, scale_name},

@@ -2,25 +2,24 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use bitnet::{
-    BitNetTransformerConfig, ModelError,
     backend::BackendVisitor,
     data::{self, Corpus, DataOptions, Split, TokenFile, Tokens},
     evaluate::{Evaluation, WindowBatch},
-    pretrained::{Packed, Pretrained},
+    generate::CausalLm,
+    pretrained::{Packed, TextModel},
     progress::Bar,
     tokenizer::Tokenizer,
 };
 use burn::tensor::backend::Backend;
 use indicatif::{ProgressBar, ProgressStyle};
+use infer::{PackOptions, load_float, load_packed};
 use serde_json::json;
 
 use crate::{
-    backend::BackendArgs,
-    model,
+    args::{BackendArgs, PackArgs},
     output::{self, thousands},
-    packing::PackArgs,
 };
 
 /// Longest window unless a longer one is asked for: the logits of a window are held at once.
@@ -100,14 +99,9 @@ impl EvalArgs {
         Ok(tokens.slice(part))
     }
 
-    /// Prints the loss that `evaluate` gives.
-    fn report(
-        &self,
-        config: &BitNetTransformerConfig,
-        tokenizer: &dyn Tokenizer,
-        evaluate: impl Fn(&WindowBatch, &Tokens) -> Result<Evaluation, ModelError>,
-    ) -> anyhow::Result<()> {
-        let longest = config.max_seq_len;
+    /// Prints the loss of a model.
+    fn report<M: CausalLm>(&self, model: &TextModel<M>) -> anyhow::Result<()> {
+        let longest = model.model.config().max_seq_len;
         let context = self.context.unwrap_or(longest.min(MAX_CONTEXT));
         ensure!(
             (1..=longest).contains(&context),
@@ -118,24 +112,24 @@ impl EvalArgs {
             (1..=context).contains(&stride),
             "stride is {stride}, must be between 1 and the context of {context}"
         );
-        let tokens = self.tokens(tokenizer)?;
+        let tokens = self.tokens(model.tokenizer.as_ref())?;
         ensure!(
             tokens.len() >= 2,
             "the data is too short: {} token, at least 2 are needed",
             tokens.len()
         );
-        let sum = self.evaluate(context, &tokens, stride, |batch| evaluate(batch, &tokens))?;
+        let sum = self.evaluate(model, context, &tokens, stride)?;
         ensure!(sum.nats.is_finite(), "the model's loss is not finite; its weights are damaged");
         output::print(&self.format(&sum, context, stride))
     }
 
     /// The sum over all windows.
-    fn evaluate(
+    fn evaluate<M: CausalLm>(
         &self,
+        model: &TextModel<M>,
         context: usize,
         tokens: &Tokens,
         stride: usize,
-        evaluate: impl Fn(&WindowBatch) -> Result<Evaluation, ModelError>,
     ) -> anyhow::Result<Evaluation> {
         let windows = data::windows(tokens.len(), context, stride);
         let batches = WindowBatch::group(&windows, self.batch.get());
@@ -144,7 +138,7 @@ impl EvalArgs {
             .with_style(ProgressStyle::with_template("{bar:40} {percent}% eta {eta}")?);
         let mut sum = Evaluation::default();
         for batch in &batches {
-            sum.add(evaluate(batch)?);
+            sum.add(batch.evaluate(&model.model, model.tokenizer.as_ref(), tokens)?);
             tokens.check()?;
             bar.inc(1);
         }
@@ -181,19 +175,11 @@ impl BackendVisitor for EvalArgs {
     type Output = anyhow::Result<()>;
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
+        let options = self.packing.options();
         if self.packed || Packed::is_at(&self.model) {
-            let Packed { engine, tokenizer, .. } = self.packing.load(&self.model)?;
-            let tokenizer = tokenizer.as_ref();
-            return self.report(engine.config(), tokenizer, |batch, tokens| {
-                batch.evaluate_packed(&engine, tokenizer, tokens)
-            });
+            return self.report(&load_packed(&self.model, options, &Bar::default())?);
         }
-        ensure!(!self.packing.is_given(), "--head and --kv need --packed");
-        let loaded = model::open(&self.model)?.load::<B>(&device);
-        let Pretrained { model, tokenizer, .. } = loaded.with_context(|| model::of(&self.model))?;
-        let tokenizer = tokenizer.as_ref();
-        self.report(model.config(), tokenizer, |batch, tokens| {
-            batch.evaluate(&model, tokenizer, tokens, &device)
-        })
+        ensure!(options == PackOptions::default(), "--head and --kv need --packed");
+        self.report(&load_float::<B>(&self.model, &device)?)
     }
 }

@@ -15,16 +15,6 @@ pub struct BackendArgs {
     threads: ThreadArgs,
 }
 
-impl Default for BackendArgs {
-    fn default() -> Self {
-        Self {
-            backend: first(),
-            device: DeviceChoice::default(),
-            threads: ThreadArgs { threads: None },
-        }
-    }
-}
-
 /// The first backend that is compiled in.
 fn first() -> BackendKind {
     BackendKind::compiled_in().next().unwrap_or(BackendKind::Flex)

@@ -10,11 +10,11 @@ use bitnet::{
     storage::Output,
 };
 use clap::ValueEnum;
+use infer::{PackOptions, load_packed, model_name, open};
 
 use crate::{
-    model::{self, Head},
+    args::Head,
     output::{self, thousands},
-    packing::PackArgs,
 };
 
 /// What to write, and where.
@@ -108,12 +108,13 @@ impl ExportArgs {
         }
         .with_context(|| format!("cannot write {}", self.out.display()))?;
         let Some(format) = format else {
-            let packed = PackArgs::of_head(self.head).load(&self.model)?;
-            return packed.save(to).with_context(|| model::of(&self.model));
+            let options = PackOptions { head: self.head.map(Head::format), ..Default::default() };
+            let packed = load_packed(&self.model, options, &Bar::default())?;
+            return packed.save(to).with_context(|| model_name(&self.model));
         };
-        let stored = model::open(&self.model)?;
-        let exported =
-            export(&stored, format, to, &Bar::default()).with_context(|| model::of(&self.model))?;
+        let stored = open(&self.model)?;
+        let exported = export(&stored, format, to, &Bar::default())
+            .with_context(|| model_name(&self.model))?;
         output::print(&self.report(exported))
     }
 

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use bitnet::{BitNetTransformerConfig, pretrained::StoredLayer, quant::WeightQuant};
+use infer::{model_name, open};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    model,
-    output::{self, thousands},
-};
+use crate::output::{self, thousands};
 
 /// What to describe.
 #[derive(Debug, clap::Args)]
@@ -28,15 +26,15 @@ impl InfoArgs {
     /// # Errors
     /// If the model cannot be read.
     pub fn run(self) -> anyhow::Result<()> {
-        let stored = model::open(&self.model)?;
-        stored.check_floats().with_context(|| model::of(&self.model))?;
+        let stored = open(&self.model)?;
+        stored.check_floats().with_context(|| model_name(&self.model))?;
         let layers: Result<Vec<StoredLayer>, _> = stored.layers().collect();
         let info = Info {
             architecture: architecture(stored.config())?,
             quant: stored.config().quant,
             parameters: stored.config().parameter_count() as usize,
             on_disk: stored.file_bytes(),
-            layers: layers.with_context(|| model::of(&self.model))?,
+            layers: layers.with_context(|| model_name(&self.model))?,
         };
         output::print(&if self.json { info.json() } else { info.text() })
     }

@@ -10,14 +10,15 @@ use bitnet::{
     generate::{Sampler, Sampling},
     memory::peak_resident_bytes,
     packed::{Isa, TableFormat},
+    progress::Bar,
 };
+use infer::load_packed;
 use serde_json::json;
 
+use super::memory::Yardstick;
 use crate::{
-    backend::ThreadArgs,
-    memory,
+    args::{PackArgs, ThreadArgs},
     output::{self, thousands},
-    packing::PackArgs,
 };
 
 /// Seed of random weights and of the prompt.
@@ -99,9 +100,10 @@ impl BenchArgs {
     pub fn run(self) -> anyhow::Result<()> {
         self.threads.limit(BackendKind::Flex)?;
         let start = Instant::now();
+        let options = self.packing.options();
         let engine = match (self.shape, &self.model) {
-            (Some(shape), _) => self.of_shape(shape)?.with_cache_format(self.packing.cache()),
-            (None, Some(path)) => self.packing.load(path)?.engine,
+            (Some(shape), _) => self.of_shape(shape)?.with_cache_format(options.cache),
+            (None, Some(path)) => load_packed(path, options, &Bar::default())?.model,
             (None, None) => bail!("no model"),
         };
         self.measure(&engine, start.elapsed().as_secs_f64())
@@ -113,7 +115,7 @@ impl BenchArgs {
         if let Some(path) = self.weights.as_deref().filter(|path| path.symlink_metadata().is_ok()) {
             return Engine::map(path, &config).with_context(|| format!("{}", path.display()));
         }
-        let engine = Engine::random(&config, SEED, self.packing.tables())?;
+        let engine = Engine::random(&config, SEED, self.packing.options().tables())?;
         if let Some(path) = &self.weights {
             let write = || format!("cannot write {}", path.display());
             engine.write(path).with_context(write)?;
@@ -131,7 +133,7 @@ impl BenchArgs {
         lengths.round(engine)?;
         let peak = peak_resident_bytes().map(|bytes| bytes as usize);
         let footprint = engine.footprint();
-        let yardstick = memory::Yardstick::new(engine);
+        let yardstick = Yardstick::new(engine);
         let mut rounds = Vec::new();
         for _ in 0..self.rounds.get() {
             let ceiling = yardstick.read();
@@ -160,7 +162,7 @@ impl BenchArgs {
             load_seconds,
             threads: rayon::current_num_threads(),
             head: engine.table_format(),
-            cache: self.packing.cache(),
+            cache: self.packing.options().cache,
         };
         output::print(&if self.json { result.json() } else { result.text() })
     }
