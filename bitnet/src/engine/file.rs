@@ -2,9 +2,12 @@
 
 use std::{cell::RefCell, io, path::Path};
 
-use super::{Engine, EngineError, LinearOf, NormOf, Source};
+use super::{Engine, EngineError, WeightSource, build::matrix_shape};
 use crate::{
-    model::BitNetTransformerConfig,
+    model::{
+        BitNetTransformerConfig,
+        schema::{LinearRole, NormRole},
+    },
     packed::{ArrayFile, FileError, Table, TableFormat, TernaryMatrix, write_arrays},
 };
 
@@ -60,17 +63,21 @@ impl Mapped<'_> {
     }
 }
 
-impl Source for Mapped<'_> {
+impl WeightSource for Mapped<'_> {
     type Error = EngineError;
 
-    fn matrix(&self, _block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, EngineError> {
-        let shape = LinearOf::shape(linears, self.config);
+    fn matrix(&self, _block: usize, linears: &[LinearRole]) -> Result<TernaryMatrix, EngineError> {
+        let shape = matrix_shape(linears, self.config);
         Ok(TernaryMatrix::read(&mut self.file.borrow_mut(), shape, self.config.bias)?)
     }
 
-    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, EngineError> {
+    fn gains(&self, _block: usize, norm: NormRole) -> Result<Vec<f32>, EngineError> {
         let features = norm.features(self.config);
         Ok(self.file.borrow_mut().take_finite(features)?.to_vec())
+    }
+
+    fn last_gains(&self) -> Result<Vec<f32>, EngineError> {
+        Ok(self.file.borrow_mut().take_finite(self.config.dim)?.to_vec())
     }
 
     fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {

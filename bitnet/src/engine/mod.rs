@@ -32,14 +32,15 @@ use std::ops::Range;
 use rayon::prelude::*;
 use thiserror::Error;
 
-pub(crate) use build::{LinearOf, NormOf, Source};
+pub(crate) use build::WeightSource;
 pub use cache::{Cache, CacheFormat};
 
 use crate::{
     model::{BitNetTransformerConfig, ModelError},
-    packed::{Activations, FileError, Table, TableFormat, TernaryMatrix},
+    packed::{Activations, FileError, MatrixShape, Table, TableFormat, TernaryMatrix},
 };
 use attention::Attention;
+use build::{matrices, matrix_shape};
 use feed_forward::FeedForward;
 use norm::Norm;
 use pool::in_pool;
@@ -261,19 +262,17 @@ struct Workspace {
 
 impl Workspace {
     fn new(config: &BitNetTransformerConfig, tokens: usize) -> Self {
-        let &BitNetTransformerConfig { dim, heads, kv_heads, dim_head, ff_dim, .. } = config;
-        let inputs = |inputs: usize| {
-            let groups = config.group_size.map_or(1, |size| inputs / size);
-            Activations::new(inputs, groups)
-        };
-        let gate_and_up = if config.feed_forward.is_gated() { 2 * ff_dim } else { ff_dim };
-        let widest = ((heads + 2 * kv_heads) * dim_head).max(gate_and_up).max(dim);
+        let shapes = matrices(config).map(|linears| matrix_shape(linears, config));
+        let widest = shapes.iter().map(|shape| shape.outputs).max().unwrap_or_default();
+        let [qkv, output, _, down] = shapes;
+        let inputs = |MatrixShape { inputs, groups, .. }| Activations::new(inputs, groups);
+        let mixed = vec![0.0; tokens * output.inputs];
         Self {
-            into_block: inputs(dim),
-            from_heads: inputs(heads * dim_head),
-            from_hidden: inputs(ff_dim),
+            into_block: inputs(qkv),
+            from_heads: inputs(output),
+            from_hidden: inputs(down),
             projected: vec![0.0; tokens * widest],
-            mixed: vec![0.0; tokens * heads * dim_head],
+            mixed,
         }
     }
 

@@ -3,7 +3,11 @@ use burn::{
     tensor::{Tensor, backend::Backend},
 };
 
-use super::{BitNetTransformerConfig, Observer, cache::LayerCache};
+use super::{
+    BitNetTransformerConfig, Observer,
+    cache::LayerCache,
+    schema::{LinearRole, NormRole},
+};
 use crate::{
     linear::{BitLinear, project},
     norm::RmsNorm,
@@ -59,16 +63,15 @@ pub struct Attention<B: Backend> {
 
 impl<B: Backend> Attention<B> {
     pub(super) fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
-        let &BitNetTransformerConfig { dim, heads, kv_heads, dim_head, .. } = config;
-        let head_norm = || config.qk_norm.then(|| config.gain_norm(dim_head, device));
+        let &BitNetTransformerConfig { heads, kv_heads, dim_head, .. } = config;
         Self {
-            q_proj: config.linear(dim, heads * dim_head).init(device),
-            k_proj: config.linear(dim, kv_heads * dim_head).init(device),
-            v_proj: config.linear(dim, kv_heads * dim_head).init(device),
-            o_proj: config.linear(heads * dim_head, dim).init(device),
-            attn_sub_norm: config.block_norm(heads * dim_head, device),
-            q_norm: head_norm(),
-            k_norm: head_norm(),
+            q_proj: config.linear(LinearRole::Queries).init(device),
+            k_proj: config.linear(LinearRole::Keys).init(device),
+            v_proj: config.linear(LinearRole::Values).init(device),
+            o_proj: config.linear(LinearRole::Output).init(device),
+            attn_sub_norm: config.norm(NormRole::AttentionOutput, device),
+            q_norm: config.norm(NormRole::Queries, device),
+            k_norm: config.norm(NormRole::Keys, device),
             heads,
             kv_heads,
             dim_head,

@@ -3,7 +3,11 @@ use burn::{
     tensor::{Tensor, backend::Backend},
 };
 
-use super::{Attention, BitNetTransformerConfig, FeedForward, Observer, attention::Context};
+use super::{
+    Attention, BitNetTransformerConfig, FeedForward, Observer,
+    attention::Context,
+    schema::{LinearRole, NormRole},
+};
 use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
 
 /// One decoder block:
@@ -29,9 +33,9 @@ pub struct Block<B: Backend> {
 impl<B: Backend> Block<B> {
     pub(super) fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
         Self {
-            input_layernorm: config.block_norm(config.dim, device),
+            input_layernorm: config.norm(NormRole::Attention, device),
             self_attn: Attention::new(config, device),
-            post_attention_layernorm: config.block_norm(config.dim, device),
+            post_attention_layernorm: config.norm(NormRole::FeedForward, device),
             mlp: FeedForward::new(config, device),
         }
     }
@@ -46,19 +50,32 @@ impl<B: Backend> Block<B> {
         self.mlp.set_quant_strength(strength);
     }
 
-    /// The linears, by their path in the block, in the order in which a forward pass comes to them.
-    pub(super) fn linears(&self) -> impl Iterator<Item = (&'static str, &BitLinear<B>)> {
+    /// The linear of a role, if the block has it.
+    pub(crate) fn linear(&self, role: LinearRole) -> Option<&BitLinear<B>> {
         let Attention { q_proj, k_proj, v_proj, o_proj, .. } = &self.self_attn;
         let FeedForward { gate_proj, up_proj, down_proj, .. } = &self.mlp;
-        let attention = [
-            ("self_attn.q_proj", q_proj),
-            ("self_attn.k_proj", k_proj),
-            ("self_attn.v_proj", v_proj),
-            ("self_attn.o_proj", o_proj),
-        ];
-        let gate = gate_proj.as_ref().map(|gate_proj| ("mlp.gate_proj", gate_proj));
-        let rest = [("mlp.up_proj", up_proj), ("mlp.down_proj", down_proj)];
-        attention.into_iter().chain(gate).chain(rest)
+        match role {
+            LinearRole::Queries => Some(q_proj),
+            LinearRole::Keys => Some(k_proj),
+            LinearRole::Values => Some(v_proj),
+            LinearRole::Output => Some(o_proj),
+            LinearRole::Gate => gate_proj.as_ref(),
+            LinearRole::Up => Some(up_proj),
+            LinearRole::Down => Some(down_proj),
+        }
+    }
+
+    /// The norm of a role, if the block has it.
+    pub(crate) fn norm(&self, role: NormRole) -> Option<&RmsNorm<B>> {
+        let norm = match role {
+            NormRole::Attention => &self.input_layernorm,
+            NormRole::AttentionOutput => &self.self_attn.attn_sub_norm,
+            NormRole::FeedForward => &self.post_attention_layernorm,
+            NormRole::Down => &self.mlp.ffn_sub_norm,
+            NormRole::Queries => &self.self_attn.q_norm,
+            NormRole::Keys => &self.self_attn.k_norm,
+        };
+        norm.as_ref()
     }
 
     pub(super) fn pack(&mut self) {

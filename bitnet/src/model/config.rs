@@ -1,7 +1,10 @@
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use super::{BitNetTransformer, ModelError};
+use super::{
+    BitNetTransformer, ModelError,
+    schema::{LinearRole, NormRole},
+};
 use crate::{
     linear::BitLinearConfig,
     norm::{InnerNorm, RmsNorm},
@@ -179,24 +182,6 @@ impl BitNetTransformerConfig {
         self
     }
 
-    /// Number of parameters, all together.
-    pub fn parameter_count(&self) -> u128 {
-        // Wide enough for any product of sizes that are not yet validated.
-        let [vocab, dim, depth, ff_dim, head] =
-            [self.num_tokens, self.dim, self.depth, self.ff_dim, self.dim_head].map(|n| n as u128);
-        let (q, kv) = (self.heads as u128 * head, self.kv_heads as u128 * head);
-        let gated = u128::from(self.feed_forward.is_gated());
-        let linears = dim * q + 2 * dim * kv + q * dim + (2 + gated) * dim * ff_dim;
-        let biases = q + 2 * kv + dim + (1 + gated) * ff_dim + dim;
-        let norms = 2 * dim + q + ff_dim;
-        let block = linears
-            + u128::from(self.bias) * biases
-            + u128::from(self.norms == NormPlacement::SubNorm) * norms
-            + u128::from(self.qk_norm) * 2 * head;
-        let embeddings = if self.tie_embeddings { 1 } else { 2 };
-        embeddings * vocab * dim + depth * block + dim
-    }
-
     /// Creates the model on `device`, with random weights.
     ///
     /// # Errors
@@ -252,7 +237,7 @@ impl BitNetTransformerConfig {
             return invalid("quant \"binary-paper\" needs norms \"in-linear\"".into());
         }
         if let Some(size) = self.group_size {
-            for inputs in [self.dim, self.heads * self.dim_head, self.ff_dim] {
+            for [inputs, _] in LinearRole::all(self).map(|role| role.shape(self)) {
                 if size == 0 || !inputs.is_multiple_of(size) {
                     return invalid(format!(
                         "group_size {size} does not divide a layer of {inputs} inputs"
@@ -264,7 +249,8 @@ impl BitNetTransformerConfig {
     }
 
     /// The configuration of a block's linear layer.
-    pub(crate) fn linear(&self, d_input: usize, d_output: usize) -> BitLinearConfig {
+    pub(super) fn linear(&self, role: LinearRole) -> BitLinearConfig {
+        let [d_input, d_output] = role.shape(self);
         let norm = match (self.norms, self.quant) {
             (NormPlacement::SubNorm, _) => InnerNorm::None,
             (NormPlacement::InLinear, WeightQuant::BinaryPaper) => InnerNorm::Layer,
@@ -277,6 +263,11 @@ impl BitNetTransformerConfig {
             norm,
             norm_eps: self.norm_eps,
             group_size: self.group_size,
+            before_nonlinearity: match role {
+                LinearRole::Gate => true,
+                LinearRole::Up => !self.feed_forward.is_gated(),
+                _ => false,
+            },
             initializer: self.initializer(),
             ..BitLinearConfig::new(d_input, d_output)
         }
@@ -287,17 +278,12 @@ impl BitNetTransformerConfig {
         burn::module::Initializer::Normal { mean: 0.0, std: self.init_std }
     }
 
-    /// The norm with learned gains over `features`, where blocks have their own norms.
-    pub(crate) fn block_norm<B: Backend>(
+    /// A norm of a block, if blocks have it.
+    pub(super) fn norm<B: Backend>(
         &self,
-        features: usize,
+        role: NormRole,
         device: &B::Device,
     ) -> Option<RmsNorm<B>> {
-        (self.norms == NormPlacement::SubNorm).then(|| self.gain_norm(features, device))
-    }
-
-    /// A norm with learned gains over `features`.
-    pub(crate) fn gain_norm<B: Backend>(&self, features: usize, device: &B::Device) -> RmsNorm<B> {
-        RmsNorm::new(features, self.norm_eps, device)
+        role.is_in(self).then(|| RmsNorm::new(role.features(self), self.norm_eps, device))
     }
 }

@@ -5,7 +5,10 @@ use burn::{
     tensor::{Tensor, backend::Backend},
 };
 
-use super::{BitNetTransformerConfig, FeedForwardKind, Observer};
+use super::{
+    BitNetTransformerConfig, FeedForwardKind, Observer,
+    schema::{LinearRole, NormRole},
+};
 use crate::{
     linear::{BitLinear, project},
     norm::RmsNorm,
@@ -30,15 +33,12 @@ pub struct FeedForward<B: Backend> {
 
 impl<B: Backend> FeedForward<B> {
     pub(super) fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
-        let &BitNetTransformerConfig { dim, ff_dim, feed_forward: kind, .. } = config;
-        let into_hidden = |before_nonlinearity| {
-            config.linear(dim, ff_dim).with_before_nonlinearity(before_nonlinearity).init(device)
-        };
+        let kind = config.feed_forward;
         Self {
-            gate_proj: kind.is_gated().then(|| into_hidden(true)),
-            up_proj: into_hidden(!kind.is_gated()),
-            down_proj: config.linear(ff_dim, dim).init(device),
-            ffn_sub_norm: config.block_norm(ff_dim, device),
+            gate_proj: kind.is_gated().then(|| config.linear(LinearRole::Gate).init(device)),
+            up_proj: config.linear(LinearRole::Up).init(device),
+            down_proj: config.linear(LinearRole::Down).init(device),
+            ffn_sub_norm: config.norm(NormRole::Down, device),
             kind,
         }
     }

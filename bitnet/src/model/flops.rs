@@ -1,4 +1,4 @@
-use super::BitNetTransformerConfig;
+use super::{BitNetTransformerConfig, schema::LinearRole};
 
 impl BitNetTransformerConfig {
     /// Floating-point operations of a training step for each token of sequences of length `seq`,
@@ -13,12 +13,10 @@ impl BitNetTransformerConfig {
     /// backward. The second term is the attention's, whose scores are computed before they are
     /// masked.
     pub fn training_flops_per_token(&self, seq: usize) -> f64 {
-        let [vocab, dim, depth, ff_dim] =
-            [self.num_tokens, self.dim, self.depth, self.ff_dim].map(|size| size as f64);
-        let [q, kv] = [self.heads, self.kv_heads].map(|heads| (heads * self.dim_head) as f64);
-        let hidden = if self.feed_forward.is_gated() { 3.0 } else { 2.0 };
-        let block = 2.0 * dim * q + 2.0 * dim * kv + hidden * dim * ff_dim;
-        6.0 * (depth * block + dim * vocab) + 12.0 * depth * q * seq as f64
+        let [vocab, dim, depth] = [self.num_tokens, self.dim, self.depth].map(|size| size as f64);
+        let queries = LinearRole::Queries.wide_shape(self)[1] as f64;
+        let weights = self.linear_weight_count() as f64 + dim * vocab;
+        6.0 * weights + 12.0 * depth * queries * seq as f64
     }
 }
 

@@ -9,6 +9,7 @@ mod feed_forward;
 mod flops;
 mod observer;
 mod rope;
+pub(crate) mod schema;
 mod seeded;
 mod sequences;
 mod size;

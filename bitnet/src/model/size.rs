@@ -1,24 +1,37 @@
-use super::BitNetTransformerConfig;
+use super::{
+    BitNetTransformerConfig,
+    schema::{LinearRole, NormRole},
+};
 use crate::quant::WeightQuant;
 
 impl BitNetTransformerConfig {
-    /// The shapes `[d_input, d_output]` of a block's linears.
-    fn linears(&self) -> impl Iterator<Item = [u128; 2]> {
-        let [dim, ff_dim, head] = [self.dim, self.ff_dim, self.dim_head].map(|n| n as u128);
-        let (q, kv) = (self.heads as u128 * head, self.kv_heads as u128 * head);
-        let gate = self.feed_forward.is_gated().then_some([dim, ff_dim]);
-        [[dim, q], [dim, kv], [dim, kv], [q, dim], [dim, ff_dim], [ff_dim, dim]]
-            .into_iter()
-            .chain(gate)
+    /// Number of parameters, all together.
+    pub fn parameter_count(&self) -> u128 {
+        // Wide enough for any product of sizes that are not yet validated.
+        let [vocab, dim, depth] = [self.num_tokens, self.dim, self.depth].map(|n| n as u128);
+        let biases: u128 = match self.bias {
+            true => LinearRole::all(self).map(|role| role.wide_shape(self)[1]).sum(),
+            false => 0,
+        };
+        let gains: u128 = NormRole::all(self).map(|role| role.wide_features(self)).sum();
+        let embeddings = if self.tie_embeddings { 1 } else { 2 };
+        embeddings * vocab * dim + self.linear_weight_count() + depth * (biases + gains) + dim
+    }
+
+    /// Number of weights of the blocks' linears.
+    pub(super) fn linear_weight_count(&self) -> u128 {
+        let weights = LinearRole::all(self).map(|role| {
+            let [inputs, outputs] = role.wide_shape(self);
+            inputs * outputs
+        });
+        self.depth as u128 * weights.sum::<u128>()
     }
 
     /// Number of weights that are quantised: those of the blocks' linears, or none of them.
     pub fn quantized_count(&self) -> u128 {
         match self.quant {
             WeightQuant::None => 0,
-            _ => {
-                self.depth as u128 * self.linears().map(|[d_in, d_out]| d_in * d_out).sum::<u128>()
-            }
+            _ => self.linear_weight_count(),
         }
     }
 
@@ -34,8 +47,9 @@ impl BitNetTransformerConfig {
             (Some(size), WeightQuant::BinaryPaper) => d_input / size as u128,
             (Some(size), _) => d_input / size as u128 * d_output,
         };
-        let packed =
-            self.linears().map(|shape| (shape[0] * shape[1]).div_ceil(4) + 4 * scales(shape));
+        let packed = LinearRole::all(self)
+            .map(|role| role.wide_shape(self))
+            .map(|shape| (shape[0] * shape[1]).div_ceil(4) + 4 * scales(shape));
         self.depth as u128 * packed.sum::<u128>() + others
     }
 }

@@ -7,6 +7,7 @@ use burn::{
 use super::{
     BitNetTransformerConfig, Block, KvCache, ModelError, Observer, RotaryEmbedding,
     attention::{Context, Segment},
+    schema::LinearRole,
 };
 use crate::{
     linear::BitLinear,
@@ -46,7 +47,7 @@ impl<B: Backend> BitNetTransformer<B> {
                 .with_initializer(initializer.clone())
                 .init(device),
             layers: (0..depth).map(|_| Block::new(config, device)).collect(),
-            norm: config.gain_norm(dim, device),
+            norm: RmsNorm::new(dim, config.norm_eps, device),
             lm_head: (!config.tie_embeddings).then(|| {
                 LinearConfig::new(dim, num_tokens)
                     .with_bias(false)
@@ -131,7 +132,9 @@ impl<B: Backend> BitNetTransformer<B> {
     /// in the order in which a forward pass comes to them.
     pub fn linears(&self) -> impl Iterator<Item = (String, &BitLinear<B>)> {
         self.layers.iter().enumerate().flat_map(|(index, layer)| {
-            layer.linears().map(move |(name, linear)| (format!("layers.{index}.{name}"), linear))
+            LinearRole::all(&self.config).filter_map(move |role| {
+                Some((format!("layers.{index}.{}", role.path()), layer.linear(role)?))
+            })
         })
     }
 

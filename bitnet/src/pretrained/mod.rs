@@ -19,7 +19,6 @@ mod files;
 mod float;
 mod gguf;
 mod initial;
-mod layout;
 mod names;
 mod pack;
 mod packed;

@@ -1,12 +1,8 @@
-use super::{
-    Packed, PretrainedError,
-    layout::{self, EMBEDDING, HEAD},
-    stored::Stored,
-    ternary_rows,
-};
+use super::{Packed, PretrainedError, stored::Stored, ternary_rows};
 use crate::{
-    engine::{Engine, EngineError, LinearOf, NormOf, Source},
+    engine::{Engine, EngineError, WeightSource},
     formats::TensorView,
+    model::schema::{LinearPart, LinearRole, NormRole, TensorId},
     packed::{Table, TableFormat, TernaryMatrix},
     progress::Progress,
 };
@@ -44,8 +40,8 @@ impl StoredSource<'_> {
         self.progress.advance(tensor.bytes().len() as u64);
     }
 
-    fn table(&self, name: &str, format: TableFormat) -> Result<Table, PretrainedError> {
-        let tensor = self.stored.tensor(name)?;
+    fn table(&self, id: TensorId, format: TableFormat) -> Result<Table, PretrainedError> {
+        let tensor = self.stored.tensor(id)?;
         tensor.check_floats(f32::is_finite)?;
         let fill = |row, out: &mut [f32]| tensor.row(row, out);
         let table = Table::from_rows(tensor.rows(), tensor.columns(), format, fill);
@@ -54,19 +50,18 @@ impl StoredSource<'_> {
     }
 }
 
-impl Source for StoredSource<'_> {
+impl WeightSource for StoredSource<'_> {
     type Error = PretrainedError;
 
-    fn matrix(&self, block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, Self::Error> {
-        let names: Vec<String> =
-            linears.iter().map(|&linear| layout::linear(block, linear)).collect();
-        let mut parts = Vec::with_capacity(names.len());
+    fn matrix(&self, block: usize, linears: &[LinearRole]) -> Result<TernaryMatrix, Self::Error> {
+        let mut parts = Vec::with_capacity(linears.len());
         let mut bias = Vec::new();
-        for name in &names {
-            let part = self.stored.ternary(&format!("{name}.weight"))?;
+        for &role in linears {
+            let part = self.stored.ternary(TensorId::Linear(block, role, LinearPart::Weight))?;
             parts.push(part.ok_or(EngineError::Unsupported("quantised weights only"))?);
             if self.stored.config.bias {
-                bias.extend(self.stored.floats(&format!("{name}.bias"))?);
+                let id = TensorId::Linear(block, role, LinearPart::Bias);
+                bias.extend(self.stored.floats(id)?);
             }
         }
         let matrix = ternary_rows::pack(&parts, self.stored.config.bias.then_some(bias));
@@ -74,18 +69,22 @@ impl Source for StoredSource<'_> {
         Ok(matrix)
     }
 
-    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, Self::Error> {
-        self.stored.floats(&layout::gains(norm))
+    fn gains(&self, block: usize, norm: NormRole) -> Result<Vec<f32>, Self::Error> {
+        self.stored.floats(TensorId::Norm(block, norm))
+    }
+
+    fn last_gains(&self) -> Result<Vec<f32>, Self::Error> {
+        self.stored.floats(TensorId::LastNorm)
     }
 
     fn embedding(&self, format: TableFormat) -> Result<Table, Self::Error> {
-        self.table(EMBEDDING, format)
+        self.table(TensorId::Embedding, format)
     }
 
     fn head(&self, format: TableFormat) -> Result<Option<Table>, Self::Error> {
         match self.stored.config.tie_embeddings {
             true => Ok(None),
-            false => self.table(HEAD, format).map(Some),
+            false => self.table(TensorId::Head, format).map(Some),
         }
     }
 }

@@ -5,7 +5,7 @@ mod names;
 mod settings;
 mod tokenizer;
 
-pub(super) use names::{renamed, tensor_name};
+pub(super) use names::renamed;
 pub(super) use settings::{settings, settings_fields};
 pub(super) use tokenizer::{tokenizer, tokenizer_fields};
 
