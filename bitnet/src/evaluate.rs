@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{
     data::{Tokens, Window},
     generate::CausalLm,
-    model::ModelError,
+    nn::ModelError,
     tokenizer::Tokenizer,
 };
 

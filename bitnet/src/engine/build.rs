@@ -6,12 +6,11 @@ use super::{
     Attention, Block, CacheFormat, Engine, EngineError, FeedForward, norm::Norm, rotary::Rotary,
 };
 use crate::{
-    linear::BitLinear,
-    model::{
-        BitNetTransformer, BitNetTransformerConfig,
+    nn::{
+        BitLinear, BitNetTransformer, BitNetTransformerConfig,
         schema::{LinearRole, NormRole},
     },
-    packed::{MatrixShape, Table, TableFormat, TernaryMatrix, TernaryWeights},
+    packed::{EmbeddingTable, MatrixShape, TableFormat, TernaryMatrix, TernaryWeights},
     quant::{ActivationQuant, WeightQuant},
 };
 
@@ -70,9 +69,9 @@ pub(crate) trait WeightSource {
     fn gains(&self, block: usize, norm: NormRole) -> Result<Vec<f32>, Self::Error>;
     /// Gains of the norm before the output head.
     fn last_gains(&self) -> Result<Vec<f32>, Self::Error>;
-    fn embedding(&self, format: TableFormat) -> Result<Table, Self::Error>;
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, Self::Error>;
     /// If it is not the embedding.
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, Self::Error>;
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, Self::Error>;
 }
 
 /// The linears of a block that are multiplied together: queries, keys and values; the output
@@ -182,15 +181,15 @@ impl<B: Backend> WeightSource for Trained<'_, B> {
         Ok(Self::values(self.model.norm.weight.val()))
     }
 
-    fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, EngineError> {
         let weights = Self::values(self.model.embed_tokens.weight.val());
-        Ok(Table::new(&weights, self.model.config().dim, format))
+        Ok(EmbeddingTable::new(&weights, self.model.config().dim, format))
     }
 
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, EngineError> {
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, EngineError> {
         Ok(self.model.lm_head.as_ref().map(|head| {
             let weights = Self::values(head.weight.val().transpose());
-            Table::new(&weights, self.model.config().dim, format)
+            EmbeddingTable::new(&weights, self.model.config().dim, format)
         }))
     }
 }
@@ -202,11 +201,11 @@ struct Random<'a> {
 }
 
 impl Random<'_> {
-    fn table(&self, stream: u64, format: TableFormat) -> Table {
+    fn table(&self, stream: u64, format: TableFormat) -> EmbeddingTable {
         let &BitNetTransformerConfig { num_tokens, dim, init_std, .. } = self.config;
         // Of the standard deviation that training begins with.
         let range = 3f32.sqrt() * init_std as f32;
-        Table::from_rows(num_tokens, dim, format, |row, out| {
+        EmbeddingTable::from_rows(num_tokens, dim, format, |row, out| {
             let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
             rng.set_stream(u64::MAX - (stream << 32 | row as u64));
             out.iter_mut().for_each(|out| *out = rng.random_range(-range..=range));
@@ -245,11 +244,11 @@ impl WeightSource for Random<'_> {
         Ok(vec![1.0; self.config.dim])
     }
 
-    fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, EngineError> {
         Ok(self.table(0, format))
     }
 
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, EngineError> {
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, EngineError> {
         Ok((!self.config.tie_embeddings).then(|| self.table(1, format)))
     }
 }

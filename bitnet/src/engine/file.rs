@@ -4,11 +4,11 @@ use std::{cell::RefCell, io, path::Path};
 
 use super::{Engine, EngineError, WeightSource, build::matrix_shape};
 use crate::{
-    model::{
+    nn::{
         BitNetTransformerConfig,
         schema::{LinearRole, NormRole},
     },
-    packed::{ArrayFile, FileError, Table, TableFormat, TernaryMatrix, write_arrays},
+    packed::{ArrayFile, EmbeddingTable, FileError, TableFormat, TernaryMatrix, write_arrays},
 };
 
 impl Engine {
@@ -45,7 +45,7 @@ impl Engine {
             .blocks
             .iter()
             .flat_map(|block| block.attention.arrays().chain(block.feed_forward.arrays()));
-        let head = self.head.iter().flat_map(Table::arrays);
+        let head = self.head.iter().flat_map(EmbeddingTable::arrays);
         self.embedding.arrays().chain(blocks).chain(self.norm.array()).chain(head)
     }
 }
@@ -57,9 +57,9 @@ struct Mapped<'a> {
 }
 
 impl Mapped<'_> {
-    fn table(&self, format: TableFormat) -> Result<Table, EngineError> {
+    fn table(&self, format: TableFormat) -> Result<EmbeddingTable, EngineError> {
         let &BitNetTransformerConfig { num_tokens, dim, .. } = self.config;
-        Ok(Table::read(&mut self.file.borrow_mut(), num_tokens, dim, format)?)
+        Ok(EmbeddingTable::read(&mut self.file.borrow_mut(), num_tokens, dim, format)?)
     }
 }
 
@@ -80,11 +80,11 @@ impl WeightSource for Mapped<'_> {
         Ok(self.file.borrow_mut().take_finite(self.config.dim)?.to_vec())
     }
 
-    fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, EngineError> {
         self.table(format)
     }
 
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, EngineError> {
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, EngineError> {
         (!self.config.tie_embeddings).then(|| self.table(format)).transpose()
     }
 }

@@ -20,9 +20,9 @@
 
 mod attention;
 mod build;
-mod cache;
 mod feed_forward;
 mod file;
+mod kv_cache;
 mod norm;
 mod pool;
 mod rotary;
@@ -33,11 +33,11 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 pub(crate) use build::WeightSource;
-pub use cache::{Cache, CacheFormat};
+pub use kv_cache::{CacheFormat, KvCache};
 
 use crate::{
-    model::{BitNetTransformerConfig, ModelError},
-    packed::{Activations, FileError, MatrixShape, Table, TableFormat, TernaryMatrix},
+    nn::{BitNetTransformerConfig, ModelError},
+    packed::{Activations, EmbeddingTable, FileError, MatrixShape, TableFormat, TernaryMatrix},
 };
 use attention::Attention;
 use build::{matrices, matrix_shape};
@@ -66,22 +66,22 @@ pub enum EngineError {
 }
 
 /// Some sequences: what is known of each, and the tokens that follow.
-pub type Batch<'a> = [(&'a mut Cache, &'a [u32])];
+pub type Batch<'a> = [(&'a mut KvCache, &'a [u32])];
 
 /// A transformer with packed weights.
 #[derive(Debug, Clone)]
 pub struct Engine {
     config: BitNetTransformerConfig,
-    embedding: Table,
+    embedding: EmbeddingTable,
     blocks: Vec<Block>,
     norm: Norm,
     /// Where it is not the embedding.
-    head: Option<Table>,
+    head: Option<EmbeddingTable>,
     rotary: Rotary,
     cache_format: CacheFormat,
 }
 
-/// One decoder block, as [`Block`](crate::model::Block).
+/// One decoder block, as [`Block`](crate::nn::Block).
 #[derive(Debug, Clone)]
 struct Block {
     attention: Attention,
@@ -121,7 +121,7 @@ impl Engine {
         let ternary = matrices.map(TernaryMatrix::bytes).sum();
         let norms = self.norms().filter_map(Norm::array).map(<[u8]>::len).sum();
         let head = self.head.as_ref().unwrap_or(&self.embedding).bytes();
-        let tables = self.embedding.bytes() + self.head.as_ref().map_or(0, Table::bytes);
+        let tables = self.embedding.bytes() + self.head.as_ref().map_or(0, EmbeddingTable::bytes);
         Footprint { ternary, tables, norms, token: ternary + norms + head }
     }
 
@@ -139,8 +139,8 @@ impl Engine {
     }
 
     /// An empty cache, for one sequence.
-    pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.config, self.cache_format)
+    pub fn new_cache(&self) -> KvCache {
+        KvCache::new(&self.config, self.cache_format)
     }
 
     /// Logits of the next token at every new position, for tokens that follow those in their
@@ -237,7 +237,7 @@ impl Engine {
 }
 
 /// The part of a batch that the tokens of a range are, counted over all sequences.
-fn slice<'a>(batch: &'a mut Batch<'_>, range: Range<usize>) -> Vec<(&'a mut Cache, &'a [u32])> {
+fn slice<'a>(batch: &'a mut Batch<'_>, range: Range<usize>) -> Vec<(&'a mut KvCache, &'a [u32])> {
     let mut before = 0;
     let part = batch.iter_mut().map(|(cache, tokens)| {
         let [start, end] = [range.start, range.end]

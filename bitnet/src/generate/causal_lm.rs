@@ -4,9 +4,9 @@ use burn::tensor::{ElementConversion, Int, Tensor, TensorData, backend::Backend}
 use rayon::prelude::*;
 
 use crate::{
-    engine::{Cache, Engine},
+    engine::{self, Engine},
     loss::token_losses,
-    model::{BitNetTransformer, BitNetTransformerConfig, KvCache, ModelError},
+    nn::{BitNetTransformer, BitNetTransformerConfig, KvCache, ModelError},
 };
 
 /// Some sequences: what has been read of each, and the tokens that follow.
@@ -85,26 +85,32 @@ fn loss(logits: &[f32], target: u32) -> f64 {
 }
 
 impl CausalLm for Engine {
-    type Cache = Cache;
+    type Cache = engine::KvCache;
 
     fn config(&self) -> &BitNetTransformerConfig {
         self.config()
     }
 
-    fn empty_cache(&self) -> Cache {
+    fn empty_cache(&self) -> engine::KvCache {
         self.new_cache()
     }
 
-    fn next_logits(&self, batch: &mut Sequences<'_, Cache>) -> Result<Vec<f32>, ModelError> {
+    fn next_logits(
+        &self,
+        batch: &mut Sequences<'_, engine::KvCache>,
+    ) -> Result<Vec<f32>, ModelError> {
         self.forward_next(batch)
     }
 
-    fn all_logits(&self, batch: &mut Sequences<'_, Cache>) -> Result<Vec<f32>, ModelError> {
+    fn all_logits(
+        &self,
+        batch: &mut Sequences<'_, engine::KvCache>,
+    ) -> Result<Vec<f32>, ModelError> {
         self.forward(batch)
     }
 }
 
-impl SequenceCache for Cache {
+impl SequenceCache for engine::KvCache {
     fn len(&self) -> usize {
         self.len()
     }

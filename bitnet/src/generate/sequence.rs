@@ -3,7 +3,7 @@ use super::{
     stop::StopFilter,
 };
 use crate::{
-    model::ModelError,
+    nn::ModelError,
     tokenizer::{Tokenizer, Utf8Decoder},
 };
 

@@ -5,7 +5,7 @@ use burn::{
 };
 
 use super::{AdamW, AdamWConfig, Muon, MuonConfig};
-use crate::linear::BitLinear;
+use crate::nn::BitLinear;
 
 /// [`Muon`] on some matrices of a module, [`AdamW`] on every other parameter.
 #[derive(Clone)]

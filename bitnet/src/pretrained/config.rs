@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::{PretrainedError, WeightDtype};
 use crate::{
-    model::{BitNetTransformerConfig, FeedForwardKind, NormPlacement},
+    nn::{BitNetTransformerConfig, FeedForwardKind, NormPlacement},
     quant::{ActivationQuant, WeightQuant},
     tokenizer::Tokenizer,
 };

@@ -1,4 +1,4 @@
-use crate::model::schema::TensorId;
+use crate::nn::schema::TensorId;
 
 /// Follows a walk over a transformer and knows which tensor the parameter is that it is at: fields
 /// of modules are named as in Hugging Face checkpoints.

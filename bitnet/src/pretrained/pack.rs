@@ -2,8 +2,8 @@ use super::{Packed, PretrainedError, stored::Stored, ternary_rows};
 use crate::{
     engine::{Engine, EngineError, WeightSource},
     formats::TensorView,
-    model::schema::{LinearPart, LinearRole, NormRole, TensorId},
-    packed::{Table, TableFormat, TernaryMatrix},
+    nn::schema::{LinearPart, LinearRole, NormRole, TensorId},
+    packed::{EmbeddingTable, TableFormat, TernaryMatrix},
     progress::Progress,
 };
 
@@ -40,11 +40,11 @@ impl StoredSource<'_> {
         self.progress.advance(tensor.bytes().len() as u64);
     }
 
-    fn table(&self, id: TensorId, format: TableFormat) -> Result<Table, PretrainedError> {
+    fn table(&self, id: TensorId, format: TableFormat) -> Result<EmbeddingTable, PretrainedError> {
         let tensor = self.stored.tensor(id)?;
         tensor.check_floats(f32::is_finite)?;
         let fill = |row, out: &mut [f32]| tensor.row(row, out);
-        let table = Table::from_rows(tensor.rows(), tensor.columns(), format, fill);
+        let table = EmbeddingTable::from_rows(tensor.rows(), tensor.columns(), format, fill);
         self.done(tensor);
         Ok(table)
     }
@@ -77,11 +77,11 @@ impl WeightSource for StoredSource<'_> {
         self.stored.floats(TensorId::LastNorm)
     }
 
-    fn embedding(&self, format: TableFormat) -> Result<Table, Self::Error> {
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, Self::Error> {
         self.table(TensorId::Embedding, format)
     }
 
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, Self::Error> {
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, Self::Error> {
         match self.stored.config.tie_embeddings {
             true => Ok(None),
             false => self.table(TensorId::Head, format).map(Some),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     formats::{Encoding, FormatError, Store, TensorView, gguf::Gguf, read_text},
-    model::{BitNetTransformerConfig, schema::TensorId},
+    nn::{BitNetTransformerConfig, schema::TensorId},
     quant::WeightQuant,
     tokenizer::{self, Tokenizer},
 };

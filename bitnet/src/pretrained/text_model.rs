@@ -4,7 +4,7 @@ use crate::{
     generate::{
         CausalLm, GenerateError, Generation, GenerationBatch, GenerationConfig, Prefix, Prompt,
     },
-    model::BitNetTransformer,
+    nn::BitNetTransformer,
     tokenizer::Tokenizer,
 };
 

@@ -8,7 +8,7 @@ use half::bf16;
 use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
 
 use super::{Pretrained, PretrainedError, WeightDtype, names::Walk, stored::Stored};
-use crate::model::BitNetTransformer;
+use crate::nn::BitNetTransformer;
 
 /// The latent weights of `model` as the bytes of a safetensors file.
 pub(super) fn to_safetensors<B: Backend>(

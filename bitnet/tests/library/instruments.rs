@@ -3,7 +3,7 @@
 use bitnet::{
     BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
     instruments::{InputInstruments, Instruments, Snapshot, by_block, measure, total},
-    model::FeedForwardKind,
+    nn::FeedForwardKind,
     optim::linear_weights,
     quant::{ActivationQuant, PackedCodes, WeightQuant},
 };

@@ -10,7 +10,7 @@ use bitnet::{
     BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
     generate::{Generation, GenerationConfig, Sampling},
     loss::cross_entropy,
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     optim::{AdamW, AdamWConfig, Schedule, ScheduleKind, clip_global_norm},
     precision::Precision,
     quant::WeightQuant,

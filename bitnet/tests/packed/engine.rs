@@ -5,7 +5,7 @@ use bitnet::{
     BitNetTransformer, BitNetTransformerConfig, ModelError,
     engine::{CacheFormat, Engine, EngineError},
     generate::{Generation, GenerationConfig, Sampling},
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     packed::TableFormat,
     quant::{ActivationQuant, WeightQuant},
     tokenizer::ByteTokenizer,

@@ -15,7 +15,7 @@ use bitnet::{
     BitNetTransformer, BitNetTransformerConfig,
     engine::Engine,
     generate::{CausalLm, Generation, GenerationConfig, Sampling},
-    model::FeedForwardKind,
+    nn::FeedForwardKind,
     packed::{Activations, Isa, TableFormat},
     pretrained::{Pretrained, WeightDtype, save},
     tokenizer::ByteTokenizer,

@@ -7,7 +7,7 @@ use bitnet::{
     BitNetTransformer, BitNetTransformerConfig,
     engine::Engine,
     formats::{Encoding, FormatError},
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     packed::{TableFormat, TernaryWeights},
     pretrained::{ExportFormat, PretrainedError, Stored, WeightDtype, export, initial, save},
     progress::Silent,

@@ -7,7 +7,7 @@ use crate::{
         gguf::{GgufTensor, write_gguf},
         holds, write_floats, write_i2_s, write_tq1_0, write_tq2_0,
     },
-    model::schema::TensorId,
+    nn::schema::TensorId,
     pretrained::{
         EXPORTED_FILE, PretrainedError, config, gguf, stored::Stored, ternary_rows::TernaryRows,
     },

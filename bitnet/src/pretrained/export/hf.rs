@@ -6,7 +6,7 @@ use std::{
 use super::{ExportError, rows};
 use crate::{
     formats::{Encoding, TensorHeader, holds, write_floats, write_safetensors, write_strided},
-    model::{
+    nn::{
         BitNetTransformerConfig,
         schema::{LinearPart, TensorId},
     },

@@ -18,7 +18,7 @@ use crate::{
         Encoding, PRODUCER,
         gguf::{Field, Gguf},
     },
-    model::{BitNetTransformerConfig, FeedForwardKind},
+    nn::{BitNetTransformerConfig, FeedForwardKind},
 };
 
 /// Where a file says who wrote it.

@@ -1,7 +1,7 @@
 use burn::tensor::{Tensor, backend::Backend};
 
 use crate::{
-    norm::InnerNorm,
+    nn::norm::InnerNorm,
     ops::absmean::WeightQuantizer,
     quant::{
         ActivationQuant, QuantizedActivation, WeightQuant, absmax_int8, absmax_paper,

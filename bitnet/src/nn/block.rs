@@ -4,11 +4,11 @@ use burn::{
 };
 
 use super::{
-    Attention, BitNetTransformerConfig, FeedForward, Observer,
+    Attention, BitLinear, BitNetTransformerConfig, FeedForward, Observer, RmsNorm,
     attention::Context,
     schema::{LinearRole, NormRole},
 };
-use crate::{linear::BitLinear, norm::RmsNorm, precision::Precision};
+use crate::precision::Precision;
 
 /// One decoder block:
 ///

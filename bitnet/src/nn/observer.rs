@@ -1,6 +1,7 @@
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::{linear::BitLinear, ops::quantized_linear::LinearInput};
+use super::BitLinear;
+use crate::ops::quantized_linear::LinearInput;
 
 type See<'a, B> = &'a dyn Fn(&[&BitLinear<B>], &Tensor<B, 2>);
 

@@ -1,28 +1,9 @@
-use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    BitNetTransformer, ModelError,
-    schema::{LinearRole, NormRole},
-};
 use crate::{
-    linear::BitLinearConfig,
-    norm::{InnerNorm, RmsNorm},
     ops::gated::Gate,
     quant::{ActivationQuant, WeightQuant},
 };
-
-/// Largest value of any size in a configuration: far above real models, low enough that products
-/// of sizes cannot overflow.
-const MAX_SIZE: usize = 1 << 24;
-
-/// Largest depth and width of a head. A model is built before its weights are read, so that a
-/// damaged configuration must not ask for all memory.
-const MAX_DEPTH: usize = 1 << 12;
-const MAX_DIM_HEAD: usize = 1 << 10;
-
-/// Most parameters of a model.
-const MAX_PARAMETERS: u128 = 1 << 40;
 
 /// Where a block normalises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -65,7 +46,7 @@ impl FeedForwardKind {
     }
 }
 
-/// Configuration of a [`BitNetTransformer`].
+/// Configuration of a [`BitNetTransformer`](super::BitNetTransformer).
 ///
 /// ```
 /// use bitnet::BitNetTransformerConfig;
@@ -180,110 +161,5 @@ impl BitNetTransformerConfig {
     pub fn with_quant(mut self, quant: WeightQuant) -> Self {
         self.quant = quant;
         self
-    }
-
-    /// Creates the model on `device`, with random weights.
-    ///
-    /// # Errors
-    /// [`ModelError::InvalidConfig`] as [`validate`](Self::validate).
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Result<BitNetTransformer<B>, ModelError> {
-        self.validate()?;
-        Ok(BitNetTransformer::new(self, device))
-    }
-
-    /// Checks that the sizes fit together.
-    ///
-    /// # Errors
-    /// [`ModelError::InvalidConfig`] naming the first field that does not fit.
-    pub fn validate(&self) -> Result<(), ModelError> {
-        let invalid = |reason: String| Err(ModelError::InvalidConfig(reason));
-        for (name, size, max) in [
-            ("num_tokens", self.num_tokens, MAX_SIZE),
-            ("dim", self.dim, MAX_SIZE),
-            ("depth", self.depth, MAX_DEPTH),
-            ("heads", self.heads, MAX_SIZE),
-            ("kv_heads", self.kv_heads, MAX_SIZE),
-            ("dim_head", self.dim_head, MAX_DIM_HEAD),
-            ("ff_dim", self.ff_dim, MAX_SIZE),
-            ("max_seq_len", self.max_seq_len, MAX_SIZE),
-        ] {
-            if !(1..=max).contains(&size) {
-                return invalid(format!("{name} is {size}, must be between 1 and {max}"));
-            }
-        }
-        let parameters = self.parameter_count();
-        if parameters > MAX_PARAMETERS {
-            return invalid(format!("{parameters} parameters are more than {MAX_PARAMETERS}"));
-        }
-        if !self.heads.is_multiple_of(self.kv_heads) {
-            return invalid(format!(
-                "{} heads cannot be shared among {} kv_heads",
-                self.heads, self.kv_heads
-            ));
-        }
-        if !self.dim_head.is_multiple_of(2) {
-            return invalid(format!("dim_head is {}, must be even", self.dim_head));
-        }
-        for (name, value) in [
-            ("rope_theta", self.rope_theta),
-            ("norm_eps", self.norm_eps),
-            ("init_std", self.init_std),
-        ] {
-            if !(value.is_finite() && value > 0.0) {
-                return invalid(format!("{name} is {value}, must be positive and finite"));
-            }
-        }
-        if self.quant == WeightQuant::BinaryPaper && self.norms != NormPlacement::InLinear {
-            return invalid("quant \"binary-paper\" needs norms \"in-linear\"".into());
-        }
-        if let Some(size) = self.group_size {
-            for [inputs, _] in LinearRole::all(self).map(|role| role.shape(self)) {
-                if size == 0 || !inputs.is_multiple_of(size) {
-                    return invalid(format!(
-                        "group_size {size} does not divide a layer of {inputs} inputs"
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The configuration of a block's linear layer.
-    pub(super) fn linear(&self, role: LinearRole) -> BitLinearConfig {
-        let [d_input, d_output] = role.shape(self);
-        let norm = match (self.norms, self.quant) {
-            (NormPlacement::SubNorm, _) => InnerNorm::None,
-            (NormPlacement::InLinear, WeightQuant::BinaryPaper) => InnerNorm::Layer,
-            (NormPlacement::InLinear, _) => InnerNorm::Rms,
-        };
-        BitLinearConfig {
-            bias: self.bias,
-            quant: self.quant,
-            activation: self.activation,
-            norm,
-            norm_eps: self.norm_eps,
-            group_size: self.group_size,
-            before_nonlinearity: match role {
-                LinearRole::Gate => true,
-                LinearRole::Up => !self.feed_forward.is_gated(),
-                _ => false,
-            },
-            initializer: self.initializer(),
-            ..BitLinearConfig::new(d_input, d_output)
-        }
-    }
-
-    /// The initialiser of linears and embeddings.
-    pub(crate) fn initializer(&self) -> burn::module::Initializer {
-        burn::module::Initializer::Normal { mean: 0.0, std: self.init_std }
-    }
-
-    /// A norm of a block, if blocks have it.
-    pub(super) fn norm<B: Backend>(
-        &self,
-        role: NormRole,
-        device: &B::Device,
-    ) -> Option<RmsNorm<B>> {
-        role.is_in(self).then(|| RmsNorm::new(role.features(self), self.norm_eps, device))
     }
 }

@@ -6,15 +6,11 @@ use burn::{
 };
 
 use super::{
-    BitNetTransformerConfig, FeedForwardKind, Observer,
+    BitLinear, BitNetTransformerConfig, FeedForwardKind, Observer, RmsNorm,
+    bit_linear::project,
     schema::{LinearRole, NormRole},
 };
-use crate::{
-    linear::{BitLinear, project},
-    norm::RmsNorm,
-    ops::quantized_linear::LinearInput,
-    precision::Precision,
-};
+use crate::{ops::quantized_linear::LinearInput, precision::Precision};
 
 /// The feed-forward network of a block; [`FeedForwardKind`] has the formulas.
 #[derive(Module, Debug)]

@@ -5,13 +5,12 @@ use burn::{
 };
 
 use super::{
-    BitNetTransformerConfig, Block, KvCache, ModelError, Observer, RotaryEmbedding,
+    BitLinear, BitNetTransformerConfig, Block, KvCache, ModelError, Observer, RmsNorm,
+    RotaryEmbedding,
     attention::{Context, Segment},
     schema::LinearRole,
 };
 use crate::{
-    linear::BitLinear,
-    norm::RmsNorm,
     ops::{embedding::embedding, output_head::output_head},
     precision::Precision,
 };
@@ -37,9 +36,20 @@ pub struct BitNetTransformer<B: Backend> {
     precision: Precision,
 }
 
+impl BitNetTransformerConfig {
+    /// Creates the model on `device`, with random weights.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidConfig`] as [`validate`](Self::validate).
+    pub fn init<B: Backend>(&self, device: &B::Device) -> Result<BitNetTransformer<B>, ModelError> {
+        self.validate()?;
+        Ok(BitNetTransformer::new(self, device))
+    }
+}
+
 impl<B: Backend> BitNetTransformer<B> {
     /// Builds a model of a configuration that has been validated.
-    pub(super) fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
+    fn new(config: &BitNetTransformerConfig, device: &B::Device) -> Self {
         let &BitNetTransformerConfig { num_tokens, dim, depth, .. } = config;
         let initializer = config.initializer();
         Self {

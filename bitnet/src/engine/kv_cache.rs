@@ -1,12 +1,12 @@
 use crate::{
-    model::BitNetTransformerConfig,
+    nn::BitNetTransformerConfig,
     packed::{Keys, Values},
 };
 
 /// Tokens that a new cache has room for: more are made room for as they come.
 const FIRST_CAPACITY: usize = 256;
 
-/// In what a [`Cache`] holds keys and values.
+/// In what a [`KvCache`] holds keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CacheFormat {
     /// 32 bits.
@@ -31,7 +31,7 @@ impl CacheFormat {
 /// A clone of it goes on from the same tokens: of sequences that begin alike, the common part need
 /// be read once only.
 #[derive(Debug, Clone)]
-pub struct Cache {
+pub struct KvCache {
     blocks: Vec<BlockCache>,
     len: usize,
 }
@@ -43,7 +43,7 @@ pub(super) struct BlockCache {
     pub(super) values: Values,
 }
 
-impl Cache {
+impl KvCache {
     pub(super) fn new(config: &BitNetTransformerConfig, format: CacheFormat) -> Self {
         let &BitNetTransformerConfig { depth, kv_heads, dim_head, max_seq_len, .. } = config;
         let block = |_| match format {

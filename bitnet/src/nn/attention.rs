@@ -4,13 +4,12 @@ use burn::{
 };
 
 use super::{
-    BitNetTransformerConfig, Observer,
-    cache::LayerCache,
+    BitLinear, BitNetTransformerConfig, Observer, RmsNorm,
+    bit_linear::project,
+    kv_cache::LayerCache,
     schema::{LinearRole, NormRole},
 };
 use crate::{
-    linear::{BitLinear, project},
-    norm::RmsNorm,
     ops::{
         Columns, quantized_linear::LinearInput, rotate::Positions, self_attention::SelfAttention,
     },

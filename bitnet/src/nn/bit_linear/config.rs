@@ -5,7 +5,7 @@ use burn::{
 
 use super::{BitLinear, spec::QuantSpec};
 use crate::{
-    norm::InnerNorm,
+    nn::norm::InnerNorm,
     precision::Precision,
     quant::{ActivationQuant, WeightQuant},
 };

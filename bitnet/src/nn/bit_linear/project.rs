@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use super::BitLinear;
 use crate::{
-    norm::InnerNorm,
+    nn::norm::InnerNorm,
     ops::{
         Columns,
         matmul::matmul,
