@@ -61,6 +61,12 @@ impl<'m, M: CausalLm> Chat<'m, M> {
         &self.turns
     }
 
+    /// Adds a question and its answer that were given elsewhere.
+    pub fn tell(&mut self, question: &str, answer: &str) {
+        let question = Message::new(Role::User, question);
+        self.turns.extend([question, Message::new(Role::Assistant, answer)]);
+    }
+
     /// Asks a question. It becomes a part of the chat with [`Answer::keep`].
     ///
     /// # Errors
