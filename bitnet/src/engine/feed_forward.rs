@@ -1,7 +1,7 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 
 use super::{Workspace, add_to, norm::Norm};
-use crate::{cpu::float::exp, model::FeedForwardKind, packed::TernaryMatrix};
+use crate::{cpu::float::exp, nn::FeedForwardKind, packed::TernaryMatrix};
 
 /// The feed-forward network, as [`FeedForward`](crate::nn::FeedForward).
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@ use super::{
     CausalLm, FinishReason, GenerateError, GenerationConfig, Prefix, Prompt,
     sequence::{Sequence, read},
 };
-use crate::{model::ModelError, tokenizer::Tokenizer};
+use crate::{nn::ModelError, tokenizer::Tokenizer};
 
 /// Several generations under way, of which each step generates one token in one forward pass for
 /// all. Sequences may be added and removed between any two steps; each has a prompt, a

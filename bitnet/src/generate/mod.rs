@@ -20,7 +20,7 @@ pub use sampling::{Sampler, Sampling};
 pub use sequence::Prefix;
 pub use stream::{FinishReason, Generation};
 
-use crate::{model::ModelError, tokenizer::TokenizerError};
+use crate::{nn::ModelError, tokenizer::TokenizerError};
 
 /// A generation that cannot be started or continued.
 #[derive(Debug, Error)]

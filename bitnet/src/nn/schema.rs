@@ -6,7 +6,7 @@ use super::{BitNetTransformerConfig, NormPlacement};
 
 /// A linear of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinearRole {
+pub(crate) enum LinearRole {
     /// Queries of the attention.
     Queries,
     /// Keys of the attention.
@@ -197,7 +197,7 @@ impl TensorId {
     /// so that a damaged configuration takes no memory.
     pub(crate) fn all(config: &BitNetTransformerConfig) -> impl Iterator<Item = Self> + use<'_> {
         let head = (!config.tie_embeddings).then_some(Self::Head);
-        let blocks = (0..config.depth).flat_map(|block| {
+        let blocks = (0..config.depth).flat_map(move |block| {
             let norms = NormRole::all(config).map(move |role| Self::Norm(block, role));
             let linears = LinearRole::all(config).flat_map(move |role| {
                 let bias = config.bias.then_some(LinearPart::Bias);

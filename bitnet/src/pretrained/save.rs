@@ -8,7 +8,7 @@ use super::{
     files::{CONFIG, TOKENIZER, WEIGHTS},
     weights,
 };
-use crate::{model::BitNetTransformer, storage, tokenizer::Tokenizer};
+use crate::{nn::BitNetTransformer, storage, tokenizer::Tokenizer};
 
 /// Writes a model folder, all or nothing: whatever was at `path` before is replaced only once the
 /// new folder is complete and on disk.

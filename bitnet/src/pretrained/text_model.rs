@@ -87,7 +87,7 @@ impl<M: CausalLm> TextModel<M> {
         while !batch.is_finished() {
             for (id, piece) in batch.step()? {
                 let text = texts.iter_mut().find(|(other, _)| *other == id);
-                let piece = piece?;
+                let piece: String = piece?;
                 text.into_iter().for_each(|(_, text)| text.push_str(&piece));
             }
         }

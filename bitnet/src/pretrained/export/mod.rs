@@ -7,7 +7,7 @@ mod rows;
 use std::io;
 
 use super::{PretrainedError, config::Form, stored::Stored};
-use crate::{formats::Encoding, model::schema::TensorId, progress::Progress, storage::Output};
+use crate::{formats::Encoding, nn::schema::TensorId, progress::Progress, storage::Output};
 
 /// What a model is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-use crate::{formats::Store, model::schema::TensorId, pretrained::PretrainedError};
+use crate::{formats::Store, nn::schema::TensorId, pretrained::PretrainedError};
 
 /// The tensors under the names of Hugging Face checkpoints.
 pub(in crate::pretrained) fn renamed(mut store: Store) -> Result<Store, PretrainedError> {
