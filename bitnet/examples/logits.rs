@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (path, greedy) = (Path::new(&path), greedy.parse()?);
     let tokens: Vec<u32> = serde_json::from_reader(io::stdin())?;
-    let packed = Stored::open(path)?.pack(TableFormat::F32, &Silent)?.engine;
+    let packed = Stored::open(path)?.pack(TableFormat::F32, &Silent)?.model;
     let float = Pretrained::<B>::load(path, &Default::default())?.model;
     let value = json!({
         "packed": of_engine(&packed, &tokens, greedy)?,

@@ -59,8 +59,8 @@ fn run<B: AutodiffBackend>(source: String, device: &B::Device) -> Result<(), Box
 
     let model = model.valid();
     let config = GenerationConfig { max_tokens: 100, ..GenerationConfig::default() };
-    let text: String = Generation::new(&model, &ByteTokenizer, device, "In the ", &config)?
-        .collect::<Result<_, _>>()?;
+    let text: String =
+        Generation::new(&model, &ByteTokenizer, "In the ", &config)?.collect::<Result<_, _>>()?;
     println!("In the {text}");
     Ok(())
 }

@@ -2,14 +2,10 @@
 
 use std::ops::Range;
 
-use burn::tensor::{ElementConversion, backend::Backend};
-use rayon::prelude::*;
-
 use crate::{
-    data::{Batch, Tokens, Window},
-    engine::Engine,
-    loss::token_losses,
-    model::{BitNetTransformer, ModelError},
+    data::{Tokens, Window},
+    generate::CausalLm,
+    nn::ModelError,
     tokenizer::Tokenizer,
 };
 
@@ -79,44 +75,16 @@ impl WindowBatch {
     ///
     /// # Errors
     /// [`ModelError::MaxSequenceLengthExceeded`] if the windows are longer than the model allows.
-    pub fn evaluate<B: Backend>(
+    pub fn evaluate<M: CausalLm>(
         &self,
-        model: &BitNetTransformer<B>,
-        tokenizer: &dyn Tokenizer,
-        tokens: &Tokens,
-        device: &B::Device,
-    ) -> Result<Evaluation, ModelError> {
-        let batch = Batch::<B>::gather(tokens, &self.starts, self.len, device);
-        let losses = token_losses(model.forward(batch.inputs)?, batch.targets);
-        let counted = losses.narrow(1, self.context, self.len - self.context);
-        Ok(self.sum(counted.sum().into_scalar().elem(), tokenizer, tokens))
-    }
-
-    /// As [`evaluate`](Self::evaluate), with packed weights.
-    ///
-    /// # Errors
-    /// As [`evaluate`](Self::evaluate).
-    pub fn evaluate_packed(
-        &self,
-        engine: &Engine,
+        model: &M,
         tokenizer: &dyn Tokenizer,
         tokens: &Tokens,
     ) -> Result<Evaluation, ModelError> {
-        let mut nats = 0.0;
-        for (start, targets) in self.starts.iter().zip(self.targets()) {
-            let window: Vec<u32> = tokens.range(*start..start + self.len).collect();
-            let logits = engine.forward(&mut [(&mut engine.new_cache(), &window)])?;
-            let rows: Vec<&[f32]> =
-                logits.chunks(engine.config().num_tokens).skip(self.context).collect();
-            let targets: Vec<u32> = tokens.range(targets).collect();
-            let losses = rows.par_iter().zip(targets);
-            nats += losses
-                .map(|(row, target)| loss(row, target))
-                .collect::<Vec<_>>()
-                .iter()
-                .sum::<f64>();
-        }
-        Ok(self.sum(nats, tokenizer, tokens))
+        let window = |start: &usize| tokens.range(*start..start + self.len + 1).collect();
+        let windows: Vec<Vec<u32>> = self.starts.iter().map(window).collect();
+        let windows: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
+        Ok(self.sum(model.nats(&windows, self.context)?, tokenizer, tokens))
     }
 
     fn sum(&self, nats: f64, tokenizer: &dyn Tokenizer, tokens: &Tokens) -> Evaluation {
@@ -124,11 +92,4 @@ impl WindowBatch {
         let bytes = self.targets().map(bytes_of).sum();
         Evaluation { nats, tokens: self.targets().map(|range| range.len()).sum(), bytes }
     }
-}
-
-/// `−ln softmax(logits)[target]`.
-fn loss(logits: &[f32], target: u32) -> f64 {
-    let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let total: f64 = logits.iter().map(|&logit| (f64::from(logit) - highest).exp()).sum();
-    highest + total.ln() - f64::from(logits[target as usize])
 }

@@ -15,10 +15,10 @@
 //! From the bottom up:
 //!
 //! - `cpu`: arithmetic over slices; [`ops`]: the operations of the model, and what computes them.
-//! - [`quant`]: the papers' quantisers and the straight-through estimator; [`norm`].
-//! - [`BitLinear`]: a linear layer with latent weights, quantised in the forward pass.
+//! - [`quant`]: the papers' quantisers and the straight-through estimator.
+//! - [`nn`]: [`BitLinear`], a linear layer with latent weights, quantised in the forward pass; the
+//!   decoder-only transformer of them, its configuration and its key/value cache.
 //! - [`packed`]: two-bit weights and their products on the CPU; [`engine`]: a transformer of them.
-//! - [`model`]: the decoder-only transformer, its configuration and its key/value cache.
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it; [`progress`] of
 //!   the work on files.
 //! - [`formats`]: files of tensors, those of other programs too.
@@ -58,12 +58,10 @@ pub mod engine;
 pub mod evaluate;
 pub mod formats;
 pub mod generate;
-mod linear;
 pub mod loss;
 pub mod matmul_peak;
 pub mod memory;
-pub mod model;
-pub mod norm;
+pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod packed;
@@ -78,5 +76,4 @@ pub mod storage;
 pub mod terminal;
 pub mod tokenizer;
 
-pub use linear::{BitLinear, BitLinearConfig};
-pub use model::{BitNetTransformer, BitNetTransformerConfig, ModelError};
+pub use nn::{BitLinear, BitLinearConfig, BitNetTransformer, BitNetTransformerConfig, ModelError};

@@ -24,8 +24,7 @@ use std::cell::RefCell;
 use burn::tensor::{Int, Tensor, backend::Backend};
 
 use crate::{
-    linear::BitLinear,
-    model::{BitNetTransformer, ModelError},
+    nn::{BitLinear, BitNetTransformer, ModelError},
     quant::{PackedCodes, WeightQuant},
 };
 

@@ -11,7 +11,7 @@ use crate::{
     backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice, Panic, catch_panic},
     data::{Batch, Tokens},
     loss::cross_entropy,
-    model::BitNetTransformerConfig,
+    nn::BitNetTransformerConfig,
     precision::Precision,
 };
 

@@ -1,85 +1,140 @@
-//! Chats: one turn, or as many as there are lines of standard input.
+//! Chats with a model.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
-use anyhow::Context;
 use bitnet::{
     chat::{ChatError, Message, Role},
-    generate::{GenerateError, GenerationConfig},
+    generate::{CausalLm, GenerateError, Generation, GenerationConfig, Prefix},
+    pretrained::TextModel,
 };
+use thiserror::Error;
 
-use crate::{
-    generate::{Model, Notes, without_line_break, write_all},
-    output,
-};
+/// A question that cannot be answered.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The model has no chat template, or it cannot be followed.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// The question is too long, or a sampling parameter is out of range.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+}
 
-/// Prints the answer to `prompt`, or to each line of standard input, to the end of the text or of
-/// the model's turn. Where a chat becomes longer than the model's context, its oldest turns are
-/// left out.
-///
-/// # Errors
-/// If the model has no chat template, or the chat cannot be written by it or be continued.
-pub fn run(
-    model: &Model<'_>,
-    system: Option<&str>,
-    prompt: Option<&str>,
-    mut config: GenerationConfig,
-    mut notes: Notes,
-) -> anyhow::Result<()> {
-    let template = model.settings.chat.as_ref().ok_or(ChatError::Missing)?;
-    config.ends.extend(template.end_of_turn(model.tokenizer));
-    let system = system.map(|system| Message::new(Role::System, system));
-    let mut messages: Vec<Message> = system.into_iter().collect();
-    // What every turn is after: a system's message stays.
-    let first = messages.len();
-    let mut is_cut = false;
-    let mut answer = |prompt: &str| {
-        let question = Message::new(Role::User, prompt);
-        let mut oldest = first;
-        let generation = loop {
-            let turns = messages[..first].iter().chain(&messages[oldest..]).chain([&question]);
-            let turns: Vec<Message> = turns.cloned().collect();
-            let tokens = model.settings.chat_prompt(&turns, model.tokenizer)?;
-            match (model.stream)(tokens.into(), &config) {
-                // A question and its answer less.
-                Err(GenerateError::PromptTooLong { .. }) if oldest < messages.len() => oldest += 2,
-                result => break result?,
-            }
-        };
-        if oldest > first && !std::mem::replace(&mut is_cut, true) {
-            output::note("the context is full: the oldest turns are forgotten");
-        }
-        messages.drain(first..oldest);
-        let answer = write_all("", generation, &mut notes)?;
-        messages.extend([question, Message::new(Role::Assistant, answer)]);
-        anyhow::Ok(())
-    };
-    if let Some(prompt) = prompt {
-        return answer(prompt);
-    }
-    // A line that alone is too long does not end the chat.
-    let mut answer = |line: &str| match answer(line) {
-        Err(error) if is_too_long(&error) => {
-            output::note(&format!("this line is not answered: {error}"));
-            Ok(())
-        }
-        result => result,
-    };
-    let mut input = io::stdin().lock();
-    let is_terminal = input.is_terminal();
-    loop {
-        if is_terminal {
-            let _ = write!(io::stderr(), "> ");
-        }
-        let mut line = String::new();
-        input.read_line(&mut line).context("cannot read from standard input")?;
-        if line.is_empty() {
-            return Ok(());
-        }
-        answer(without_line_break(&line))?;
+impl SessionError {
+    /// Whether the question alone does not fit the model's context: another one may.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::Generate(GenerateError::PromptTooLong { .. }))
     }
 }
 
-fn is_too_long(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(GenerateError::PromptTooLong { .. }))
+/// A chat: what was said, and what the model has read of it, so that of each turn only what is new
+/// is read.
+///
+/// Where a chat becomes longer than the model's context, its oldest turns are left out; the
+/// system's message stays.
+pub struct Chat<'m, M: CausalLm> {
+    model: &'m TextModel<M>,
+    config: GenerationConfig,
+    system: Option<Message>,
+    /// Questions and answers in turns.
+    turns: Vec<Message>,
+    read: Option<Prefix<M::Cache>>,
+}
+
+impl<'m, M: CausalLm> Chat<'m, M> {
+    /// Begins a chat. Answers end as `config` says, and at the end of the model's turn.
+    ///
+    /// # Errors
+    /// [`ChatError::Missing`] if the model has no chat template.
+    pub fn new(
+        model: &'m TextModel<M>,
+        system: Option<&str>,
+        mut config: GenerationConfig,
+    ) -> Result<Self, SessionError> {
+        let template = model.settings.chat.as_ref().ok_or(ChatError::Missing)?;
+        config.ends.extend(template.end_of_turn(model.tokenizer.as_ref()));
+        let system = system.map(|system| Message::new(Role::System, system));
+        Ok(Self { model, config, system, turns: Vec::new(), read: None })
+    }
+
+    /// Questions and answers, in turns, that the model still knows.
+    pub fn turns(&self) -> &[Message] {
+        &self.turns
+    }
+
+    /// Adds a question and its answer that were given elsewhere.
+    pub fn tell(&mut self, question: &str, answer: &str) {
+        let question = Message::new(Role::User, question);
+        self.turns.extend([question, Message::new(Role::Assistant, answer)]);
+    }
+
+    /// Asks a question. It becomes a part of the chat with [`Answer::keep`].
+    ///
+    /// # Errors
+    /// [`SessionError::Chat`] if the template cannot be followed, [`SessionError::Generate`] if the
+    /// question alone is too long or a sampling parameter is out of range. The chat is as before
+    /// then.
+    pub fn ask(&mut self, question: &str) -> Result<Answer<'_, 'm, M>, SessionError> {
+        let question = Message::new(Role::User, question);
+        let max = self.model.model.config().max_seq_len;
+        let mut forgotten = 0;
+        let prompt = loop {
+            let turns = self.turns[forgotten..].iter().chain([&question]);
+            let messages: Vec<Message> = self.system.iter().chain(turns).cloned().collect();
+            let tokenizer = self.model.tokenizer.as_ref();
+            let tokens = self.model.settings.chat_prompt(&messages, tokenizer)?;
+            match tokens.len() {
+                // A question and its answer less.
+                actual if actual > max && forgotten < self.turns.len() => forgotten += 2,
+                actual if actual > max => {
+                    return Err(GenerateError::PromptTooLong { actual, max }.into());
+                }
+                _ => break tokens,
+            }
+        };
+        let read = self.read.take().unwrap_or_else(|| Prefix::new(self.model.model.empty_cache()));
+        let generation = self.model.stream_after(read, prompt, &self.config)?;
+        self.turns.drain(..forgotten);
+        Ok(Answer { chat: self, question, generation, text: String::new(), forgotten })
+    }
+}
+
+/// An answer under way: an iterator over its pieces.
+pub struct Answer<'c, 'm, M: CausalLm> {
+    chat: &'c mut Chat<'m, M>,
+    question: Message,
+    generation: Generation<'m, M>,
+    text: String,
+    forgotten: usize,
+}
+
+impl<M: CausalLm> Answer<'_, '_, M> {
+    /// How many of the oldest messages were left out of the chat for this answer.
+    pub fn forgotten(&self) -> usize {
+        self.forgotten
+    }
+
+    /// Number of tokens generated so far.
+    pub fn generated(&self) -> usize {
+        self.generation.generated()
+    }
+
+    /// Makes the question and what there is of the answer a part of the chat. Without it, both are
+    /// forgotten.
+    pub fn keep(self) {
+        self.chat.turns.extend([self.question, Message::new(Role::Assistant, self.text)]);
+        self.chat.read = Some(self.generation.into_prefix());
+    }
+}
+
+impl<M: CausalLm> Iterator for Answer<'_, '_, M> {
+    type Item = Result<String, GenerateError>;
+
+    /// The next piece of text, never empty.
+    fn next(&mut self) -> Option<Self::Item> {
+        let piece = self.generation.next()?;
+        if let Ok(piece) = &piece {
+            self.text.push_str(piece);
+        }
+        Some(piece)
+    }
 }

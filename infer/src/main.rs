@@ -1,19 +1,10 @@
 //! Uses a trained BitNet: continues a prompt, describes the model, measures its loss over a text
 //! and its speed, writes it for other programs.
 
-mod backend;
-mod bench;
-mod chat;
-mod eval;
-mod export;
+mod args;
+mod commands;
 mod failure;
-mod generate;
-mod info;
-mod memory;
-mod model;
 mod output;
-mod packing;
-mod sampling;
 
 use std::{
     io::{self, Write},
@@ -30,6 +21,8 @@ use bitnet::{
 use clap::{CommandFactory, Parser, Subcommand};
 use command_line::{CompletionsArgs, ManArgs};
 
+use commands::{BenchArgs, EvalArgs, ExportArgs, GenerateArgs, InfoArgs};
+
 static VERSION: LazyLock<String> =
     LazyLock::new(|| command_line::version(BackendKind::compiled_in().map(BackendKind::name)));
 
@@ -44,15 +37,15 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Continue a prompt
-    Generate(generate::GenerateArgs),
+    Generate(GenerateArgs),
     /// Describe a model: architecture, parameters, sizes, quantised layers
-    Info(info::InfoArgs),
+    Info(InfoArgs),
     /// Measure a model's loss over a text
-    Eval(eval::EvalArgs),
+    Eval(EvalArgs),
     /// Write a model for other programs: transformers, llama.cpp, bitnet.cpp
-    Export(export::ExportArgs),
+    Export(ExportArgs),
     /// Measure speed and memory with packed weights
-    Bench(bench::BenchArgs),
+    Bench(BenchArgs),
     /// Print the script with which a shell completes command lines
     Completions(CompletionsArgs),
     /// Print the manual page, in roff

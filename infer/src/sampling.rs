@@ -1,56 +1,59 @@
-//! How tokens are drawn: as the command line says, else as the model's files say.
+//! How tokens are drawn: as the caller says, else as the model's files say, else as here.
 
-use anyhow::Context;
 use bitnet::{generate::Sampling, pretrained::GenerationDefaults};
+use thiserror::Error;
 
-/// How tokens are drawn. What is not given is as the model's `generation_config.json` says, if
-/// there is one.
-#[derive(Debug, Clone, clap::Args)]
-pub struct SamplingArgs {
-    /// Most tokens to generate [default: the model's max_new_tokens, or 200]
-    #[arg(short = 'n', long, value_name = "N")]
-    tokens: Option<usize>,
-    /// Below 1 more predictable, above 1 less; 0 takes the most probable token always [default: the
-    /// model's, or 0.8]
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
-    temperature: Option<f64>,
-    /// Draw from the K most probable tokens only; 0 is off [default: the model's, or 0]
-    #[arg(long, value_name = "K")]
-    top_k: Option<usize>,
-    /// Draw from the most probable tokens that together reach P only; 1 is off [default: the
-    /// model's, or 1]
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    top_p: Option<f64>,
-    /// Draw from tokens at least P times as probable as the most probable one only; 0 is off
-    /// [default: the model's, or 0]
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    min_p: Option<f64>,
-    /// Above 1, makes tokens that have occurred less probable; 1 is off [default: the model's, or 1]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    repetition_penalty: Option<f64>,
-    /// Seed of the random draws: the same seed gives the same text [default: a random one, which is
-    /// printed]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+/// Most tokens of a text, if neither caller nor model says.
+const MAX_TOKENS: usize = 200;
+/// Temperature, if neither caller nor model says.
+const TEMPERATURE: f64 = 0.8;
+
+/// How tokens are drawn; what is `None` is as the model's `generation_config.json` says, if there
+/// is one.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SamplingOptions {
+    /// Most tokens to generate; else 200.
+    pub max_tokens: Option<usize>,
+    /// [`Sampling::temperature`]; else 0.8.
+    pub temperature: Option<f64>,
+    /// [`Sampling::top_k`]; else off.
+    pub top_k: Option<usize>,
+    /// [`Sampling::top_p`]; else off.
+    pub top_p: Option<f64>,
+    /// [`Sampling::min_p`]; else off.
+    pub min_p: Option<f64>,
+    /// [`Sampling::repetition_penalty`]; else off.
+    pub repetition_penalty: Option<f64>,
+    /// [`Sampling::seed`]; else a random one.
+    pub seed: Option<u64>,
 }
 
-impl SamplingArgs {
-    /// Most tokens to generate.
-    pub fn tokens(&self, model: &GenerationDefaults) -> usize {
-        self.tokens.or(model.max_new_tokens).unwrap_or(200)
+/// Sampling options that cannot be completed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SamplingError {
+    /// The system has no random numbers.
+    #[error("no random seed; give --seed")]
+    NoSeed(#[source] getrandom::Error),
+}
+
+impl SamplingOptions {
+    /// Most tokens to generate with a model.
+    pub fn max_tokens(&self, model: &GenerationDefaults) -> usize {
+        self.max_tokens.or(model.max_new_tokens).unwrap_or(MAX_TOKENS)
     }
 
-    /// How tokens of a model are drawn.
+    /// How tokens of a model are drawn. Ranges are checked when a generation begins.
     ///
     /// # Errors
-    /// If the system has no random seed.
-    pub fn sampling(&self, model: &GenerationDefaults) -> anyhow::Result<Sampling> {
+    /// [`SamplingError::NoSeed`].
+    pub fn sampling(&self, model: &GenerationDefaults) -> Result<Sampling, SamplingError> {
         // Of 32 bits, as it is to be typed again.
-        let random = || getrandom::u32().map(u64::from).context("no random seed; give --seed");
+        let random = || getrandom::u32().map(u64::from).map_err(SamplingError::NoSeed);
         let temperature = match model.do_sample {
             Some(false) => 0.0,
             Some(true) => model.temperature.unwrap_or(1.0),
-            None => model.temperature.unwrap_or(0.8),
+            None => model.temperature.unwrap_or(TEMPERATURE),
         };
         Ok(Sampling {
             repetition_penalty: self.repetition_penalty.or(model.repetition_penalty).unwrap_or(1.0),
@@ -65,36 +68,32 @@ impl SamplingArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        sampling: SamplingArgs,
-    }
-
-    fn line(args: &[&str]) -> SamplingArgs {
-        Line::try_parse_from([&["infer"], args].concat()).unwrap().sampling
-    }
-
-    fn sampling(args: &[&str], model: &GenerationDefaults) -> Sampling {
-        line(args).sampling(model).unwrap()
-    }
+    const SEEDED: SamplingOptions = SamplingOptions {
+        max_tokens: None,
+        temperature: None,
+        top_k: None,
+        top_p: None,
+        min_p: None,
+        repetition_penalty: None,
+        seed: Some(0),
+    };
 
     #[test]
     fn seeds_are_random_unless_given() {
-        let seeds = [(); 4].map(|()| sampling(&[], &GenerationDefaults::default()).seed);
+        let options = SamplingOptions::default();
+        let seed = || options.sampling(&GenerationDefaults::default()).unwrap().seed;
+        let seeds = [(); 4].map(|()| seed());
         assert!(seeds.iter().any(|&seed| seed != seeds[0]), "{seeds:?}");
     }
 
     #[test]
-    fn the_command_line_then_the_model_then_ours() {
+    fn the_caller_then_the_model_then_ours() {
         let ours = Sampling { temperature: 0.8, ..Sampling::default() };
         let nothing = GenerationDefaults::default();
-        assert_eq!(sampling(&["--seed", "0"], &nothing), ours);
-        assert_eq!(line(&[]).tokens(&nothing), 200);
+        assert_eq!(SEEDED.sampling(&nothing).unwrap(), ours);
+        assert_eq!(SEEDED.max_tokens(&nothing), 200);
 
         let model = GenerationDefaults {
             do_sample: Some(true),
@@ -114,11 +113,17 @@ mod tests {
             repetition_penalty: 1.1,
             seed: 0,
         };
-        assert_eq!(sampling(&["--seed", "0"], &model), theirs);
-        assert_eq!(line(&[]).tokens(&model), 4096);
-        let given = ["--top-k", "0", "--temperature", "2", "--tokens", "3", "--seed", "7"];
+        assert_eq!(SEEDED.sampling(&model).unwrap(), theirs);
+        assert_eq!(SEEDED.max_tokens(&model), 4096);
+        let given = SamplingOptions {
+            top_k: Some(0),
+            temperature: Some(2.0),
+            max_tokens: Some(3),
+            seed: Some(7),
+            ..SEEDED
+        };
         let mixed = Sampling { top_k: 0, temperature: 2.0, seed: 7, ..theirs };
-        assert_eq!((sampling(&given, &model), line(&given).tokens(&model)), (mixed, 3));
+        assert_eq!((given.sampling(&model).unwrap(), given.max_tokens(&model)), (mixed, 3));
     }
 
     #[test]
@@ -128,9 +133,10 @@ mod tests {
             temperature: Some(0.6),
             ..GenerationDefaults::default()
         };
-        assert_eq!(sampling(&[], &model).temperature, 0.0);
-        assert_eq!(sampling(&["--temperature", "0.5"], &model).temperature, 0.5);
+        assert_eq!(SEEDED.sampling(&model).unwrap().temperature, 0.0);
+        let given = SamplingOptions { temperature: Some(0.5), ..SEEDED };
+        assert_eq!(given.sampling(&model).unwrap().temperature, 0.5);
         let model = GenerationDefaults { do_sample: Some(true), ..GenerationDefaults::default() };
-        assert_eq!(sampling(&[], &model).temperature, 1.0);
+        assert_eq!(SEEDED.sampling(&model).unwrap().temperature, 1.0);
     }
 }

@@ -1,9 +1,9 @@
 use rayon::prelude::*;
 
-use super::{Batch, Workspace, add_to, cache::BlockCache, norm::Norm, rotary::Rotations};
+use super::{Batch, Workspace, add_to, kv_cache::BlockCache, norm::Norm, rotary::Rotations};
 use crate::packed::{QUERIES, Query, TernaryMatrix, attend};
 
-/// Causal self-attention, as [`Attention`](crate::model::Attention).
+/// Causal self-attention, as [`Attention`](crate::nn::Attention).
 #[derive(Debug, Clone)]
 pub(super) struct Attention {
     pub(super) norm: Norm,

@@ -6,10 +6,11 @@ use super::{
     Attention, Block, CacheFormat, Engine, EngineError, FeedForward, norm::Norm, rotary::Rotary,
 };
 use crate::{
-    linear::BitLinear,
-    model::{BitNetTransformer, BitNetTransformerConfig, NormPlacement},
-    norm::RmsNorm,
-    packed::{MatrixShape, Table, TableFormat, TernaryMatrix, TernaryWeights},
+    nn::{
+        BitLinear, BitNetTransformer, BitNetTransformerConfig,
+        schema::{LinearRole, NormRole},
+    },
+    packed::{EmbeddingTable, MatrixShape, TableFormat, TernaryMatrix, TernaryWeights},
     quant::{ActivationQuant, WeightQuant},
 };
 
@@ -58,113 +59,77 @@ impl Engine {
 
 /// Where the weights of a model come from. They are asked for in the order in which files hold them:
 /// the embedding, blocks, the last norm, the head.
-pub(crate) trait Source {
+pub(crate) trait WeightSource {
     /// Why they do not come.
     type Error: From<EngineError>;
 
     /// Linears of a block that have the same inputs, the outputs of one after those of the other.
-    fn matrix(&self, block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, Self::Error>;
-    /// Gains of a norm that the configuration says there is.
-    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, Self::Error>;
-    fn embedding(&self, format: TableFormat) -> Result<Table, Self::Error>;
+    fn matrix(&self, block: usize, linears: &[LinearRole]) -> Result<TernaryMatrix, Self::Error>;
+    /// Gains of a norm of a block that the configuration says there is.
+    fn gains(&self, block: usize, norm: NormRole) -> Result<Vec<f32>, Self::Error>;
+    /// Gains of the norm before the output head.
+    fn last_gains(&self) -> Result<Vec<f32>, Self::Error>;
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, Self::Error>;
     /// If it is not the embedding.
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, Self::Error>;
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, Self::Error>;
 }
 
-/// A linear of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LinearOf {
-    Queries,
-    Keys,
-    Values,
-    Output,
-    Gate,
-    Up,
-    Down,
+/// The linears of a block that are multiplied together: queries, keys and values; the output
+/// projection; gate and up projection; the down projection.
+pub(super) fn matrices(config: &BitNetTransformerConfig) -> [&'static [LinearRole]; 4] {
+    use LinearRole::{Down, Gate, Keys, Output, Queries, Up, Values};
+    let hidden: &[LinearRole] = if config.feed_forward.is_gated() { &[Gate, Up] } else { &[Up] };
+    [&[Queries, Keys, Values], &[Output], hidden, &[Down]]
 }
 
-impl LinearOf {
-    /// Sizes of the matrix that some of them are together.
-    pub(super) fn shape(linears: &[Self], config: &BitNetTransformerConfig) -> MatrixShape {
-        let &BitNetTransformerConfig { dim, heads, kv_heads, dim_head, ff_dim, .. } = config;
-        let sizes = linears.iter().map(|linear| match linear {
-            Self::Queries => (dim, heads * dim_head),
-            Self::Keys | Self::Values => (dim, kv_heads * dim_head),
-            Self::Output => (heads * dim_head, dim),
-            Self::Gate | Self::Up => (dim, ff_dim),
-            Self::Down => (ff_dim, dim),
-        });
-        let (inputs, outputs) =
-            sizes.fold((0, 0), |(_, sum), (inputs, outputs)| (inputs, sum + outputs));
-        let groups = config.group_size.map_or(1, |size| inputs / size);
-        MatrixShape { inputs, outputs, groups }
-    }
-}
-
-/// A norm with gains.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum NormOf {
-    Attention(usize),
-    AttentionOutput(usize),
-    Queries(usize),
-    Keys(usize),
-    FeedForward(usize),
-    Down(usize),
-    Head,
-}
-
-impl NormOf {
-    /// Number of gains.
-    pub(super) fn features(self, config: &BitNetTransformerConfig) -> usize {
-        match self {
-            Self::Attention(_) | Self::FeedForward(_) | Self::Head => config.dim,
-            Self::AttentionOutput(_) => config.heads * config.dim_head,
-            Self::Queries(_) | Self::Keys(_) => config.dim_head,
-            Self::Down(_) => config.ff_dim,
-        }
-    }
+/// Sizes of the matrix that some linears of the same inputs are together.
+pub(super) fn matrix_shape(
+    linears: &[LinearRole],
+    config: &BitNetTransformerConfig,
+) -> MatrixShape {
+    let shapes = linears.iter().map(|role| role.shape(config));
+    let (inputs, outputs) =
+        shapes.fold((0, 0), |(_, sum), [inputs, outputs]| (inputs, sum + outputs));
+    let groups = config.group_size.map_or(1, |size| inputs / size);
+    MatrixShape { inputs, outputs, groups }
 }
 
 impl Engine {
     /// A model of the weights of `source`.
-    pub(crate) fn from_source<S: Source>(
+    pub(crate) fn from_source<S: WeightSource>(
         config: &BitNetTransformerConfig,
         source: &S,
         tables: TableFormat,
     ) -> Result<Self, S::Error> {
         Self::supports(config)?;
         let eps = config.norm_eps;
-        let gains = |norm| source.gains(norm).map(|gains| Norm::with_gains(gains, eps));
-        // In a block either all linears have a norm of their own, or the block has them.
-        let before = |norm| match config.norms {
-            NormPlacement::SubNorm => gains(norm),
-            NormPlacement::InLinear => Ok(Norm::rms(eps)),
-        };
-        let of_heads = |norm| if config.qk_norm { gains(norm) } else { Ok(Norm::none()) };
-        let hidden = match config.feed_forward.is_gated() {
-            true => &[LinearOf::Gate, LinearOf::Up][..],
-            false => &[LinearOf::Up],
-        };
-        let qkv = [LinearOf::Queries, LinearOf::Keys, LinearOf::Values];
         let block = |block| {
+            // Where blocks have no norms, each linear normalises its input without gains.
+            let norm = |role: NormRole, otherwise: fn(f64) -> Norm| match role.is_in(config) {
+                true => source.gains(block, role).map(|gains| Norm::with_gains(gains, eps)),
+                false => Ok(otherwise(eps)),
+            };
+            let before = |role| norm(role, Norm::rms);
+            let of_heads = |role| norm(role, |_| Norm::none());
+            let [qkv, output, hidden, down] = matrices(config);
             Ok(Block {
                 attention: Attention {
-                    norm: before(NormOf::Attention(block))?,
-                    qkv: source.matrix(block, &qkv)?,
-                    query_norm: of_heads(NormOf::Queries(block))?,
-                    key_norm: of_heads(NormOf::Keys(block))?,
-                    sub_norm: before(NormOf::AttentionOutput(block))?,
-                    output: source.matrix(block, &[LinearOf::Output])?,
+                    norm: before(NormRole::Attention)?,
+                    qkv: source.matrix(block, qkv)?,
+                    query_norm: of_heads(NormRole::Queries)?,
+                    key_norm: of_heads(NormRole::Keys)?,
+                    sub_norm: before(NormRole::AttentionOutput)?,
+                    output: source.matrix(block, output)?,
                     heads: config.heads,
                     kv_heads: config.kv_heads,
                     dim_head: config.dim_head,
                 },
                 feed_forward: FeedForward {
-                    norm: before(NormOf::FeedForward(block))?,
+                    norm: before(NormRole::FeedForward)?,
                     hidden: source.matrix(block, hidden)?,
                     kind: config.feed_forward,
-                    sub_norm: before(NormOf::Down(block))?,
-                    down: source.matrix(block, &[LinearOf::Down])?,
+                    sub_norm: before(NormRole::Down)?,
+                    down: source.matrix(block, down)?,
                 },
             })
         };
@@ -172,7 +137,7 @@ impl Engine {
             config: config.clone(),
             embedding: source.embedding(tables)?,
             blocks: (0..config.depth).map(block).collect::<Result<_, S::Error>>()?,
-            norm: gains(NormOf::Head)?,
+            norm: Norm::with_gains(source.last_gains()?, eps),
             head: source.head(tables)?,
             rotary: Rotary::new(config),
             cache_format: CacheFormat::default(),
@@ -195,53 +160,36 @@ impl<B: Backend> Trained<'_, B> {
     fn values<const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
         tensor.into_data().iter::<f32>().collect()
     }
-
-    fn norm(norm: &Option<RmsNorm<B>>) -> Vec<f32> {
-        norm.as_ref().map(|norm| Self::values(norm.weight.val())).unwrap_or_default()
-    }
 }
 
-impl<B: Backend> Source for Trained<'_, B> {
+impl<B: Backend> WeightSource for Trained<'_, B> {
     type Error = EngineError;
 
-    fn matrix(&self, block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, EngineError> {
+    fn matrix(&self, block: usize, linears: &[LinearRole]) -> Result<TernaryMatrix, EngineError> {
         let layer = &self.model.layers[block];
-        let (attention, mlp) = (&layer.self_attn, &layer.mlp);
-        let linears = linears.iter().filter_map(|linear| match linear {
-            LinearOf::Queries => Some(&attention.q_proj),
-            LinearOf::Keys => Some(&attention.k_proj),
-            LinearOf::Values => Some(&attention.v_proj),
-            LinearOf::Output => Some(&attention.o_proj),
-            LinearOf::Gate => mlp.gate_proj.as_ref(),
-            LinearOf::Up => Some(&mlp.up_proj),
-            LinearOf::Down => Some(&mlp.down_proj),
-        });
+        let linears = linears.iter().filter_map(|&role| layer.linear(role));
         let parts: Vec<TernaryWeights> = linears.map(Self::linear).collect();
         Ok(TernaryMatrix::pack(&parts.iter().collect::<Vec<_>>()))
     }
 
-    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, EngineError> {
-        let layers = &self.model.layers;
-        Ok(match norm {
-            NormOf::Attention(block) => Self::norm(&layers[block].input_layernorm),
-            NormOf::AttentionOutput(block) => Self::norm(&layers[block].self_attn.attn_sub_norm),
-            NormOf::Queries(block) => Self::norm(&layers[block].self_attn.q_norm),
-            NormOf::Keys(block) => Self::norm(&layers[block].self_attn.k_norm),
-            NormOf::FeedForward(block) => Self::norm(&layers[block].post_attention_layernorm),
-            NormOf::Down(block) => Self::norm(&layers[block].mlp.ffn_sub_norm),
-            NormOf::Head => Self::values(self.model.norm.weight.val()),
-        })
+    fn gains(&self, block: usize, norm: NormRole) -> Result<Vec<f32>, EngineError> {
+        let norm = self.model.layers[block].norm(norm);
+        Ok(norm.map(|norm| Self::values(norm.weight.val())).unwrap_or_default())
     }
 
-    fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {
+    fn last_gains(&self) -> Result<Vec<f32>, EngineError> {
+        Ok(Self::values(self.model.norm.weight.val()))
+    }
+
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, EngineError> {
         let weights = Self::values(self.model.embed_tokens.weight.val());
-        Ok(Table::new(&weights, self.model.config().dim, format))
+        Ok(EmbeddingTable::new(&weights, self.model.config().dim, format))
     }
 
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, EngineError> {
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, EngineError> {
         Ok(self.model.lm_head.as_ref().map(|head| {
             let weights = Self::values(head.weight.val().transpose());
-            Table::new(&weights, self.model.config().dim, format)
+            EmbeddingTable::new(&weights, self.model.config().dim, format)
         }))
     }
 }
@@ -253,11 +201,11 @@ struct Random<'a> {
 }
 
 impl Random<'_> {
-    fn table(&self, stream: u64, format: TableFormat) -> Table {
+    fn table(&self, stream: u64, format: TableFormat) -> EmbeddingTable {
         let &BitNetTransformerConfig { num_tokens, dim, init_std, .. } = self.config;
         // Of the standard deviation that training begins with.
         let range = 3f32.sqrt() * init_std as f32;
-        Table::from_rows(num_tokens, dim, format, |row, out| {
+        EmbeddingTable::from_rows(num_tokens, dim, format, |row, out| {
             let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
             rng.set_stream(u64::MAX - (stream << 32 | row as u64));
             out.iter_mut().for_each(|out| *out = rng.random_range(-range..=range));
@@ -265,11 +213,11 @@ impl Random<'_> {
     }
 }
 
-impl Source for Random<'_> {
+impl WeightSource for Random<'_> {
     type Error = EngineError;
 
-    fn matrix(&self, block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, EngineError> {
-        let MatrixShape { inputs, outputs, groups } = LinearOf::shape(linears, self.config);
+    fn matrix(&self, block: usize, linears: &[LinearRole]) -> Result<TernaryMatrix, EngineError> {
+        let MatrixShape { inputs, outputs, groups } = matrix_shape(linears, self.config);
         let first = linears[0] as u64;
         let fill = |row: usize, codes: &mut [i8]| {
             let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
@@ -288,15 +236,19 @@ impl Source for Random<'_> {
         Ok(TernaryMatrix::from_rows(inputs, outputs, groups, fill, |_, _| scale, bias))
     }
 
-    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, EngineError> {
+    fn gains(&self, _block: usize, norm: NormRole) -> Result<Vec<f32>, EngineError> {
         Ok(vec![1.0; norm.features(self.config)])
     }
 
-    fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {
+    fn last_gains(&self) -> Result<Vec<f32>, EngineError> {
+        Ok(vec![1.0; self.config.dim])
+    }
+
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, EngineError> {
         Ok(self.table(0, format))
     }
 
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, EngineError> {
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, EngineError> {
         Ok((!self.config.tie_embeddings).then(|| self.table(1, format)))
     }
 }

@@ -1,9 +1,9 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 
 use super::{Workspace, add_to, norm::Norm};
-use crate::{model::FeedForwardKind, packed::TernaryMatrix};
+use crate::{nn::FeedForwardKind, packed::TernaryMatrix};
 
-/// The feed-forward network, as [`FeedForward`](crate::model::FeedForward).
+/// The feed-forward network, as [`FeedForward`](crate::nn::FeedForward).
 #[derive(Debug, Clone)]
 pub(super) struct FeedForward {
     pub(super) norm: Norm,

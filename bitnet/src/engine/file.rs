@@ -2,10 +2,13 @@
 
 use std::{cell::RefCell, io, path::Path};
 
-use super::{Engine, EngineError, LinearOf, NormOf, Source};
+use super::{Engine, EngineError, WeightSource, build::matrix_shape};
 use crate::{
-    model::BitNetTransformerConfig,
-    packed::{ArrayFile, FileError, Table, TableFormat, TernaryMatrix, write_arrays},
+    nn::{
+        BitNetTransformerConfig,
+        schema::{LinearRole, NormRole},
+    },
+    packed::{ArrayFile, EmbeddingTable, FileError, TableFormat, TernaryMatrix, write_arrays},
 };
 
 impl Engine {
@@ -42,7 +45,7 @@ impl Engine {
             .blocks
             .iter()
             .flat_map(|block| block.attention.arrays().chain(block.feed_forward.arrays()));
-        let head = self.head.iter().flat_map(Table::arrays);
+        let head = self.head.iter().flat_map(EmbeddingTable::arrays);
         self.embedding.arrays().chain(blocks).chain(self.norm.array()).chain(head)
     }
 }
@@ -54,30 +57,34 @@ struct Mapped<'a> {
 }
 
 impl Mapped<'_> {
-    fn table(&self, format: TableFormat) -> Result<Table, EngineError> {
+    fn table(&self, format: TableFormat) -> Result<EmbeddingTable, EngineError> {
         let &BitNetTransformerConfig { num_tokens, dim, .. } = self.config;
-        Ok(Table::read(&mut self.file.borrow_mut(), num_tokens, dim, format)?)
+        Ok(EmbeddingTable::read(&mut self.file.borrow_mut(), num_tokens, dim, format)?)
     }
 }
 
-impl Source for Mapped<'_> {
+impl WeightSource for Mapped<'_> {
     type Error = EngineError;
 
-    fn matrix(&self, _block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, EngineError> {
-        let shape = LinearOf::shape(linears, self.config);
+    fn matrix(&self, _block: usize, linears: &[LinearRole]) -> Result<TernaryMatrix, EngineError> {
+        let shape = matrix_shape(linears, self.config);
         Ok(TernaryMatrix::read(&mut self.file.borrow_mut(), shape, self.config.bias)?)
     }
 
-    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, EngineError> {
+    fn gains(&self, _block: usize, norm: NormRole) -> Result<Vec<f32>, EngineError> {
         let features = norm.features(self.config);
         Ok(self.file.borrow_mut().take_finite(features)?.to_vec())
     }
 
-    fn embedding(&self, format: TableFormat) -> Result<Table, EngineError> {
+    fn last_gains(&self) -> Result<Vec<f32>, EngineError> {
+        Ok(self.file.borrow_mut().take_finite(self.config.dim)?.to_vec())
+    }
+
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, EngineError> {
         self.table(format)
     }
 
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, EngineError> {
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, EngineError> {
         (!self.config.tie_embeddings).then(|| self.table(format)).transpose()
     }
 }

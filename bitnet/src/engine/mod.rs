@@ -20,9 +20,9 @@
 
 mod attention;
 mod build;
-mod cache;
 mod feed_forward;
 mod file;
+mod kv_cache;
 mod norm;
 mod pool;
 mod rotary;
@@ -32,14 +32,15 @@ use std::ops::Range;
 use rayon::prelude::*;
 use thiserror::Error;
 
-pub(crate) use build::{LinearOf, NormOf, Source};
-pub use cache::{Cache, CacheFormat};
+pub(crate) use build::WeightSource;
+pub use kv_cache::{CacheFormat, KvCache};
 
 use crate::{
-    model::{BitNetTransformerConfig, ModelError},
-    packed::{Activations, FileError, Table, TableFormat, TernaryMatrix},
+    nn::{BitNetTransformerConfig, ModelError},
+    packed::{Activations, EmbeddingTable, FileError, MatrixShape, TableFormat, TernaryMatrix},
 };
 use attention::Attention;
+use build::{matrices, matrix_shape};
 use feed_forward::FeedForward;
 use norm::Norm;
 use pool::in_pool;
@@ -65,22 +66,22 @@ pub enum EngineError {
 }
 
 /// Some sequences: what is known of each, and the tokens that follow.
-pub type Batch<'a> = [(&'a mut Cache, &'a [u32])];
+pub type Batch<'a> = [(&'a mut KvCache, &'a [u32])];
 
 /// A transformer with packed weights.
 #[derive(Debug, Clone)]
 pub struct Engine {
     config: BitNetTransformerConfig,
-    embedding: Table,
+    embedding: EmbeddingTable,
     blocks: Vec<Block>,
     norm: Norm,
     /// Where it is not the embedding.
-    head: Option<Table>,
+    head: Option<EmbeddingTable>,
     rotary: Rotary,
     cache_format: CacheFormat,
 }
 
-/// One decoder block, as [`Block`](crate::model::Block).
+/// One decoder block, as [`Block`](crate::nn::Block).
 #[derive(Debug, Clone)]
 struct Block {
     attention: Attention,
@@ -120,7 +121,7 @@ impl Engine {
         let ternary = matrices.map(TernaryMatrix::bytes).sum();
         let norms = self.norms().filter_map(Norm::array).map(<[u8]>::len).sum();
         let head = self.head.as_ref().unwrap_or(&self.embedding).bytes();
-        let tables = self.embedding.bytes() + self.head.as_ref().map_or(0, Table::bytes);
+        let tables = self.embedding.bytes() + self.head.as_ref().map_or(0, EmbeddingTable::bytes);
         Footprint { ternary, tables, norms, token: ternary + norms + head }
     }
 
@@ -138,8 +139,8 @@ impl Engine {
     }
 
     /// An empty cache, for one sequence.
-    pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.config, self.cache_format)
+    pub fn new_cache(&self) -> KvCache {
+        KvCache::new(&self.config, self.cache_format)
     }
 
     /// Logits of the next token at every new position, for tokens that follow those in their
@@ -236,7 +237,7 @@ impl Engine {
 }
 
 /// The part of a batch that the tokens of a range are, counted over all sequences.
-fn slice<'a>(batch: &'a mut Batch<'_>, range: Range<usize>) -> Vec<(&'a mut Cache, &'a [u32])> {
+fn slice<'a>(batch: &'a mut Batch<'_>, range: Range<usize>) -> Vec<(&'a mut KvCache, &'a [u32])> {
     let mut before = 0;
     let part = batch.iter_mut().map(|(cache, tokens)| {
         let [start, end] = [range.start, range.end]
@@ -261,19 +262,17 @@ struct Workspace {
 
 impl Workspace {
     fn new(config: &BitNetTransformerConfig, tokens: usize) -> Self {
-        let &BitNetTransformerConfig { dim, heads, kv_heads, dim_head, ff_dim, .. } = config;
-        let inputs = |inputs: usize| {
-            let groups = config.group_size.map_or(1, |size| inputs / size);
-            Activations::new(inputs, groups)
-        };
-        let gate_and_up = if config.feed_forward.is_gated() { 2 * ff_dim } else { ff_dim };
-        let widest = ((heads + 2 * kv_heads) * dim_head).max(gate_and_up).max(dim);
+        let shapes = matrices(config).map(|linears| matrix_shape(linears, config));
+        let widest = shapes.iter().map(|shape| shape.outputs).max().unwrap_or_default();
+        let [qkv, output, _, down] = shapes;
+        let inputs = |MatrixShape { inputs, groups, .. }| Activations::new(inputs, groups);
+        let mixed = vec![0.0; tokens * output.inputs];
         Self {
-            into_block: inputs(dim),
-            from_heads: inputs(heads * dim_head),
-            from_hidden: inputs(ff_dim),
+            into_block: inputs(qkv),
+            from_heads: inputs(output),
+            from_hidden: inputs(down),
             projected: vec![0.0; tokens * widest],
-            mixed: vec![0.0; tokens * heads * dim_head],
+            mixed,
         }
     }
 

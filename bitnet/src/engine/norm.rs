@@ -1,7 +1,7 @@
 use crate::cpu::norm;
 
-/// A norm before a product, if there is one: [`RmsNorm`](crate::norm::RmsNorm) or
-/// [`InnerNorm::Rms`](crate::norm::InnerNorm::Rms).
+/// A norm before a product, if there is one: [`RmsNorm`](crate::nn::RmsNorm) or
+/// [`InnerNorm::Rms`](crate::nn::InnerNorm::Rms).
 #[derive(Debug, Clone)]
 pub(super) struct Norm {
     kind: Kind,

@@ -1,6 +1,6 @@
-use crate::{cpu::rope, model::BitNetTransformerConfig};
+use crate::{cpu::rope, nn::BitNetTransformerConfig};
 
-/// Rotary position embedding, as [`RotaryEmbedding`](crate::model::RotaryEmbedding).
+/// Rotary position embedding, as [`RotaryEmbedding`](crate::nn::RotaryEmbedding).
 #[derive(Debug, Clone)]
 pub(super) struct Rotary {
     /// Turn of each pair of features from one position to the next, `[dim_head / 2]`.

@@ -1,18 +1,26 @@
-//! Text generation: sampling, stop conditions, and the stream of generated text.
+//! Text generation: sampling, stop conditions, and the stream of generated text, by any model that
+//! is a [`CausalLm`].
 
+mod batch;
+mod causal_lm;
+mod config;
 mod prompt;
-mod reader;
 mod sampling;
+mod sequence;
 mod stop;
 mod stream;
 
 use thiserror::Error;
 
+pub use batch::{GenerationBatch, SequenceId};
+pub use causal_lm::{CausalLm, SequenceCache, Sequences};
+pub use config::GenerationConfig;
 pub use prompt::Prompt;
 pub use sampling::{Sampler, Sampling};
-pub use stream::{FinishReason, Generation, GenerationConfig};
+pub use sequence::Prefix;
+pub use stream::{FinishReason, Generation};
 
-use crate::{model::ModelError, tokenizer::TokenizerError};
+use crate::{nn::ModelError, tokenizer::TokenizerError};
 
 /// A generation that cannot be started or continued.
 #[derive(Debug, Error)]

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use burn::tensor::{Tensor, backend::Backend};
 
 /// Matrices of as many rows, beside each other: in one tensor, or each in its own, as what made
@@ -26,6 +28,15 @@ impl<B: Backend> Columns<B> {
             Self::Joined(all, _) => all,
             Self::Apart(mut matrices) if matrices.len() == 1 => matrices.remove(0),
             Self::Apart(matrices) => Tensor::cat(matrices, 1),
+        }
+    }
+
+    /// Some rows of each.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
+        let of = |matrix: &Tensor<B, 2>| matrix.clone().narrow(0, rows.start, rows.len());
+        match self {
+            Self::Joined(all, widths) => Self::Joined(of(all), widths.clone()),
+            Self::Apart(matrices) => Self::Apart(matrices.iter().map(of).collect()),
         }
     }
 

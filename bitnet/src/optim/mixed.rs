@@ -1,13 +1,11 @@
 use burn::{
-    module::{AutodiffModule, Module, ModuleVisitor, Param, ParamId},
+    module::{AutodiffModule, ParamId},
     optim::{GradientsParams, MultiGradientsParams, Optimizer, adaptor::OptimizerAdaptor},
-    tensor::{
-        Tensor,
-        backend::{AutodiffBackend, Backend},
-    },
+    tensor::backend::{AutodiffBackend, Backend},
 };
 
 use super::{AdamW, AdamWConfig, Muon, MuonConfig};
+use crate::nn::BitLinear;
 
 /// [`Muon`] on some matrices of a module, [`AdamW`] on every other parameter.
 #[derive(Clone)]
@@ -70,35 +68,20 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for MuonAdamW<M, 
     }
 }
 
-/// The weights of all [`BitLinear`](crate::BitLinear)s of a module, quantised or not: what Muon
-/// is for. Embeddings, output heads, gains and biases are not among them.
-pub fn linear_weights<B: Backend, M: Module<B>>(module: &M) -> Vec<ParamId> {
-    let mut finder = Finder { path: Vec::new(), found: Vec::new() };
-    module.visit(&mut finder);
-    finder.found
-}
-
-struct Finder {
-    /// Names of the fields down to the one the walk is at, and of the types they are in.
-    path: Vec<(String, String)>,
-    found: Vec<ParamId>,
-}
-
-impl<B: Backend> ModuleVisitor<B> for Finder {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.push((name.into(), container.into()));
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let is_weight = |(name, container): &(String, String)| {
-            name == "weight" && container == "Struct:BitLinear"
-        };
-        if D == 2 && self.path.last().is_some_and(is_weight) {
-            self.found.push(param.id);
-        }
-    }
+/// The weights of some linears, quantised or not: what Muon is for. Of a transformer they are all
+/// matrices but embedding and output head:
+///
+/// ```
+/// use bitnet::{BitNetTransformerConfig, optim::linear_weights};
+/// # type B = burn_flex::Flex;
+///
+/// let model = BitNetTransformerConfig::new(100, 64, 2).init::<B>(&Default::default())?;
+/// let matrices = linear_weights(model.linears().map(|(_, linear)| linear));
+/// assert_eq!(matrices.len(), 14);
+/// # Ok::<(), bitnet::ModelError>(())
+/// ```
+pub fn linear_weights<'a, B: Backend>(
+    linears: impl IntoIterator<Item = &'a BitLinear<B>>,
+) -> Vec<ParamId> {
+    linears.into_iter().map(|linear| linear.weight.id).collect()
 }

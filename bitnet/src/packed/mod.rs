@@ -39,6 +39,6 @@ pub use activations::Activations;
 pub use file::FileError;
 pub(crate) use file::{ArrayFile, is_one as is_array_file, write as write_arrays};
 pub(crate) use rows::{Keys, Query, Values, attend};
-pub use table::{Table, TableFormat};
+pub use table::{EmbeddingTable, TableFormat};
 pub(crate) use ternary::MatrixShape;
 pub use ternary::{TernaryMatrix, TernaryWeights};

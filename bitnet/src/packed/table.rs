@@ -42,7 +42,7 @@ impl TableFormat {
 
 /// One row of `dim` numbers a token of the vocabulary: an embedding, an output head, or both.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub struct EmbeddingTable {
     rows: usize,
     dim: usize,
     storage: Storage,
@@ -60,7 +60,7 @@ enum Storage {
     F32(Array<f32>),
 }
 
-impl Table {
+impl EmbeddingTable {
     /// Holds `weights`, `[rows, dim]`, in a format.
     pub fn new(weights: &[f32], dim: usize, format: TableFormat) -> Self {
         Self::from_rows(weights.len() / dim, dim, format, |row, out| {

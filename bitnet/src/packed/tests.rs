@@ -106,7 +106,7 @@ proptest! {
         let weights: Vec<f32> = (0..rows * dim).map(|_| rng.random_range(-1.0..1.0)).collect();
         let x: Vec<f32> = (0..tokens * dim).map(|_| rng.random_range(-3.0..3.0)).collect();
         for format in TableFormat::ALL {
-            let table = Table::new(&weights, dim, format);
+            let table = EmbeddingTable::new(&weights, dim, format);
             let mut row = vec![0.0; dim];
             let mut stored = Vec::new();
             for index in 0..rows {

@@ -3,8 +3,9 @@ use serde_json::{Value, json};
 
 use super::{PretrainedError, WeightDtype};
 use crate::{
-    model::{BitNetTransformerConfig, FeedForwardKind, NormPlacement},
+    nn::{BitNetTransformerConfig, FeedForwardKind, NormPlacement},
     quant::{ActivationQuant, WeightQuant},
+    tokenizer::Tokenizer,
 };
 
 /// The fields of a Hugging Face `config.json` that shape the model. Others are ignored.
@@ -277,4 +278,15 @@ pub(super) fn feed_forward(name: &str) -> Result<FeedForwardKind, PretrainedErro
                 "hidden_act is \"{name}\", only \"relu2\", \"silu\" and \"gelu\" can be read"
             ))
         })
+}
+
+/// Whether a tokenizer is that of a model, as far as numbers tell.
+pub(super) fn check_vocabulary(
+    tokenizer: &dyn Tokenizer,
+    config: &BitNetTransformerConfig,
+) -> Result<(), PretrainedError> {
+    match (tokenizer.vocab_size(), config.num_tokens) {
+        (tokenizer, model) if tokenizer == model => Ok(()),
+        (tokenizer, model) => Err(PretrainedError::VocabularyMismatch { tokenizer, model }),
+    }
 }

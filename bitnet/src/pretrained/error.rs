@@ -3,7 +3,7 @@ use std::{io, path::PathBuf};
 use thiserror::Error;
 
 use crate::{
-    engine::EngineError, formats::FormatError, model::ModelError, packed::FileError,
+    engine::EngineError, formats::FormatError, nn::ModelError, packed::FileError,
     tokenizer::TokenizerError,
 };
 

@@ -3,7 +3,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{PretrainedError, stored::Stored};
-use crate::{model::BitNetTransformerConfig, tokenizer::Tokenizer};
+use crate::{nn::BitNetTransformerConfig, tokenizer::Tokenizer};
 
 /// The kinds of checkpoints whose tensors mean what they do here: decoders with RMS norms, gated
 /// feed-forward networks and half-split rotary embeddings.

@@ -1,42 +1,26 @@
-/// Follows a walk over a module and gives its parameters their names in Hugging Face
-/// checkpoints. Module fields are named as there.
+use crate::nn::schema::TensorId;
+
+/// Follows a walk over a transformer and knows which tensor the parameter is that it is at: fields
+/// of modules are named as in Hugging Face checkpoints.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct Walk {
     path: Vec<String>,
-    containers: Vec<String>,
 }
 
-impl Names {
-    pub(super) fn enter(&mut self, name: &str, container: &str) {
+impl Walk {
+    pub(super) fn enter(&mut self, name: &str) {
         self.path.push(name.into());
-        self.containers.push(container.into());
     }
 
     pub(super) fn exit(&mut self) {
         self.path.pop();
-        self.containers.pop();
     }
 
-    /// The name of the parameter the walk is at.
-    pub(super) fn current(&self) -> String {
+    /// The tensor of the parameter that the walk is at.
+    pub(super) fn tensor(&self) -> TensorId {
         let path = self.path.join(".");
-        if path.starts_with("lm_head.") { path } else { format!("model.{path}") }
-    }
-
-    /// Whether the parameter is stored transposed: linear weights are `[d_output, d_input]` in
-    /// files and `[d_input, d_output]` in Burn.
-    pub(super) fn is_transposed(&self) -> bool {
-        self.is_weight_of(&["Struct:BitLinear", "Struct:Linear"])
-    }
-
-    /// Whether the parameter is the weight of a linear of a block.
-    pub(super) fn is_linear(&self) -> bool {
-        self.is_weight_of(&["Struct:BitLinear"])
-    }
-
-    fn is_weight_of(&self, modules: &[&str]) -> bool {
-        let is_there =
-            self.containers.last().is_some_and(|container| modules.contains(&container.as_str()));
-        is_there && self.path.last().is_some_and(|name| name == "weight")
+        TensorId::of_hf_name(&path)
+            .or_else(|| TensorId::of_hf_name(&format!("model.{path}")))
+            .unwrap_or_else(|| unreachable!("no tensor of the schema is at {path}"))
     }
 }

@@ -1,20 +1,36 @@
-use super::{
-    PretrainedError,
-    layout::{self, EMBEDDING, HEAD},
-    stored::Stored,
-    ternary_rows,
-};
+use super::{Packed, PretrainedError, stored::Stored, ternary_rows};
 use crate::{
-    engine::{EngineError, LinearOf, NormOf, Source},
+    engine::{Engine, EngineError, WeightSource},
     formats::TensorView,
-    packed::{Table, TableFormat, TernaryMatrix},
+    nn::schema::{LinearPart, LinearRole, NormRole, TensorId},
+    packed::{EmbeddingTable, TableFormat, TernaryMatrix},
     progress::Progress,
 };
 
+impl Stored {
+    /// Packs the model, tensor by tensor: floats of a whole matrix are never held. Embedding and
+    /// output head are held in `tables`.
+    ///
+    /// # Errors
+    /// [`PretrainedError::Engine`] if its quantisers are not those of packed weights, others if a
+    /// tensor is damaged.
+    pub fn pack(
+        self,
+        tables: TableFormat,
+        progress: &dyn Progress,
+    ) -> Result<Packed, PretrainedError> {
+        progress.start("packing", self.store.bytes() as u64);
+        let source = StoredSource { stored: &self, progress };
+        let engine = Engine::from_source(&self.config, &source, tables);
+        progress.finish();
+        Ok(Packed { model: engine?, tokenizer: self.tokenizer, settings: self.settings })
+    }
+}
+
 /// The weights of a model in files, for the engine.
-pub(super) struct StoredSource<'a> {
-    pub(super) stored: &'a Stored,
-    pub(super) progress: &'a dyn Progress,
+struct StoredSource<'a> {
+    stored: &'a Stored,
+    progress: &'a dyn Progress,
 }
 
 impl StoredSource<'_> {
@@ -24,29 +40,28 @@ impl StoredSource<'_> {
         self.progress.advance(tensor.bytes().len() as u64);
     }
 
-    fn table(&self, name: &str, format: TableFormat) -> Result<Table, PretrainedError> {
-        let tensor = self.stored.tensor(name)?;
+    fn table(&self, id: TensorId, format: TableFormat) -> Result<EmbeddingTable, PretrainedError> {
+        let tensor = self.stored.tensor(id)?;
         tensor.check_floats(f32::is_finite)?;
         let fill = |row, out: &mut [f32]| tensor.row(row, out);
-        let table = Table::from_rows(tensor.rows(), tensor.columns(), format, fill);
+        let table = EmbeddingTable::from_rows(tensor.rows(), tensor.columns(), format, fill);
         self.done(tensor);
         Ok(table)
     }
 }
 
-impl Source for StoredSource<'_> {
+impl WeightSource for StoredSource<'_> {
     type Error = PretrainedError;
 
-    fn matrix(&self, block: usize, linears: &[LinearOf]) -> Result<TernaryMatrix, Self::Error> {
-        let names: Vec<String> =
-            linears.iter().map(|&linear| layout::linear(block, linear)).collect();
-        let mut parts = Vec::with_capacity(names.len());
+    fn matrix(&self, block: usize, linears: &[LinearRole]) -> Result<TernaryMatrix, Self::Error> {
+        let mut parts = Vec::with_capacity(linears.len());
         let mut bias = Vec::new();
-        for name in &names {
-            let part = self.stored.ternary(&format!("{name}.weight"))?;
+        for &role in linears {
+            let part = self.stored.ternary(TensorId::Linear(block, role, LinearPart::Weight))?;
             parts.push(part.ok_or(EngineError::Unsupported("quantised weights only"))?);
             if self.stored.config.bias {
-                bias.extend(self.stored.floats(&format!("{name}.bias"))?);
+                let id = TensorId::Linear(block, role, LinearPart::Bias);
+                bias.extend(self.stored.floats(id)?);
             }
         }
         let matrix = ternary_rows::pack(&parts, self.stored.config.bias.then_some(bias));
@@ -54,18 +69,22 @@ impl Source for StoredSource<'_> {
         Ok(matrix)
     }
 
-    fn gains(&self, norm: NormOf) -> Result<Vec<f32>, Self::Error> {
-        self.stored.floats(&layout::gains(norm))
+    fn gains(&self, block: usize, norm: NormRole) -> Result<Vec<f32>, Self::Error> {
+        self.stored.floats(TensorId::Norm(block, norm))
     }
 
-    fn embedding(&self, format: TableFormat) -> Result<Table, Self::Error> {
-        self.table(EMBEDDING, format)
+    fn last_gains(&self) -> Result<Vec<f32>, Self::Error> {
+        self.stored.floats(TensorId::LastNorm)
     }
 
-    fn head(&self, format: TableFormat) -> Result<Option<Table>, Self::Error> {
+    fn embedding(&self, format: TableFormat) -> Result<EmbeddingTable, Self::Error> {
+        self.table(TensorId::Embedding, format)
+    }
+
+    fn head(&self, format: TableFormat) -> Result<Option<EmbeddingTable>, Self::Error> {
         match self.stored.config.tie_embeddings {
             true => Ok(None),
-            false => self.table(HEAD, format).map(Some),
+            false => self.table(TensorId::Head, format).map(Some),
         }
     }
 }

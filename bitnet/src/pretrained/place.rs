@@ -2,7 +2,7 @@
 
 use std::{fs, io::Read, path::Path};
 
-use super::{CONFIG, PretrainedError};
+use super::{PretrainedError, files::CONFIG};
 use crate::{
     formats::FormatError,
     storage::{Refusal, open_input},

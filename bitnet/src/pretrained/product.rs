@@ -2,7 +2,10 @@
 
 use std::{fs, io, path::Path};
 
-use super::{CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, gguf, packed};
+use super::{
+    files::{CONFIG, GENERATION, PACKED_WEIGHTS, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS},
+    gguf,
+};
 use crate::{
     formats::{FormatError, gguf::Gguf, is_own_safetensors},
     packed::is_array_file,
@@ -35,7 +38,7 @@ fn is_folder(path: &Path) -> io::Result<bool> {
         if Kind::at(&path)? != Some(Kind::File) {
             return Ok(false);
         }
-        if name == packed::WEIGHTS {
+        if name == PACKED_WEIGHTS {
             own = is_array_file(&path)?;
         } else if name == WEIGHTS {
             own = is_own_safetensors(&path).or_else(unreadable)?;

@@ -65,7 +65,7 @@ impl Settings {
     }
 
     /// A prompt with what is put before a text.
-    pub(super) fn begun<'p>(
+    pub(super) fn with_begin<'p>(
         &self,
         prompt: Prompt<'p>,
         tokenizer: &dyn Tokenizer,
@@ -80,7 +80,7 @@ impl Settings {
     }
 
     /// A configuration with the tokens that end what is generated.
-    pub(super) fn ended(&self, config: &GenerationConfig) -> GenerationConfig {
+    pub(super) fn with_ends(&self, config: &GenerationConfig) -> GenerationConfig {
         let mut config = config.clone();
         config.ends.extend(&self.ends);
         config

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    GENERATION, GenerationDefaults, PretrainedError, Settings, TOKENIZER, TOKENIZER_CONFIG,
+    GenerationDefaults, PretrainedError, Settings,
+    files::{GENERATION, TOKENIZER, TOKENIZER_CONFIG},
 };
 use crate::{
     chat::ChatTemplate,

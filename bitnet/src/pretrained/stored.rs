@@ -1,25 +1,17 @@
-use std::path::Path;
-
-use burn::tensor::backend::Backend;
+use std::{collections::HashSet, path::Path};
 
 use super::{
-    CONFIG, INDEX, MAX_CONFIG, Packed, Pretrained, PretrainedError, Settings, TOKENIZER, WEIGHTS,
-    check_vocabulary,
-    config::{self, ScaleMeaning},
+    Packed, PretrainedError, Settings,
+    config::{self, ScaleMeaning, check_vocabulary},
+    files::{CONFIG, INDEX, MAX_CONFIG, TOKENIZER, WEIGHTS},
     gguf,
-    layout::{self, Role, Spec},
-    pack::StoredSource,
     place::Place,
     settings_files,
     ternary_rows::TernaryRows,
-    weights,
 };
 use crate::{
-    engine::Engine,
     formats::{Encoding, FormatError, Store, TensorView, gguf::Gguf, read_text},
-    model::BitNetTransformerConfig,
-    packed::TableFormat,
-    progress::Progress,
+    nn::{BitNetTransformerConfig, schema::TensorId},
     quant::WeightQuant,
     tokenizer::{self, Tokenizer},
 };
@@ -74,8 +66,8 @@ impl Stored {
         };
         let tokenizer = tokenizer::load(&path.join(TOKENIZER))?;
         let settings = settings_files::read(path, &text, tokenizer.as_ref())?;
-        for name in layout::linear_weights(&config) {
-            store.unstride(&name);
+        for tensor in TensorId::linears(&config) {
+            store.unstride(&tensor.hf_name());
         }
         Ok(Self {
             config,
@@ -108,33 +100,30 @@ impl Stored {
     /// Sees that the files hold exactly the tensors of the configuration, in their shapes.
     pub(super) fn check(&self) -> Result<(), PretrainedError> {
         let mut expected = 0;
-        for Spec { name, shape, role } in layout::tensors(&self.config) {
-            let Some(tensor) = self.store.tensor(&name) else {
-                if self.is_inserted(&name) {
+        for id in TensorId::all(&self.config) {
+            let Some(tensor) = self.find(id) else {
+                if self.is_inserted(id) {
                     continue;
                 }
-                return Err(PretrainedError::MissingTensor(name));
+                return Err(PretrainedError::MissingTensor(id.hf_name()));
             };
+            let shape = id.shape(&self.config);
             if tensor.shape() != shape {
-                let actual = tensor.shape().to_vec();
+                let (name, actual) = (id.hf_name(), tensor.shape().to_vec());
                 return Err(PretrainedError::ShapeMismatch { name, actual, expected: shape });
             }
-            expected += 1;
-            if role == Role::Linear && self.store.tensor(&scale_name(&name)).is_some() {
-                expected += 1;
-            }
+            expected += 1 + usize::from(self.scale(id).is_some());
         }
         if self.store.names().count() == expected {
             return Ok(());
         }
         // Something is too much: which one?
-        let known: Vec<Spec> = layout::tensors(&self.config).collect();
-        let is_known = |name: &str| {
-            known.iter().any(|Spec { name: spec, role, .. }| {
-                spec == name || *role == Role::Linear && scale_name(spec) == name
-            })
-        };
-        match self.store.names().find(|name| !is_known(name)) {
+        let known: HashSet<String> = TensorId::all(&self.config)
+            .flat_map(|id| [Some(id), id.scale()])
+            .flatten()
+            .map(TensorId::hf_name)
+            .collect();
+        match self.store.names().find(|name| !known.contains(*name)) {
             Some(name) => Err(PretrainedError::UnexpectedTensor(name.into())),
             None => Ok(()),
         }
@@ -160,47 +149,15 @@ impl Stored {
         self.store.file_bytes()
     }
 
-    /// Reads the whole model, with latent weights: where files hold codes, with such as have these
-    /// codes and scales.
-    ///
-    /// # Errors
-    /// [`PretrainedError`] if a tensor is damaged.
-    pub fn load<B: Backend>(self, device: &B::Device) -> Result<Pretrained<B>, PretrainedError> {
-        let model = weights::load(&self, device)?;
-        let Self { tokenizer, settings, .. } = self;
-        Ok(Pretrained { model, tokenizer, settings, device: device.clone() })
-    }
-
-    /// Packs the model, tensor by tensor: floats of a whole matrix are never held. Embedding and
-    /// output head are held in `tables`.
-    ///
-    /// # Errors
-    /// [`PretrainedError::Engine`] if its quantisers are not those of packed weights, others if a
-    /// tensor is damaged.
-    pub fn pack(
-        self,
-        tables: TableFormat,
-        progress: &dyn Progress,
-    ) -> Result<Packed, PretrainedError> {
-        progress.start("packing", self.store.bytes() as u64);
-        let source = StoredSource { stored: &self, progress };
-        let engine = Engine::from_source(&self.config, &source, tables);
-        progress.finish();
-        Ok(Packed { engine: engine?, tokenizer: self.tokenizer, settings: self.settings })
-    }
-
     /// Sees that all numbers are finite which [`layers`](Self::layers) does not look at.
     ///
     /// # Errors
     /// [`PretrainedError::Format`] naming the first tensor that is damaged.
     pub fn check_floats(&self) -> Result<(), PretrainedError> {
-        for Spec { name, role, .. } in layout::tensors(&self.config) {
-            if self.is_inserted(&name) {
-                continue;
-            }
-            let is_quantized = self.config.quant != WeightQuant::None || self.is_ternary(&name)?;
-            if role != Role::Linear || !is_quantized {
-                let tensor = self.tensor(&name)?;
+        for id in TensorId::all(&self.config).filter(|&id| !self.is_inserted(id)) {
+            let is_quantized = self.config.quant != WeightQuant::None || self.is_ternary(id)?;
+            if !id.is_linear() || !is_quantized {
+                let tensor = self.tensor(id)?;
                 tensor.check_floats(f32::is_finite)?;
                 tensor.release();
             }
@@ -214,12 +171,13 @@ impl Stored {
     /// # Errors
     /// [`PretrainedError`] if a tensor is damaged.
     pub fn layers(&self) -> impl Iterator<Item = Result<StoredLayer, PretrainedError>> {
-        layout::linear_weights(&self.config).filter_map(|name| self.layer(&name).transpose())
+        TensorId::linears(&self.config).filter_map(|id| self.layer(id).transpose())
     }
 
-    fn layer(&self, name: &str) -> Result<Option<StoredLayer>, PretrainedError> {
-        let Some(rows) = self.ternary(name)? else { return Ok(None) };
-        let name = name.strip_prefix("model.").unwrap_or(name);
+    fn layer(&self, id: TensorId) -> Result<Option<StoredLayer>, PretrainedError> {
+        let Some(rows) = self.ternary(id)? else { return Ok(None) };
+        let name = id.hf_name();
+        let name = name.strip_prefix("model.").unwrap_or(&name);
         let layer = StoredLayer {
             name: name.strip_suffix(".weight").unwrap_or(name).into(),
             inputs: rows.inputs(),
@@ -233,49 +191,56 @@ impl Stored {
     }
 
     /// Whether these are the gains of a norm that is to be inserted.
-    pub(super) fn is_inserted(&self, name: &str) -> bool {
-        self.insert_sub_norms
-            && name.ends_with("_sub_norm.weight")
-            && self.store.tensor(name).is_none()
+    pub(super) fn is_inserted(&self, id: TensorId) -> bool {
+        let is_sub_norm = matches!(id, TensorId::Norm(_, role) if role.is_sub_norm());
+        self.insert_sub_norms && is_sub_norm && self.find(id).is_none()
     }
 
-    /// The tensor of a name.
-    pub(super) fn tensor(&self, name: &str) -> Result<TensorView<'_>, PretrainedError> {
-        self.store.tensor(name).ok_or_else(|| PretrainedError::MissingTensor(name.into()))
+    /// A tensor, if the files have it.
+    fn find(&self, id: TensorId) -> Option<TensorView<'_>> {
+        self.store.tensor(&id.hf_name())
+    }
+
+    /// The scale beside the codes of a linear, if the files have it.
+    fn scale(&self, id: TensorId) -> Option<TensorView<'_>> {
+        self.find(id.scale()?)
+    }
+
+    /// A tensor.
+    pub(super) fn tensor(&self, id: TensorId) -> Result<TensorView<'_>, PretrainedError> {
+        self.find(id).ok_or_else(|| PretrainedError::MissingTensor(id.hf_name()))
     }
 
     /// All values of a tensor of floats.
-    pub(super) fn floats(&self, name: &str) -> Result<Vec<f32>, PretrainedError> {
-        Ok(self.tensor(name)?.floats()?)
+    pub(super) fn floats(&self, id: TensorId) -> Result<Vec<f32>, PretrainedError> {
+        Ok(self.tensor(id)?.floats()?)
     }
 
     /// Whether the weight of a linear is kept as codes and a scale.
-    pub(super) fn is_ternary(&self, name: &str) -> Result<bool, PretrainedError> {
-        let tensor = self.tensor(name)?;
-        let has_scale = || self.store.tensor(&scale_name(name)).is_some();
-        Ok(self.effective || tensor.encoding().is_ternary() || has_scale())
+    pub(super) fn is_ternary(&self, id: TensorId) -> Result<bool, PretrainedError> {
+        let tensor = self.tensor(id)?;
+        Ok(self.effective || tensor.encoding().is_ternary() || self.scale(id).is_some())
     }
 
     /// The weight of a linear as codes and scales; `None` in full precision.
-    pub(super) fn ternary(&self, name: &str) -> Result<Option<TernaryRows<'_>>, PretrainedError> {
-        let tensor = self.tensor(name)?;
-        if self.is_ternary(name)? {
+    pub(super) fn ternary(&self, id: TensorId) -> Result<Option<TernaryRows<'_>>, PretrainedError> {
+        let tensor = self.tensor(id)?;
+        if self.is_ternary(id)? {
             if self.config.group_size.is_some() {
                 let reason = "codes of groups cannot be read".into();
                 return Err(PretrainedError::Unsupported(reason));
             }
-            return Ok(Some(TernaryRows::stored(tensor, self.factor(name)?)?));
+            return Ok(Some(TernaryRows::stored(tensor, self.factor(id)?)?));
         }
         Ok(TernaryRows::latent(tensor, self.config.quant, self.config.group_size)?)
     }
 
     /// What the codes of a linear are multiplied by besides.
-    fn factor(&self, name: &str) -> Result<Option<f32>, PretrainedError> {
-        let name = scale_name(name);
-        let Some(tensor) = self.store.tensor(&name) else { return Ok(None) };
+    fn factor(&self, id: TensorId) -> Result<Option<f32>, PretrainedError> {
+        let Some(tensor) = self.scale(id) else { return Ok(None) };
         let values = match tensor.shape().iter().product() {
             1usize => tensor.floats()?,
-            _ => return Err(FormatError::tensor(&name, "is no single scale").into()),
+            _ => return Err(FormatError::tensor(tensor.name(), "is no single scale").into()),
         };
         Ok(values.first().map(|&scale| match self.scales {
             ScaleMeaning::Multiply => scale,
@@ -321,9 +286,4 @@ impl StoredLayer {
     pub fn packed_bytes(&self) -> usize {
         self.weights().div_ceil(4) + 4 * self.scales.len()
     }
-}
-
-/// The name of the scale beside the codes of a linear.
-pub(super) fn scale_name(weight: &str) -> String {
-    format!("{weight}_scale")
 }

@@ -6,53 +6,16 @@ use burn::{
 };
 use half::bf16;
 use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
-use serde::{Deserialize, Serialize};
 
-use super::{PretrainedError, names::Names, stored::Stored};
-use crate::model::BitNetTransformer;
-
-/// The type in which latent weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WeightDtype {
-    /// 32 bits: what training holds.
-    #[default]
-    F32,
-    /// 16 bits, the range of f32. Weights near a rounding boundary may change their code.
-    Bf16,
-}
-
-impl WeightDtype {
-    /// The name in configurations.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    /// Bytes of a value.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 => 2,
-        }
-    }
-
-    pub(super) fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::Bf16 => "bfloat16",
-        }
-    }
-}
+use super::{Pretrained, PretrainedError, WeightDtype, names::Walk, stored::Stored};
+use crate::nn::BitNetTransformer;
 
 /// The latent weights of `model` as the bytes of a safetensors file.
 pub(super) fn to_safetensors<B: Backend>(
     model: &BitNetTransformer<B>,
     dtype: WeightDtype,
 ) -> Result<Vec<u8>, SafeTensorError> {
-    let mut writer = Writer { names: Names::default(), dtype, tensors: BTreeMap::new() };
+    let mut writer = Writer { walk: Walk::default(), dtype, tensors: BTreeMap::new() };
     model.visit(&mut writer);
     let stored = match dtype {
         WeightDtype::F32 => Dtype::F32,
@@ -68,23 +31,23 @@ pub(super) fn to_safetensors<B: Backend>(
 }
 
 struct Writer {
-    names: Names,
+    walk: Walk,
     dtype: WeightDtype,
     tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
 }
 
 impl<B: Backend> ModuleVisitor<B> for Writer {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.names.enter(name, container);
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.walk.enter(name);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.names.exit();
+        self.walk.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let value = param.val();
-        let value = if self.names.is_transposed() { value.transpose() } else { value };
+        let (tensor, value) = (self.walk.tensor(), param.val());
+        let value = if tensor.is_transposed() { value.transpose() } else { value };
         let shape = value.dims().to_vec();
         let values = value.into_data();
         let values = values.iter::<f32>();
@@ -92,18 +55,30 @@ impl<B: Backend> ModuleVisitor<B> for Writer {
             WeightDtype::F32 => values.flat_map(f32::to_le_bytes).collect(),
             WeightDtype::Bf16 => values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),
         };
-        self.tensors.insert(self.names.current(), (shape, bytes));
+        self.tensors.insert(tensor.hf_name(), (shape, bytes));
+    }
+}
+
+impl Stored {
+    /// Reads the whole model, with latent weights: where files hold codes, with such as have these
+    /// codes and scales.
+    ///
+    /// # Errors
+    /// [`PretrainedError`] if a tensor is damaged.
+    pub fn load<B: Backend>(self, device: &B::Device) -> Result<Pretrained<B>, PretrainedError> {
+        let model = model(&self, device)?;
+        Ok(Pretrained { model, tokenizer: self.tokenizer, settings: self.settings })
     }
 }
 
 /// Builds a model with the weights of files, which are known to hold exactly its tensors, in their
 /// shapes.
-pub(super) fn load<B: Backend>(
+fn model<B: Backend>(
     stored: &Stored,
     device: &B::Device,
 ) -> Result<BitNetTransformer<B>, PretrainedError> {
     let model = stored.config.init::<B>(device)?;
-    let mut reader = Reader { names: Names::default(), stored, device, error: None };
+    let mut reader = Reader { walk: Walk::default(), stored, device, error: None };
     let model = model.map(&mut reader);
     match reader.error {
         Some(error) => Err(error),
@@ -112,7 +87,7 @@ pub(super) fn load<B: Backend>(
 }
 
 struct Reader<'a, B: Backend> {
-    names: Names,
+    walk: Walk,
     stored: &'a Stored,
     device: &'a B::Device,
     error: Option<PretrainedError>,
@@ -123,22 +98,22 @@ impl<B: Backend> Reader<'_, B> {
         &mut self,
         param: &Param<Tensor<B, D>>,
     ) -> Result<Tensor<B, D>, PretrainedError> {
-        let name = self.names.current();
-        if self.stored.is_inserted(&name) {
+        let id = self.walk.tensor();
+        if self.stored.is_inserted(id) {
             return Ok(Tensor::ones(param.lazy_shape(), self.device));
         }
-        let tensor = self.stored.tensor(&name)?;
-        let values = match self.names.is_linear() && self.stored.is_ternary(&name)? {
-            true => match self.stored.ternary(&name)? {
+        let tensor = self.stored.tensor(id)?;
+        let values = match id.is_linear() && self.stored.is_ternary(id)? {
+            true => match self.stored.ternary(id)? {
                 Some(rows) => rows.to_latent()?,
-                None => return Err(PretrainedError::MissingTensor(name)),
+                None => return Err(PretrainedError::MissingTensor(id.hf_name())),
             },
             false => tensor.floats()?,
         };
         tensor.release();
         let data = TensorData::new(values, tensor.shape().to_vec());
         let value = Tensor::<B, D>::from_data(data, self.device);
-        Ok(if self.names.is_transposed() { contiguous(value.transpose()) } else { value })
+        Ok(if id.is_transposed() { contiguous(value.transpose()) } else { value })
     }
 }
 
@@ -149,12 +124,12 @@ fn contiguous<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> 
 }
 
 impl<B: Backend> ModuleMapper<B> for Reader<'_, B> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.names.enter(name, container);
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.walk.enter(name);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.names.exit();
+        self.walk.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {

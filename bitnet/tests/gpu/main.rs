@@ -7,7 +7,7 @@
 use bitnet::{
     BitLinear, BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
     loss::cross_entropy,
-    model::FeedForwardKind,
+    nn::FeedForwardKind,
     optim::{AdamWConfig, Schedule, ScheduleKind, clip_global_norm},
     precision::Precision,
     quant::WeightQuant,

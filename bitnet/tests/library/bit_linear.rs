@@ -6,7 +6,7 @@ use crate::common::{
 };
 use bitnet::{
     BitLinear, BitLinearConfig,
-    norm::InnerNorm,
+    nn::InnerNorm,
     quant::{ActivationQuant, WeightQuant},
 };
 use burn::{

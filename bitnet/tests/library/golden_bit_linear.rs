@@ -4,7 +4,7 @@
 use crate::common::{Ad, assert_close, for_each_backend, tensor, values};
 use bitnet::{
     BitLinear, BitLinearConfig,
-    norm::InnerNorm,
+    nn::InnerNorm,
     quant::{ActivationQuant, WeightQuant},
 };
 use burn::{

@@ -6,7 +6,7 @@ use bitnet::{
     optim::{AdamWConfig, MuonAdamW, MuonConfig, Schedule, ScheduleKind, linear_weights},
 };
 use burn::{
-    module::Module,
+    module::{Module, ModuleVisitor, Param, ParamId},
     optim::{GradientsParams, Optimizer, SimpleOptimizer},
     record::{BinBytesRecorder, FullPrecisionSettings, Recorder},
     tensor::{Tensor, backend::Backend},
@@ -90,12 +90,24 @@ fn matches_pytorch<B: Backend>() {
 fn the_linears_are_found<B: Backend>() {
     let config = BitNetTransformerConfig { qk_norm: true, bias: true, ..transformer() };
     let model = config.init::<B>(&Default::default()).unwrap();
+    let found = linear_weights(model.linears().map(|(_, linear)| linear));
     // Query, key, value, output, gate, up, down.
-    assert_eq!(linear_weights(&model).len(), 2 * 7);
+    assert_eq!(found.len(), 2 * 7);
+    // All matrices but these two.
     let head = model.lm_head.as_ref().unwrap().weight.id;
-    let others = [model.embed_tokens.weight.id, head];
-    assert!(!linear_weights(&model).iter().any(|id| others.contains(id)));
-    assert!(linear_weights(&model).contains(&model.layers[1].mlp.down_proj.weight.id));
+    let mut matrices = Matrices(Vec::new());
+    model.visit(&mut matrices);
+    matrices.0.retain(|&id| id != model.embed_tokens.weight.id && id != head);
+    assert_eq!(matrices.0, found);
+}
+
+/// The parameters of two dimensions.
+struct Matrices(Vec<ParamId>);
+
+impl<B: Backend> ModuleVisitor<B> for Matrices {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.0.extend((D == 2).then_some(param.id));
+    }
 }
 
 fn transformer() -> BitNetTransformerConfig {
@@ -120,7 +132,7 @@ fn optimizer<B: Backend>(
     let schedule = schedule(kind, 0.5);
     let muon = MuonConfig { momentum: 0.9, iterations: 5, schedule };
     let adamw = AdamWConfig { betas: (0.9, 0.95), epsilon: 1e-8, schedule };
-    MuonAdamW::new(linear_weights(layer), &muon, &adamw)
+    MuonAdamW::new(linear_weights([layer]), &muon, &adamw)
 }
 
 /// Gradients of a loss that is linear in the parameters.

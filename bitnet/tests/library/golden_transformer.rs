@@ -7,8 +7,7 @@ use crate::common::{Ad, assert_close, for_each_backend, of_models, tensor, value
 use bitnet::{
     BitLinear, BitNetTransformer, BitNetTransformerConfig,
     loss::cross_entropy,
-    model::{FeedForwardKind, NormPlacement},
-    norm::RmsNorm,
+    nn::{FeedForwardKind, NormPlacement, RmsNorm},
     quant::WeightQuant,
 };
 use burn::{

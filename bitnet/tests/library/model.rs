@@ -3,7 +3,7 @@
 use crate::common::{assert_close, assert_differ, bits, for_each_backend, tokens, values};
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig, ModelError,
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     quant::WeightQuant,
 };
 use burn::{

@@ -10,7 +10,7 @@ use bitnet::{
     BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
     generate::{Generation, GenerationConfig, Sampling},
     loss::cross_entropy,
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     optim::{AdamW, AdamWConfig, Schedule, ScheduleKind, clip_global_norm},
     precision::Precision,
     quant::WeightQuant,
@@ -267,8 +267,7 @@ fn greedy_text_is_that_of_ndarray<B: Backend>() {
             sampling: Sampling::greedy(),
             ..GenerationConfig::default()
         };
-        let device = Default::default();
-        Generation::new(&model, &ByteTokenizer, &device, "In the", &greedy)
+        Generation::new(&model, &ByteTokenizer, "In the", &greedy)
             .unwrap()
             .map(Result::unwrap)
             .collect()

@@ -6,8 +6,7 @@ use crate::common::{
 use bitnet::{
     BitLinear, BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
     loss::cross_entropy,
-    model::{FeedForwardKind, NormPlacement},
-    norm::rms_normalize,
+    nn::{FeedForwardKind, NormPlacement, rms_normalize},
     quant::{WeightQuant, straight_through},
 };
 use burn::{

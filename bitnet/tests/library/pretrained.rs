@@ -6,7 +6,7 @@ use crate::common::{bits, for_each_backend, tokens, values};
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig, ModelError,
     formats::FormatError,
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     pretrained::{Pretrained, PretrainedError, WeightDtype, save},
     quant::WeightQuant,
     tokenizer::{ByteTokenizer, TokenizerError},

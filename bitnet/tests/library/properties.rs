@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::common::{Ad, assert_close, bits, for_each_backend, randoms, tensor, values};
 use bitnet::{
     BitLinear, BitLinearConfig,
-    norm::rms_normalize,
+    nn::rms_normalize,
     quant::{
         WeightQuant, absmax_int8, absmax_paper, absmax_paper_non_negative, straight_through,
         ternary_absmean,

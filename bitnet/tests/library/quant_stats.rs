@@ -2,13 +2,14 @@
 
 use bitnet::{
     BitLinearConfig, BitNetTransformer, BitNetTransformerConfig,
-    model::FeedForwardKind,
+    nn::FeedForwardKind,
+    optim::linear_weights,
     quant::{ActivationQuant, PackedCodes, WeightQuant},
     quant_stats::{InputStats, QuantStats, Snapshot, by_block, measure, total},
 };
 use burn::{
-    module::{Module, ModuleMapper, Param},
-    tensor::{Tensor, backend::Backend},
+    module::{Module, ModuleMapper, Param, ParamId},
+    tensor::{Tensor, TensorData, backend::Backend},
 };
 
 use crate::common::{bits, for_each_backend, tensor, tokens, values};
@@ -46,35 +47,23 @@ fn codes_are_packed_and_compared<B: Backend>() {
     }
 }
 
-/// Sets the first weight of the model's first linear, `[4, 4]`, to given values, all others to 1.
+/// Sets the weight of the model's first linear, `[4, 4]`, to given values, those of the others to 1.
 struct SetWeights {
     first: [f32; 16],
-    done: bool,
-    is_linear: bool,
+    linears: Vec<ParamId>,
 }
 
 impl<B: Backend> ModuleMapper<B> for SetWeights {
-    fn enter_module(&mut self, _name: &str, container: &str) {
-        self.is_linear |= container == "Struct:BitLinear";
-    }
-
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.is_linear &= container != "Struct:BitLinear";
-    }
-
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        if !self.is_linear {
-            return param;
+        let (first, index) = (self.first, self.linears.iter().position(|&id| id == param.id));
+        match index {
+            None => param,
+            Some(0) => param.map(|weight| {
+                let data = TensorData::new(first.to_vec(), weight.dims());
+                Tensor::from_data(data, &weight.device())
+            }),
+            Some(_) => param.map(|weight| weight.ones_like()),
         }
-        let first = self.first;
-        let is_first = !std::mem::replace(&mut self.done, true);
-        param.map(|weight| match is_first {
-            true => Tensor::from_data(
-                burn::tensor::TensorData::new(first.to_vec(), weight.dims()),
-                &weight.device(),
-            ),
-            false => weight.ones_like(),
-        })
     }
 }
 
@@ -88,7 +77,8 @@ fn model<B: Backend>(first: [f32; 16], quant: WeightQuant) -> BitNetTransformer<
         .with_quant(quant);
     config.feed_forward = FeedForwardKind::Gelu;
     let model = config.init::<B>(&Default::default()).unwrap();
-    model.map(&mut SetWeights { first, done: false, is_linear: false })
+    let linears = linear_weights(model.linears().map(|(_, linear)| linear));
+    model.map(&mut SetWeights { first, linears })
 }
 
 /// mean |w| = 1: the thresholds are ±0.5.

@@ -214,11 +214,9 @@ fn a_text_begins_and_ends_as_the_model_says() {
     let tokens = |prompt: Vec<u32>, ends: Vec<u32>| {
         let config = GenerationConfig { ends, ..greedy.clone() };
         let tokenizer = model.tokenizer.as_ref();
-        let device = Default::default();
         let mut text = String::new();
         let mut stream =
-            Generation::new(&model.model, tokenizer, &device, Prompt::Tokens(prompt), &config)
-                .unwrap();
+            Generation::new(&model.model, tokenizer, Prompt::Tokens(prompt), &config).unwrap();
         for piece in stream.by_ref() {
             text.push_str(&piece.unwrap());
         }

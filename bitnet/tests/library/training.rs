@@ -6,8 +6,7 @@ use bitnet::{
     data::{Batch, Tokens},
     generate::{Generation, GenerationConfig, Sampling},
     loss::cross_entropy,
-    model::{FeedForwardKind, NormPlacement},
-    norm::InnerNorm,
+    nn::{FeedForwardKind, InnerNorm, NormPlacement},
     optim::{AdamWConfig, Schedule, ScheduleKind, clip_global_norm},
     quant::WeightQuant,
     tokenizer::ByteTokenizer,
@@ -76,7 +75,7 @@ fn learns_a_text<B: Backend>(config: &BitNetTransformerConfig) {
         sampling: Sampling::greedy(),
         ..GenerationConfig::default()
     };
-    let stream = Generation::new(&model, &ByteTokenizer, &device, &TEXT[..12], &greedy).unwrap();
+    let stream = Generation::new(&model, &ByteTokenizer, &TEXT[..12], &greedy).unwrap();
     let text: String = stream.map(Result::unwrap).collect();
     assert_eq!(text, TEXT[12..SEQ], "{:?}", config.quant);
 }

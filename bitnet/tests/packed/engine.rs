@@ -5,7 +5,7 @@ use bitnet::{
     BitNetTransformer, BitNetTransformerConfig, ModelError,
     engine::{CacheFormat, Engine, EngineError},
     generate::{Generation, GenerationConfig, Sampling},
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     packed::TableFormat,
     quant::{ActivationQuant, WeightQuant},
     tokenizer::ByteTokenizer,
@@ -103,12 +103,11 @@ fn greedy_text_is_the_transformers<B: Backend>() {
     let engine = Engine::new(&model, TableFormat::F32).unwrap();
     // Far beyond the context.
     for prompt in ["a", "In the beginning", "0123456789abcdefghijklmn"] {
-        let device = Default::default();
-        let expected: String = Generation::new(&model, &ByteTokenizer, &device, prompt, &greedy)
+        let expected: String = Generation::new(&model, &ByteTokenizer, prompt, &greedy)
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();
-        let text: String = Generation::packed(&engine, &ByteTokenizer, prompt, &greedy)
+        let text: String = Generation::new(&engine, &ByteTokenizer, prompt, &greedy)
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();

@@ -15,8 +15,8 @@ use std::{env, fs, path::Path, process::Command, time::Instant};
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig,
     engine::Engine,
-    generate::{Generation, GenerationConfig, Sampling},
-    model::FeedForwardKind,
+    generate::{CausalLm, Generation, GenerationConfig, Sampling},
+    nn::FeedForwardKind,
     packed::{ISA_VARIABLE, Isa, TableFormat},
     pretrained::{Pretrained, WeightDtype, save},
     tokenizer::ByteTokenizer,
@@ -140,16 +140,10 @@ fn the_same_text_as_the_training_forward() {
         let prompt = model.tokenizer.decode(&tokens[start..start + prompt_len]);
         let prompt = String::from_utf8_lossy(&prompt);
         let tokenizer = model.tokenizer.as_ref();
-        let mut timed = |index: usize, generation: Generation<'_>| -> String {
-            let start = Instant::now();
-            let text = generation.collect::<Result<_, _>>().unwrap();
-            seconds[index] += start.elapsed().as_secs_f64();
-            text
-        };
         let expected = model.stream(prompt.as_ref(), &greedy).unwrap();
-        let expected = timed(0, expected);
-        let packed = Generation::packed(&engine, tokenizer, prompt.as_ref(), &greedy).unwrap();
-        let packed = timed(1, packed);
+        let expected = timed(&mut seconds[0], expected);
+        let packed = Generation::new(&engine, tokenizer, prompt.as_ref(), &greedy).unwrap();
+        let packed = timed(&mut seconds[1], packed);
         match expected.bytes().zip(packed.bytes()).position(|(a, b)| a != b) {
             None if expected.len() == packed.len() => equal += 1,
             place => first_differences.push(place.unwrap_or(expected.len().min(packed.len()))),
@@ -162,4 +156,12 @@ fn the_same_text_as_the_training_forward() {
     );
     println!("bytes before the first difference of the others: {first_differences:?}");
     assert_eq!(equal, count);
+}
+
+/// The text of a generation, whose time counts.
+fn timed<M: CausalLm>(seconds: &mut f64, generation: Generation<'_, M>) -> String {
+    let start = Instant::now();
+    let text = generation.collect::<Result<_, _>>().unwrap();
+    *seconds += start.elapsed().as_secs_f64();
+    text
 }

@@ -51,9 +51,9 @@ fn other_models_files_are_refused() {
 }
 
 fn save(path: &Path) -> Packed {
-    let engine = Engine::random(&config(), 1, TableFormat::Int8).unwrap();
+    let model = Engine::random(&config(), 1, TableFormat::Int8).unwrap();
     let packed =
-        Packed { engine, tokenizer: Box::new(ByteTokenizer), settings: Settings::default() };
+        Packed { model, tokenizer: Box::new(ByteTokenizer), settings: Settings::default() };
     packed.save(path).unwrap();
     packed
 }
@@ -67,12 +67,12 @@ fn folders_are_read_back_and_replaced() {
         let packed = save(&path);
         assert!(Packed::is_at(&path));
         let read = Packed::load(&path).unwrap();
-        assert_eq!(read.engine.config(), packed.engine.config());
-        assert_eq!(logits(&read.engine), logits(&packed.engine));
+        assert_eq!(read.model.config(), packed.model.config());
+        assert_eq!(logits(&read.model), logits(&packed.model));
         // A mapped model can replace the file that it stands on.
         read.save(&path).unwrap();
-        assert_eq!(logits(&Packed::load(&path).unwrap().engine), logits(&packed.engine));
-        assert_eq!(logits(&read.engine), logits(&packed.engine));
+        assert_eq!(logits(&Packed::load(&path).unwrap().model), logits(&packed.model));
+        assert_eq!(logits(&read.model), logits(&packed.model));
     }
     let names = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(names, 1, "temporary folders remain");

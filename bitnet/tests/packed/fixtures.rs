@@ -33,8 +33,8 @@ fn logits_are_those_of_transformers<B: Backend>() {
         let expected = store.tensor("logits").unwrap().floats().unwrap();
 
         let packed = Stored::open(model).unwrap().pack(TableFormat::F32, &Silent).unwrap();
-        let mut cache = packed.engine.new_cache();
-        let logits = packed.engine.forward(&mut [(&mut cache, &tokens)]).unwrap();
+        let mut cache = packed.model.new_cache();
+        let logits = packed.model.forward(&mut [(&mut cache, &tokens)]).unwrap();
         assert_near(&logits, &expected, name);
 
         let device = Default::default();

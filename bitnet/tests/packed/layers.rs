@@ -3,7 +3,7 @@
 use crate::common::{assert_close, for_each_backend, random_tensor, tokens, values};
 use bitnet::{
     BitLinear, BitLinearConfig, BitNetTransformerConfig,
-    norm::InnerNorm,
+    nn::InnerNorm,
     packed::TableFormat,
     pretrained::{PretrainedError, WeightDtype, save},
     quant::{ActivationQuant, WeightQuant},

@@ -7,7 +7,7 @@ use bitnet::{
     BitNetTransformer, BitNetTransformerConfig,
     engine::Engine,
     formats::{Encoding, FormatError},
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     packed::{TableFormat, TernaryWeights},
     pretrained::{ExportFormat, PretrainedError, Stored, WeightDtype, export, initial, save},
     progress::Silent,
@@ -59,8 +59,8 @@ fn weights<B: Backend>(model: &BitNetTransformer<B>) -> BTreeMap<String, Ternary
 /// The logits of a model that is packed from its files.
 fn logits(path: &Path) -> Vec<f32> {
     let packed = Stored::open(path).unwrap().pack(TableFormat::F32, &Silent).unwrap();
-    let mut cache = packed.engine.new_cache();
-    packed.engine.forward(&mut [(&mut cache, b"BitNet".map(u32::from).as_slice())]).unwrap()
+    let mut cache = packed.model.new_cache();
+    packed.model.forward(&mut [(&mut cache, b"BitNet".map(u32::from).as_slice())]).unwrap()
 }
 
 #[track_caller]

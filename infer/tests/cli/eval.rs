@@ -23,7 +23,7 @@ fn by_hand(folder: &Folder, text: &[u8], stride: usize) -> f64 {
     let tokens = Tokens::from(model.tokenizer.encode(text).expect("tokens"));
     let mut nats = 0.0;
     for window in windows(tokens.len(), CONTEXT, stride) {
-        let batch = Batch::<B>::gather(&tokens, &[window.start], window.len, model.device());
+        let batch = Batch::<B>::gather(&tokens, &[window.start], window.len, &model.device());
         let logits = model.model.forward(batch.inputs).expect("logits");
         let losses = token_losses(logits, batch.targets).into_data();
         nats += losses.iter::<f64>().skip(window.context).sum::<f64>();

@@ -5,7 +5,7 @@ use std::fs;
 use crate::common::{Folder, build, config, run};
 use bitnet::{
     BitNetTransformerConfig,
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     pretrained::WeightDtype,
 };
 

@@ -5,7 +5,7 @@ use std::fs;
 use crate::common::{B, Folder, build, config};
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig,
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     pretrained::WeightDtype,
     quant::WeightQuant,
 };

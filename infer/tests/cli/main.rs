@@ -10,6 +10,7 @@ mod export;
 mod failures;
 mod generate;
 mod info;
+mod library;
 #[cfg(unix)]
 mod odd_files;
 #[cfg(unix)]

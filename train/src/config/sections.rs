@@ -7,7 +7,7 @@ use bitnet::{
     backend::{BackendKind, DeviceChoice},
     data::DataOptions,
     generate::{GenerationConfig, Sampling},
-    model::{FeedForwardKind, NormPlacement},
+    nn::{FeedForwardKind, NormPlacement},
     precision::Precision,
     pretrained::WeightDtype,
     quant::{ActivationQuant, WeightQuant},

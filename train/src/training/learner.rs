@@ -25,7 +25,9 @@ pub fn optimizer<B: AutodiffBackend>(
         MuonConfig { momentum: train.muon_momentum, iterations: train.muon_iterations, schedule };
     let matrices = match train.optimizer {
         OptimizerKind::AdamW => Vec::new(),
-        OptimizerKind::Muon => linear_weights(model),
+        OptimizerKind::Muon => {
+            linear_weights(model.transformer.linears().map(|(_, linear)| linear))
+        }
     };
     SharedOptimizer::new(MuonAdamW::new(matrices, &muon, &adamw))
 }

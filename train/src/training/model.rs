@@ -108,10 +108,9 @@ impl<B: Backend> InferenceStep for LanguageModel<B> {
 
     fn step(&self, input: ValidationBatch) -> Self::Output {
         let text = &input.text;
-        let device = self.transformer.embed_tokens.weight.device();
         let evaluation = input
             .windows
-            .evaluate(&self.transformer, text.tokenizer.as_ref(), &text.held_out(), &device)
+            .evaluate(&self.transformer, text.tokenizer.as_ref(), &text.held_out())
             .expect(FITS);
         Item::new(evaluation)
     }

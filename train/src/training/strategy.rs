@@ -271,13 +271,13 @@ impl<B: AutodiffBackend> Run<'_, B> {
         model: &LanguageModel<B::InnerBackend>,
         metrics: &mut Records,
     ) -> anyhow::Result<bool> {
-        let Setup { config, text, folder, display, device, .. } = self.setup;
+        let Setup { config, text, folder, display, .. } = self.setup;
         let (step, every) = (self.state.step, config.sample.every);
         let due = every == 0 || step.is_multiple_of(every) || step == config.train.steps;
         if config.sample.tokens == 0 || !due {
             return Ok(true);
         }
-        let Some(text) = sample(model, text, config, device, &self.interrupter)? else {
+        let Some(text) = sample(model, text, config, &self.interrupter)? else {
             return Ok(false);
         };
         folder.save_sample(step, &text)?;

@@ -44,7 +44,6 @@ pub fn sample<B: Backend>(
     model: &LanguageModel<B>,
     text: &Text,
     config: &Config,
-    device: &B::Device,
     interrupter: &Interrupter,
 ) -> anyhow::Result<Option<String>> {
     let section = &config.sample;
@@ -52,7 +51,6 @@ pub fn sample<B: Backend>(
     let generation = Generation::new(
         &model.transformer,
         text.tokenizer.as_ref(),
-        device,
         &section.prompt,
         &generation_config,
     )?;

@@ -7,11 +7,9 @@ use crate::{
         gguf::{GgufTensor, write_gguf},
         holds, write_floats, write_i2_s, write_tq1_0, write_tq2_0,
     },
+    nn::schema::TensorId,
     pretrained::{
-        EXPORTED_FILE, PretrainedError, config, gguf,
-        layout::{self, Role},
-        stored::{Stored, scale_name},
-        ternary_rows::TernaryRows,
+        EXPORTED_FILE, PretrainedError, config, gguf, stored::Stored, ternary_rows::TernaryRows,
     },
     progress::Progress,
     quant::WeightQuant,
@@ -44,17 +42,16 @@ pub(super) fn write(
 
     let mut sources = Vec::new();
     let mut tensors = Vec::new();
-    for spec in layout::tensors(config) {
-        let encoding = match spec.role {
-            Role::Linear => linears,
-            Role::Table => match embedding {
-                Some(encoding) => encoding,
-                None => stored.tensor(&spec.name)?.encoding(),
-            },
-            Role::Vector => Encoding::F32,
+    for id in TensorId::all(config) {
+        let encoding = match embedding {
+            _ if id.is_linear() => linears,
+            Some(encoding) if id.is_table() => encoding,
+            None if id.is_table() => stored.tensor(id)?.encoding(),
+            _ => Encoding::F32,
         };
-        if encoding.bytes(&spec.shape).is_none() {
-            let (size, name) = (spec.shape.last().copied().unwrap_or_default(), encoding.name());
+        let shape = id.shape(config);
+        if encoding.bytes(&shape).is_none() {
+            let (size, name) = (shape.last().copied().unwrap_or_default(), encoding.name());
             let (block, _) = encoding.block();
             return Err(refused(format!(
                 "rows of {size} numbers in {name}; it takes models trained with model.dim and \
@@ -62,35 +59,32 @@ pub(super) fn write(
             ))
             .into());
         }
-        let has_scale = spec.role == Role::Linear && linears != Encoding::I2S;
-        for is_scale in [false, true].into_iter().take(1 + usize::from(has_scale)) {
-            let name = if is_scale { scale_name(&spec.name) } else { spec.name.clone() };
-            let gguf_name =
-                gguf::tensor_name(&name).ok_or_else(|| refused(format!("a tensor \"{name}\"")))?;
-            let (encoding, shape) = match is_scale {
-                true => (Encoding::F32, vec![1]),
-                false => (encoding, spec.shape.clone()),
-            };
-            tensors.push(GgufTensor { name: gguf_name, encoding, shape });
-            sources.push((spec.clone(), is_scale));
+        let scale = id.scale().filter(|_| linears != Encoding::I2S);
+        for (id, encoding) in
+            [(id, encoding)].into_iter().chain(scale.map(|id| (id, Encoding::F32)))
+        {
+            let refuse = || refused(format!("a tensor \"{}\"", id.hf_name()));
+            let name = id.gguf_name().ok_or_else(refuse)?;
+            tensors.push(GgufTensor { name, encoding, shape: id.shape(config) });
         }
+        sources.extend([(id, false)].into_iter().chain(scale.map(|_| (id, true))));
     }
     to.write_file(&EXPORTED_FILE, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
         write_gguf(&mut out, &metadata, &tensors, |index, out| {
-            let (spec, is_scale) = &sources[index];
-            let tensor = stored.tensor(&spec.name)?;
-            if spec.role == Role::Linear {
-                let linear = stored.ternary(&spec.name)?;
+            let (id, is_scale) = sources[index];
+            let tensor = stored.tensor(id)?;
+            if id.is_linear() {
+                let linear = stored.ternary(id)?;
                 let linear = linear.ok_or_else(|| refused("full precision".into()))?;
-                write_linear(&linear, linears, *is_scale, out)?;
+                write_linear(&linear, linears, is_scale, out)?;
             } else {
                 let encoding = tensors[index].encoding;
                 tensor.check_floats(|value| holds(encoding, value))?;
                 rows::write_tensor(out, tensor, encoding)?;
             }
             tensor.release();
-            progress.advance(if *is_scale { 0 } else { tensor.bytes().len() as u64 });
+            progress.advance(if is_scale { 0 } else { tensor.bytes().len() as u64 });
             Ok::<(), ExportError>(())
         })?;
         Ok(out.flush()?)

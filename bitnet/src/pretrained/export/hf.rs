@@ -6,24 +6,21 @@ use std::{
 use super::{ExportError, rows};
 use crate::{
     formats::{Encoding, TensorHeader, holds, write_floats, write_safetensors, write_strided},
-    model::BitNetTransformerConfig,
+    nn::{
+        BitNetTransformerConfig,
+        schema::{LinearPart, TensorId},
+    },
     pretrained::{
-        CONFIG, EXPORTED_FOLDER, PretrainedError, WEIGHTS, WeightDtype,
+        EXPORTED_FOLDER, PretrainedError, WeightDtype,
         config::{self, Form},
-        layout::{self, Role, Spec},
+        files::{CONFIG, WEIGHTS},
         settings_files,
-        stored::{Stored, scale_name},
+        stored::Stored,
     },
     progress::Progress,
     quant::WeightQuant,
     storage::Output,
 };
-
-/// A tensor of the file: where it comes from.
-struct Part {
-    spec: Spec,
-    is_scale: bool,
-}
 
 /// Writes a folder that `transformers` opens.
 pub(super) fn write(
@@ -40,22 +37,24 @@ pub(super) fn write(
     let dtype = if floats == Encoding::Bf16 { WeightDtype::Bf16 } else { WeightDtype::F32 };
     let mut parts = Vec::new();
     let mut headers = Vec::new();
-    for spec in layout::tensors(&config) {
-        let packed = form == Form::Packed && spec.role == Role::Linear;
-        if packed && !spec.shape[0].is_multiple_of(4) {
+    for id in TensorId::all(&config) {
+        let packed = form == Form::Packed && id.is_linear();
+        let shape = id.shape(&config);
+        if packed && !shape[0].is_multiple_of(4) {
             let reason = format!(
                 "a linear of {} outputs, which four do not divide; it takes models trained with \
                  model.dim, model.ff_dim and model.kv_heads times model.dim_head multiples of 4",
-                spec.shape[0]
+                shape[0]
             );
             return Err(PretrainedError::NotExportable(reason).into());
         }
         let encoding = if packed { Encoding::Strided } else { floats };
-        headers.push(TensorHeader::new(&spec.name, encoding, spec.shape.clone()));
-        parts.push(Part { spec: spec.clone(), is_scale: false });
-        if packed {
-            headers.push(TensorHeader::new(&scale_name(&spec.name), Encoding::F32, vec![1]));
-            parts.push(Part { spec, is_scale: true });
+        headers.push(TensorHeader::new(&id.hf_name(), encoding, shape));
+        parts.push(id);
+        if let Some(scale) = id.scale().filter(|_| packed) {
+            let shape = scale.shape(&config);
+            headers.push(TensorHeader::new(&scale.hf_name(), Encoding::F32, shape));
+            parts.push(scale);
         }
     }
     to.write_folder(&EXPORTED_FOLDER, |folder| {
@@ -63,7 +62,7 @@ pub(super) fn write(
         settings_files::write(folder, &stored.settings, stored.tokenizer(), config.max_seq_len)?;
         let mut out = BufWriter::with_capacity(1 << 20, File::create(folder.join(WEIGHTS))?);
         write_safetensors(&mut out, &headers, |index, out| {
-            write_part(stored, &parts[index], form, floats, progress, out)
+            write_part(stored, parts[index], form, floats, progress, out)
         })?;
         Ok(out.flush()?)
     })
@@ -87,8 +86,8 @@ fn exportable(
 
 /// What holds all floats of the model without loss.
 fn floats_of(stored: &Stored) -> Result<Encoding, PretrainedError> {
-    for Spec { name, role, .. } in layout::tensors(&stored.config) {
-        if role != Role::Linear && stored.tensor(&name)?.encoding() != Encoding::Bf16 {
+    for id in TensorId::all(&stored.config) {
+        if !id.is_linear() && stored.tensor(id)?.encoding() != Encoding::Bf16 {
             return Ok(Encoding::F32);
         }
     }
@@ -97,40 +96,45 @@ fn floats_of(stored: &Stored) -> Result<Encoding, PretrainedError> {
 
 fn write_part(
     stored: &Stored,
-    Part { spec: Spec { name, role, .. }, is_scale }: &Part,
+    id: TensorId,
     form: Form,
     floats: Encoding,
     progress: &dyn Progress,
     out: &mut dyn Write,
 ) -> Result<(), ExportError> {
-    let tensor = stored.tensor(name)?;
-    match (role, form) {
-        (Role::Linear, Form::Packed) => {
-            let linear = stored.ternary(name)?;
-            let linear = linear.ok_or_else(|| PretrainedError::MissingTensor(name.clone()))?;
-            if *is_scale {
-                let scale = linear.one_scale().unwrap_or_default();
-                tensor.release();
-                return Ok(out.write_all(&scale.to_le_bytes())?);
-            }
-            let quarter = linear.outputs() / 4;
-            rows::write(out, quarter, |row, bytes| {
-                let four = [0, 1, 2, 3].map(|plane| rows::codes(&linear, row + plane * quarter));
-                write_strided(four.each_ref().map(Vec::as_slice), bytes);
-            })?;
+    // Of a scale, the weight whose scale it is.
+    let weight = match id {
+        TensorId::Linear(block, role, LinearPart::Scale) => {
+            TensorId::Linear(block, role, LinearPart::Weight)
         }
-        (Role::Linear, Form::Latent) if stored.is_ternary(name)? => {
-            let linear = stored.ternary(name)?;
-            let linear = linear.ok_or_else(|| PretrainedError::MissingTensor(name.clone()))?;
-            let (latent, columns) = (linear.to_latent()?, linear.inputs());
-            rows::write(out, linear.outputs(), |row, bytes| {
-                write_floats(floats, &latent[row * columns..][..columns], bytes);
-            })?;
-        }
-        _ => {
-            tensor.check_floats(|value| holds(floats, value))?;
-            rows::write_tensor(out, tensor, floats)?;
-        }
+        id => id,
+    };
+    let tensor = stored.tensor(weight)?;
+    let ternary = || {
+        let missing = || PretrainedError::MissingTensor(weight.hf_name());
+        stored.ternary(weight)?.ok_or_else(missing)
+    };
+    if id != weight {
+        let scale = ternary()?.one_scale().unwrap_or_default();
+        tensor.release();
+        return Ok(out.write_all(&scale.to_le_bytes())?);
+    }
+    if id.is_linear() && form == Form::Packed {
+        let linear = ternary()?;
+        let quarter = linear.outputs() / 4;
+        rows::write(out, quarter, |row, bytes| {
+            let four = [0, 1, 2, 3].map(|plane| rows::codes(&linear, row + plane * quarter));
+            write_strided(four.each_ref().map(Vec::as_slice), bytes);
+        })?;
+    } else if id.is_linear() && stored.is_ternary(id)? {
+        let linear = ternary()?;
+        let (latent, columns) = (linear.to_latent()?, linear.inputs());
+        rows::write(out, linear.outputs(), |row, bytes| {
+            write_floats(floats, &latent[row * columns..][..columns], bytes);
+        })?;
+    } else {
+        tensor.check_floats(|value| holds(floats, value))?;
+        rows::write_tensor(out, tensor, floats)?;
     }
     tensor.release();
     progress.advance(tensor.bytes().len() as u64);

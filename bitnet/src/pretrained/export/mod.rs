@@ -6,8 +6,8 @@ mod rows;
 
 use std::io;
 
-use super::{PretrainedError, config::Form, layout, stored::Stored};
-use crate::{formats::Encoding, progress::Progress, storage::Output};
+use super::{PretrainedError, config::Form, stored::Stored};
+use crate::{formats::Encoding, nn::schema::TensorId, progress::Progress, storage::Output};
 
 /// What a model is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +75,8 @@ fn compare(
     progress.start("reading back", exported.store.bytes() as u64);
     let mut result =
         Exported { bytes: exported.file_bytes(), weights: 0, changed: 0, scale_change: 0.0 };
-    for name in layout::linear_weights(&stored.config) {
-        let (Some(before), Some(after)) = (stored.ternary(&name)?, exported.ternary(&name)?) else {
+    for id in TensorId::linears(&stored.config) {
+        let (Some(before), Some(after)) = (stored.ternary(id)?, exported.ternary(id)?) else {
             continue;
         };
         result.weights += before.inputs() * before.outputs();

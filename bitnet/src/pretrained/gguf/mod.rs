@@ -5,7 +5,7 @@ mod names;
 mod settings;
 mod tokenizer;
 
-pub(super) use names::{renamed, tensor_name};
+pub(super) use names::renamed;
 pub(super) use settings::{settings, settings_fields};
 pub(super) use tokenizer::{tokenizer, tokenizer_fields};
 
@@ -18,7 +18,7 @@ use crate::{
         Encoding, PRODUCER,
         gguf::{Field, Gguf},
     },
-    model::{BitNetTransformerConfig, FeedForwardKind},
+    nn::{BitNetTransformerConfig, FeedForwardKind},
 };
 
 /// Where a file says who wrote it.

@@ -1,0 +1,33 @@
+//! Layers and the transformer of them: [`BitLinear`], norms, attention, feed-forward network, block,
+//! and the forward passes with and without a cache.
+
+mod attention;
+mod bit_linear;
+mod block;
+mod config;
+mod error;
+mod feed_forward;
+mod flops;
+mod kv_cache;
+mod layers;
+mod norm;
+mod observer;
+mod rope;
+pub(crate) mod schema;
+mod seeded;
+mod sequences;
+mod size;
+mod transformer;
+mod validate;
+
+pub use attention::Attention;
+pub use bit_linear::{BitLinear, BitLinearConfig};
+pub use block::Block;
+pub use config::{BitNetTransformerConfig, FeedForwardKind, NormPlacement};
+pub use error::ModelError;
+pub use feed_forward::FeedForward;
+pub use kv_cache::KvCache;
+pub use norm::{InnerNorm, RmsNorm, layer_normalize, rms_normalize};
+use observer::Observer;
+pub use rope::RotaryEmbedding;
+pub use transformer::BitNetTransformer;

@@ -1,0 +1,82 @@
+use infer::SamplingOptions;
+
+/// How tokens are drawn. What is not given is as the model's `generation_config.json` says, if
+/// there is one.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SamplingArgs {
+    /// Most tokens to generate [default: the model's max_new_tokens, or 200]
+    #[arg(short = 'n', long, value_name = "N")]
+    tokens: Option<usize>,
+    /// Below 1 more predictable, above 1 less; 0 takes the most probable token always [default: the
+    /// model's, or 0.8]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    temperature: Option<f64>,
+    /// Draw from the K most probable tokens only; 0 is off [default: the model's, or 0]
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Draw from the most probable tokens that together reach P only; 1 is off [default: the
+    /// model's, or 1]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    top_p: Option<f64>,
+    /// Draw from tokens at least P times as probable as the most probable one only; 0 is off
+    /// [default: the model's, or 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    min_p: Option<f64>,
+    /// Above 1, makes tokens that have occurred less probable; 1 is off [default: the model's, or 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    repetition_penalty: Option<f64>,
+    /// Seed of the random draws: the same seed gives the same text [default: a random one, which is
+    /// printed]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl SamplingArgs {
+    /// The library's form of them.
+    pub fn options(&self) -> SamplingOptions {
+        let &Self { tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed } = self;
+        SamplingOptions {
+            max_tokens: tokens,
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repetition_penalty,
+            seed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        sampling: SamplingArgs,
+    }
+
+    fn options(args: &[&str]) -> SamplingOptions {
+        Line::try_parse_from([&["infer"], args].concat()).unwrap().sampling.options()
+    }
+
+    #[test]
+    fn what_is_given_is_an_option() {
+        assert_eq!(options(&[]), SamplingOptions::default());
+        let all = "--tokens 3 --temperature 2 --top-k 5 --top-p 0.5 --min-p 0.1 \
+                   --repetition-penalty 1.5 --seed 7";
+        let given = SamplingOptions {
+            max_tokens: Some(3),
+            temperature: Some(2.0),
+            top_k: Some(5),
+            top_p: Some(0.5),
+            min_p: Some(0.1),
+            repetition_penalty: Some(1.5),
+            seed: Some(7),
+        };
+        assert_eq!(options(&all.split_whitespace().collect::<Vec<_>>()), given);
+    }
+}

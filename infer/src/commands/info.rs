@@ -1,0 +1,180 @@
+//! `infer info`: what a model holds.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use bitnet::{BitNetTransformerConfig, pretrained::StoredLayer, quant::WeightQuant};
+use infer::{model_name, open};
+use serde_json::{Map, Value, json};
+
+use crate::output::{self, thousands};
+
+/// What to describe.
+#[derive(Debug, clap::Args)]
+pub struct InfoArgs {
+    /// Model folder or GGUF file
+    #[arg(short, long, value_name = "PATH")]
+    model: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl InfoArgs {
+    /// Prints architecture, parameters, sizes and quantised layers.
+    ///
+    /// # Errors
+    /// If the model cannot be read.
+    pub fn run(self) -> anyhow::Result<()> {
+        let stored = open(&self.model)?;
+        stored.check_floats().with_context(|| model_name(&self.model))?;
+        let layers: Result<Vec<StoredLayer>, _> = stored.layers().collect();
+        let info = Info {
+            architecture: architecture(stored.config())?,
+            quant: stored.config().quant,
+            parameters: stored.config().parameter_count() as usize,
+            on_disk: stored.file_bytes(),
+            layers: layers.with_context(|| model_name(&self.model))?,
+        };
+        output::print(&if self.json { info.json() } else { info.text() })
+    }
+}
+
+/// The fields of a configuration, in its order.
+fn architecture(config: &BitNetTransformerConfig) -> anyhow::Result<Vec<(&'static str, Value)>> {
+    macro_rules! fields {
+        ($($field:ident),+) => {{
+            // Names all fields: a new one does not compile until it is shown.
+            let BitNetTransformerConfig { $($field),+ } = config;
+            vec![$((stringify!($field), serde_json::to_value($field)?)),+]
+        }};
+    }
+    Ok(fields! {
+        num_tokens, dim, depth, heads, kv_heads, dim_head, ff_dim, max_seq_len, rope_theta,
+        norm_eps, feed_forward, norms, quant, activation, group_size, tie_embeddings, qk_norm,
+        bias, init_std
+    })
+}
+
+struct Info {
+    architecture: Vec<(&'static str, Value)>,
+    quant: WeightQuant,
+    parameters: usize,
+    on_disk: usize,
+    layers: Vec<StoredLayer>,
+}
+
+impl Info {
+    fn quantized(&self) -> usize {
+        self.layers.iter().map(StoredLayer::weights).sum()
+    }
+
+    fn full_precision(&self) -> usize {
+        self.parameters - self.quantized()
+    }
+
+    fn packed(&self) -> usize {
+        self.layers.iter().map(StoredLayer::packed_bytes).sum::<usize>() + 4 * self.full_precision()
+    }
+
+    /// What a quantised weight is called.
+    fn kind(&self) -> &'static str {
+        match self.quant {
+            WeightQuant::Ternary => "ternary",
+            WeightQuant::Binary | WeightQuant::BinaryPaper => "binary",
+            WeightQuant::None => "quantised",
+        }
+    }
+
+    /// How [`packed`](Self::packed) counts.
+    fn packing(&self) -> String {
+        format!("2 bits a {} weight, an f32 a scale, an f32 any other parameter", self.kind())
+    }
+
+    fn json(&self) -> String {
+        let config: Map<String, Value> =
+            self.architecture.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
+        let layers: Vec<Value> = self
+            .layers
+            .iter()
+            .map(|layer| {
+                json!({
+                    "name": layer.name,
+                    "inputs": layer.inputs,
+                    "outputs": layer.outputs,
+                    "zero_fraction": layer.zero_fraction(),
+                    "scale": layer.mean_scale(),
+                    "scales": layer.scales.len(),
+                    "stored": layer.encoding.name(),
+                })
+            })
+            .collect();
+        let value = json!({
+            "config": config,
+            "parameters": {
+                "total": self.parameters,
+                "quantised": self.quantized(),
+                "full_precision": self.full_precision(),
+            },
+            "bytes": {
+                "on_disk": self.on_disk,
+                "packed": self.packed(),
+                "packing": self.packing(),
+            },
+            "layers": layers,
+        });
+        format!("{value:#}\n")
+    }
+
+    fn text(&self) -> String {
+        let architecture: Vec<[String; 2]> =
+            self.architecture.iter().map(|(name, value)| [(*name).into(), plain(value)]).collect();
+        let parameters = output::table(&[
+            ["parameters".into(), thousands(self.parameters)],
+            [format!("  {}", self.kind()), thousands(self.quantized())],
+            ["  full precision".into(), thousands(self.full_precision())],
+        ]);
+        let size = |name: &str, bytes: usize| {
+            let bits = 8.0 * bytes as f64 / self.parameters as f64;
+            [
+                name.into(),
+                format!("{} bytes", thousands(bytes)),
+                format!("{bits:.2} bits/parameter"),
+            ]
+        };
+        let sizes = output::table(&[size("on disk", self.on_disk), size("packed", self.packed())]);
+        format!(
+            "{}\n{parameters}\n{sizes}packed: {}\n\n{}",
+            output::table(&architecture),
+            self.packing(),
+            self.layer_table(),
+        )
+    }
+
+    fn layer_table(&self) -> String {
+        if self.layers.is_empty() {
+            return "layers: full precision\n".into();
+        }
+        let header = ["layer", "in x out", "zeros", "scale", "scales", "stored"].map(String::from);
+        let rows = self.layers.iter().map(|layer| {
+            [
+                layer.name.clone(),
+                format!("{} x {}", layer.inputs, layer.outputs),
+                format!("{:.1}%", 100.0 * layer.zero_fraction()),
+                format!("{:.5}", layer.mean_scale()),
+                thousands(layer.scales.len()),
+                layer.encoding.name().into(),
+            ]
+        });
+        output::table(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
+    }
+}
+
+/// A value as it reads in a table.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
