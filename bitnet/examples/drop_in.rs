@@ -3,7 +3,7 @@
 //!
 //! Run with `cargo run --release --example drop_in`.
 
-use bitnet::{BitLinear, BitLinearConfig, norm::InnerNorm};
+use bitnet::{BitLinear, BitLinearConfig, nn::InnerNorm};
 use burn::{
     backend::Autodiff,
     module::Module,

@@ -1,7 +1,7 @@
 //! An app outside of the workspace, with a `BitLinear` in a model of its own: `cargo run --release`
 //! here trains it and prints the loss before and after.
 
-use bitnet::{BitLinear, BitLinearConfig, norm::InnerNorm};
+use bitnet::{BitLinear, BitLinearConfig, nn::InnerNorm};
 use burn::{
     backend::{Autodiff, Flex},
     module::Module,
