@@ -17,8 +17,8 @@ pub use causal_lm::{CausalLm, SequenceCache, Sequences};
 pub use config::GenerationConfig;
 pub use prompt::Prompt;
 pub use sampling::{Sampler, Sampling};
-pub use sequence::Prefix;
-pub use stream::{FinishReason, Generation};
+pub use sequence::{FinishReason, Prefix};
+pub use stream::Generation;
 
 use crate::{nn::ModelError, tokenizer::TokenizerError};
 

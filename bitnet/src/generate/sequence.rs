@@ -1,11 +1,23 @@
 use super::{
-    CausalLm, FinishReason, GenerateError, GenerationConfig, Prompt, Sampler, SequenceCache,
-    stop::StopFilter,
+    CausalLm, GenerateError, GenerationConfig, Prompt, Sampler, SequenceCache, stop::StopFilter,
 };
 use crate::{
     nn::ModelError,
     tokenizer::{Tokenizer, Utf8Decoder},
 };
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// `max_tokens` were generated.
+    Length,
+    /// A stop text was met.
+    Stop,
+    /// The model ended the document, or its turn.
+    EndOfText,
+    /// An error was returned.
+    Error,
+}
 
 /// Tokens of a sequence that have been read, with their keys and values: what a later prompt that
 /// begins with them need not read again.

@@ -1,21 +1,8 @@
 use super::{
-    CausalLm, GenerateError, GenerationConfig, Prefix, Prompt,
+    CausalLm, FinishReason, GenerateError, GenerationConfig, Prefix, Prompt,
     sequence::{Sequence, read},
 };
 use crate::tokenizer::Tokenizer;
-
-/// Why a generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FinishReason {
-    /// `max_tokens` were generated.
-    Length,
-    /// A stop text was met.
-    Stop,
-    /// The model ended the document, or its turn.
-    EndOfText,
-    /// An error was returned.
-    Error,
-}
 
 /// A generation under way: an iterator over pieces of text.
 ///

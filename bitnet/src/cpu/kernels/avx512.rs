@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm512_srai_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
 };
 
-use super::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, Rows, TERNARY_BLOCK};
+use super::layout::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, Rows, TERNARY_BLOCK};
 
 /// Registers of a panel.
 const REGISTERS: usize = PANEL / 16;

@@ -13,7 +13,11 @@ use std::arch::{
     asm,
 };
 
-use super::{Block, INT8_BLOCK, Kernels, PANEL, Rows, TERNARY_BLOCK, scalar};
+use super::{
+    layout::{Block, INT8_BLOCK, PANEL, Rows, TERNARY_BLOCK},
+    scalar,
+    table::Kernels,
+};
 use crate::cpu::isa::Isa;
 
 /// Registers of a panel.

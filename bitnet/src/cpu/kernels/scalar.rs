@@ -1,8 +1,9 @@
 //! Plain loops: what the other kernels are tested against.
 
 use super::{
-    Block, INT8_BLOCK, Kernels, PANEL, Rows, TERNARY_BLOCK,
     float::{self, Float},
+    layout::{Block, INT8_BLOCK, PANEL, Rows, TERNARY_BLOCK},
+    table::Kernels,
 };
 use crate::cpu::isa::Isa;
 

@@ -1,11 +1,12 @@
 //! Every kernel that this processor can run against the scalar one, and that against sums of 64
 //! bits.
 
+use half::bf16;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::*;
+use super::{layout::MAX_WEIGHT, table::FEW_ROWS, *};
 use crate::cpu::gemm::int8::unpack;
 
 /// Panels of `blocks` blocks and inputs for them: random ones, or as large as there are.

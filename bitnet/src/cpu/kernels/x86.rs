@@ -5,8 +5,9 @@ use std::{arch::x86_64::__cpuid, sync::OnceLock};
 use half::bf16;
 
 use super::{
-    Kernels, avx2, avx512,
+    avx2, avx512,
     float::{self, Float, LANES},
+    table::Kernels,
 };
 use crate::cpu::isa::Isa;
 

@@ -1,16 +1,11 @@
-use burn::{
-    module::{Initializer, Param},
-    tensor::{Tensor, backend::Backend},
-};
+use burn::module::Initializer;
 
-use super::{BitLinear, spec::QuantSpec};
 use crate::{
     nn::norm::InnerNorm,
-    precision::Precision,
     quant::{ActivationQuant, WeightQuant},
 };
 
-/// Configuration of a [`BitLinear`].
+/// Configuration of a [`BitLinear`](super::BitLinear).
 ///
 /// ```
 /// use bitnet::{BitLinearConfig, quant::WeightQuant};
@@ -111,52 +106,5 @@ impl BitLinearConfig {
     pub fn with_initializer(mut self, initializer: Initializer) -> Self {
         self.initializer = initializer;
         self
-    }
-
-    /// Creates the layer on `device`.
-    ///
-    /// # Panics
-    /// If `group_size` is zero or does not divide `d_input`.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> BitLinear<B> {
-        let weight = self.initializer.init_with(
-            [self.d_input, self.d_output],
-            Some(self.d_input),
-            Some(self.d_output),
-            device,
-        );
-        let bias = self.bias.then(|| Initializer::Zeros.init([self.d_output], device));
-        self.assemble(weight, bias)
-    }
-
-    /// The one place where a layer is put together, for new and for converted weights alike.
-    pub(super) fn assemble<B: Backend>(
-        &self,
-        weight: Param<Tensor<B, 2>>,
-        bias: Option<Param<Tensor<B, 1>>>,
-    ) -> BitLinear<B> {
-        if let Some(size) = self.group_size {
-            assert!(
-                size > 0 && self.d_input.is_multiple_of(size),
-                "group_size {size} does not divide the {} input features",
-                self.d_input
-            );
-        }
-        BitLinear {
-            weight,
-            bias,
-            spec: QuantSpec {
-                quant: self.quant,
-                activation: self.activation,
-                norm: self.norm,
-                norm_eps: self.norm_eps,
-                group_size: self.group_size,
-                // Where it has no effect, layers that differ in nothing else are alike.
-                before_nonlinearity: self.before_nonlinearity
-                    && self.quant == WeightQuant::BinaryPaper,
-                strength: 1.0,
-            },
-            precision: Precision::F32,
-            packed: None,
-        }
     }
 }

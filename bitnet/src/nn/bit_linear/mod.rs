@@ -2,21 +2,24 @@
 
 mod config;
 mod packed;
-mod project;
 mod spec;
 
 pub use config::BitLinearConfig;
-pub(crate) use project::project;
 
 use burn::{
-    module::{Module, Param},
+    module::{Initializer, Module, Param},
     nn::Linear,
     tensor::{Tensor, TensorData, backend::Backend},
 };
 
 use self::{packed::PackedWeight, spec::QuantSpec};
 use crate::{
-    ops::quantized_linear::LinearInput,
+    nn::norm::InnerNorm,
+    ops::{
+        Columns,
+        matmul::matmul,
+        quantized_linear::{LinearInput, quantized_linear},
+    },
     packed::TernaryWeights,
     precision::Precision,
     quant::{QuantizedWeight, WeightQuant},
@@ -44,6 +47,55 @@ pub struct BitLinear<B: Backend> {
     /// In the place of the latent weight, which then is a stand-in.
     #[module(skip)]
     packed: Option<PackedWeight>,
+}
+
+impl BitLinearConfig {
+    /// Creates the layer on `device`.
+    ///
+    /// # Panics
+    /// If `group_size` is zero or does not divide `d_input`.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> BitLinear<B> {
+        let weight = self.initializer.init_with(
+            [self.d_input, self.d_output],
+            Some(self.d_input),
+            Some(self.d_output),
+            device,
+        );
+        let bias = self.bias.then(|| Initializer::Zeros.init([self.d_output], device));
+        self.assemble(weight, bias)
+    }
+
+    /// The one place where a layer is put together, for new and for converted weights alike.
+    fn assemble<B: Backend>(
+        &self,
+        weight: Param<Tensor<B, 2>>,
+        bias: Option<Param<Tensor<B, 1>>>,
+    ) -> BitLinear<B> {
+        if let Some(size) = self.group_size {
+            assert!(
+                size > 0 && self.d_input.is_multiple_of(size),
+                "group_size {size} does not divide the {} input features",
+                self.d_input
+            );
+        }
+        BitLinear {
+            weight,
+            bias,
+            spec: QuantSpec {
+                quant: self.quant,
+                activation: self.activation,
+                norm: self.norm,
+                norm_eps: self.norm_eps,
+                group_size: self.group_size,
+                // Where it has no effect, layers that differ in nothing else are alike.
+                before_nonlinearity: self.before_nonlinearity
+                    && self.quant == WeightQuant::BinaryPaper,
+                strength: 1.0,
+            },
+            precision: Precision::F32,
+            packed: None,
+        }
+    }
 }
 
 impl<B: Backend> BitLinear<B> {
@@ -169,4 +221,63 @@ impl<B: Backend> BitLinear<B> {
     pub fn quant(&self) -> WeightQuant {
         self.spec.quant
     }
+
+    /// Adds the bias, and what else there is to add.
+    fn finish(&self, y: Tensor<B, 2>, residual: Option<Tensor<B, 2>>) -> Tensor<B, 2> {
+        let y = match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        };
+        residual.into_iter().fold(y, |y, residual| residual + y)
+    }
+}
+
+/// The outputs of layers of the same input, in their order; with a residual, of one layer.
+///
+/// # Shapes
+/// - output: `[tokens, d_output]` for each
+pub(crate) fn project<B: Backend, const N: usize>(
+    layers: [&BitLinear<B>; N],
+    input: LinearInput<B>,
+) -> Columns<B> {
+    let first = layers[0];
+    let are_alike = layers.iter().all(|layer| {
+        layer.spec == first.spec && layer.precision == first.precision && layer.packed.is_none()
+    });
+    let quantizer = first.spec.quantizer().filter(|_| are_alike);
+    let has_bias = layers.iter().any(|layer| layer.bias.is_some());
+    let Some(quantizer) = quantizer else { return one_by_one(layers, input) };
+    if first.spec.norm == InnerNorm::None && !has_bias {
+        let weights = layers.map(|layer| layer.weight.val()).into();
+        return quantized_linear(quantizer, first.precision, input, weights);
+    }
+    let (x, residual) = input.prepare();
+    let x = first.spec.normalize(x);
+    let outputs = layers.map(|layer| {
+        let (input, weights) = (LinearInput::new(x.clone()), vec![layer.weight.val()]);
+        let y = quantized_linear(quantizer, layer.precision, input, weights).joined();
+        layer.finish(y, residual.clone())
+    });
+    Columns::Apart(outputs.into())
+}
+
+/// Layers of any quantiser: what differs between them is computed for each.
+fn one_by_one<B: Backend, const N: usize>(
+    layers: [&BitLinear<B>; N],
+    input: LinearInput<B>,
+) -> Columns<B> {
+    let (x, residual) = input.prepare();
+    let first = layers[0].spec.quantize_input(x.clone());
+    let outputs = layers.map(|layer| {
+        let x = match layer.spec == layers[0].spec {
+            true => first.clone(),
+            false => layer.spec.quantize_input(x.clone()),
+        };
+        let packed = layer.packed.as_ref().filter(|_| layer.spec.has_codes_of_tokens());
+        let y = packed
+            .and_then(|packed| packed.product(&x))
+            .unwrap_or_else(|| matmul(layer.precision, x, layer.effective_weight()));
+        layer.finish(y, residual.clone())
+    });
+    Columns::Apart(outputs.into())
 }
