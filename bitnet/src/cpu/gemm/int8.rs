@@ -203,8 +203,8 @@ vectorized! {
         let scaled = |i: usize| sums[i].wrapping_sub(of_codes) as f32 * (scales[i] * step);
         match y.first_chunk_mut::<PANEL>() {
             Some(y) => {
-                for i in 0..PANEL {
-                    y[i] += scaled(i);
+                for (i, y) in y.iter_mut().enumerate() {
+                    *y += scaled(i);
                 }
             }
             None => {
