@@ -6,7 +6,9 @@
 
 use std::hint::black_box;
 
-use bitnet::packed::{Activations, Isa, Table, TableFormat, TernaryMatrix, TernaryWeights};
+use bitnet::packed::{
+    Activations, EmbeddingTable, Isa, TableFormat, TernaryMatrix, TernaryWeights,
+};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rayon::prelude::*;
 
@@ -79,7 +81,7 @@ fn head(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("output head");
     group.sample_size(20);
     for format in TableFormat::ALL {
-        let table = Table::from_rows(ROWS, INPUTS, format, |row, out| {
+        let table = EmbeddingTable::from_rows(ROWS, INPUTS, format, |row, out| {
             for (i, out) in out.iter_mut().enumerate() {
                 *out = ((row * 31 + i) as f32).sin();
             }

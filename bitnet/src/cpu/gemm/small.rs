@@ -97,27 +97,19 @@ vectorized! {
     /// For other processors. Rounds as they do: a product and its sum once.
     fn portable(product: Product<'_, f32>, out: &mut [f32], out_stride: usize, add: bool) {
         const BLOCK: usize = 4;
-        let Product { a, strides, b, stride, rows, inner, columns } = product;
-        for row in (0..rows).step_by(BLOCK) {
-            let count = BLOCK.min(rows - row);
-            for column in (0..columns).step_by(LANES) {
-                let width = LANES.min(columns - column);
-                let mut sums = [[0.0_f32; LANES]; BLOCK];
-                for k in 0..inner {
-                    let mut right = [0.0; LANES];
-                    let from = &b[k * stride + column..];
-                    match from.first_chunk::<LANES>() {
-                        Some(chunk) if width == LANES => right = *chunk,
-                        _ => right[..width].copy_from_slice(&from[..width]),
-                    }
-                    for (r, sums) in sums.iter_mut().enumerate().take(count) {
-                        let left = a[(row + r) * strides[0] + k * strides[1]];
-                        for (sum, right) in sums.iter_mut().zip(right) {
-                            *sum = left.mul_add(right, *sum);
-                        }
+        for row in (0..product.rows).step_by(BLOCK) {
+            let count = BLOCK.min(product.rows - row);
+            for column in (0..product.columns).step_by(LANES) {
+                let width = LANES.min(product.columns - column);
+                let mut tile = [[0.0; LANES]; BLOCK];
+                if count == BLOCK && width == LANES {
+                    tile = sums::<BLOCK, true>(&product, row, column, width);
+                } else {
+                    for (r, tile) in tile.iter_mut().enumerate().take(count) {
+                        [*tile] = sums::<1, false>(&product, row + r, column, width);
                     }
                 }
-                for (r, sums) in sums.iter().enumerate().take(count) {
+                for (r, sums) in tile.iter().enumerate().take(count) {
                     let out = &mut out[(row + r) * out_stride + column..][..width];
                     for (out, sum) in out.iter_mut().zip(sums) {
                         *out = if add { *out + sum } else { *sum };
@@ -126,6 +118,34 @@ vectorized! {
             }
         }
     }
+}
+
+/// Some rows of a vector of columns. With both numbers known to the compiler the sums stay in
+/// registers.
+#[inline(always)]
+fn sums<const R: usize, const WHOLE: bool>(
+    product: &Product<'_, f32>,
+    row: usize,
+    column: usize,
+    width: usize,
+) -> [[f32; LANES]; R] {
+    let &Product { a, strides, b, stride, inner, .. } = product;
+    let mut sums = [[0.0_f32; LANES]; R];
+    for k in 0..inner {
+        let from = &b[k * stride + column..];
+        let mut right = [0.0; LANES];
+        match WHOLE {
+            true => right = *from.first_chunk().expect("a whole vector"),
+            false => right[..width].copy_from_slice(&from[..width]),
+        }
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let left = a[(row + r) * strides[0] + k * strides[1]];
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum = left.mul_add(right, *sum);
+            }
+        }
+    }
+    sums
 }
 
 /// The products for processors with AVX-512, by the instructions that an element needs: how one is
