@@ -41,7 +41,7 @@ impl Place {
         Self::InputsFolder,
     ];
 
-    /// Makes it at `path`, but for what only the command itself makes. Gives `false` where the
+    /// Makes it at `path`, but for what only the command itself makes. Returns `false` where the
     /// system does not let it be made.
     pub(crate) fn make(self, path: &Path) -> bool {
         let near = |name: &str| path.with_file_name(name);

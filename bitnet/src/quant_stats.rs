@@ -98,7 +98,7 @@ impl Snapshot {
 }
 
 /// Measures every quantised linear of `model`, by name: the weights as they are, the inputs in a
-/// forward pass over `tokens`, and the flips since `before`. Gives the codes, too. A model in full
+/// forward pass over `tokens`, and the flips since `before`. Returns the codes, too. A model in full
 /// precision has none of it.
 ///
 /// Nothing of the model changes. Use it without gradients

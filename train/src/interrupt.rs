@@ -129,7 +129,7 @@ mod system {
         matches!(before.handler(), SigHandler::SigIgn)
     }
 
-    /// Gives what a signal did before.
+    /// Returns what a signal did before.
     fn replace(signal: Signal, handler: SigHandler) -> Option<SigAction> {
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
         // SAFETY: the handlers given here are the system's own: no code of this process runs.

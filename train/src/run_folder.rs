@@ -72,7 +72,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Sees that a new run can begin in `path`: where nothing is, or a folder that holds no more than
+    /// Checks that a new run can begin in `path`: where nothing is, or a folder that holds no more than
     /// a start that was killed at once leaves.
     ///
     /// # Errors
@@ -320,7 +320,7 @@ fn is_remnant(entry: &DirEntry) -> bool {
     storage::is_unfinished(&name) || name == LOCK && is_lock()
 }
 
-/// Sees that a run was started in `path`.
+/// Checks that a run was started in `path`.
 fn check_run(path: &Path) -> anyhow::Result<()> {
     let has = |name: &str| path.join(name).exists();
     let shown = path.display();

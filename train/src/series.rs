@@ -28,7 +28,7 @@ pub struct Planned {
 /// own.
 const DEPTH: u32 = 2;
 
-/// Sees that the runs of a series can be in `folder`: where nothing is, in an empty one, or beside
+/// Checks that the runs of a series can be in `folder`: where nothing is, in an empty one, or beside
 /// an earlier run.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ impl<'a> Contents<'a> {
         format!("{}{mark}{}", &content[..before], &content[after..])
     }
 
-    /// Sees that all that a template has made is whole, and how long it becomes with the texts in
+    /// Checks that all that a template has made is whole, and how long it becomes with the texts in
     /// it.
     pub(super) fn check(&self, made: &str) -> Result<(), ChatError> {
         let all: usize = self.texts.iter().map(|text| text.len()).sum();
@@ -66,7 +66,7 @@ impl<'a> Contents<'a> {
         Ok(filled)
     }
 
-    /// What is before the first text, which one that is, and what is behind it.
+    /// What is before the first text, which one that is, and what is after it.
     fn next<'m>(&self, made: &'m str) -> Result<Option<(&'m str, usize, &'m str)>, ChatError> {
         let Some(at) = made.find([OPEN, CLOSE]) else { return Ok(None) };
         let (before, rest) = made.split_at(at);

@@ -134,7 +134,7 @@ impl ChatTemplate {
         Ok(tokens)
     }
 
-    /// The special token that the template puts behind an answer, if it does so: it ends one.
+    /// The special token that the template puts after an answer, if it does so: it ends one.
     pub fn end_of_turn(&self, tokenizer: &dyn Tokenizer) -> Option<u32> {
         let messages = [Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")];
         let contents = Contents::new(messages.iter().map(|message| &message.content[..]));

@@ -255,7 +255,7 @@ fn rows_times<'a, T>(
     Product { a, strides: [a_stride, 1], b, stride, rows, inner, columns }
 }
 
-/// `[rows, dim]` as `[dim, width]`, with zeros behind the rows.
+/// `[rows, dim]` as `[dim, width]`, with zeros after the rows.
 fn transposed<T: Operand>(matrix: &[T], dim: usize, width: usize) -> Vec<T> {
     let mut to = vec![T::default(); dim * width];
     // A line of the cache at a time.

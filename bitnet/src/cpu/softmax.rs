@@ -13,7 +13,7 @@ use super::{
 /// Elements that rows have a multiple of.
 pub(crate) const LANES: usize = 16;
 
-/// Replaces scores by their exponentials over that of the highest; gives that one, and the sum.
+/// Replaces scores by their exponentials over that of the highest; returns that one, and the sum.
 /// Those that are −∞ become zero.
 ///
 /// # Panics

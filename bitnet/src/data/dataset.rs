@@ -205,7 +205,7 @@ fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies up to one byte more than `bytes`; gives their number and SHA-256.
+/// Copies up to one byte more than `bytes`; returns their number and SHA-256.
 fn copy(from: impl Read, bytes: u64, to: &mut impl Write) -> io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut from = from.take(bytes + 1);

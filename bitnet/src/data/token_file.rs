@@ -84,7 +84,7 @@ impl From<io::Error> for Damage {
 }
 
 impl TokenFile {
-    /// Opens a file of tokens below `vocabulary`, and reads it once to see that it is whole.
+    /// Opens a file of tokens below `vocabulary`, and reads it once to check that it is whole.
     pub(super) fn open(path: &Path, vocabulary: usize) -> Result<Self, Damage> {
         let mut file = storage::open_own(path, OpenOptions::new().read(true))?;
         let mut header = [0; HEADER];

@@ -57,7 +57,7 @@ impl Tokens {
         Self { storage: Arc::new(Storage::Mapped(map)), part: 0..len }
     }
 
-    /// Sees that what was read so far is what was there at first, as far as the vocabulary tells.
+    /// Checks that what was read so far is what was there at first, as far as the vocabulary tells.
     /// Where a file holds something else by now, reading gives token 0, and this the error.
     ///
     /// # Errors

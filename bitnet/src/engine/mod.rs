@@ -177,7 +177,7 @@ impl Engine {
         Ok(in_pool(|| self.logits(&hidden)))
     }
 
-    /// The residual stream behind the last block, `[all tokens, dim]`.
+    /// The residual stream after the last block, `[all tokens, dim]`.
     fn hidden(&self, batch: &mut Batch<'_>) -> Result<Vec<f32>, ModelError> {
         let max = self.config.max_seq_len;
         for (cache, tokens) in batch.iter() {

@@ -13,7 +13,7 @@ pub enum Encoding {
     Tq1_0,
     /// GGUF: 256 ternary codes, four a byte, and their f16 scale (llama.cpp).
     Tq2_0,
-    /// GGUF: ternary codes, four a byte, and one f32 scale behind them all (bitnet.cpp).
+    /// GGUF: ternary codes, four a byte, and one f32 scale after them all (bitnet.cpp).
     I2S,
     /// Hugging Face BitNet: four rows of ternary codes in a row of bytes, the scale in a tensor of
     /// its own.
@@ -74,7 +74,7 @@ impl Encoding {
         if !columns.is_multiple_of(values) {
             return None;
         }
-        // The scale of I2_S stands behind the codes, in 32 bytes.
+        // The scale of I2_S stands after the codes, in 32 bytes.
         let tail = if self == Self::I2S { 32 } else { 0 };
         (count / values).checked_mul(bytes)?.checked_add(tail)
     }

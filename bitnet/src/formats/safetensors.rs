@@ -74,7 +74,7 @@ impl Store {
         }
     }
 
-    /// Gives the names of the tensors.
+    /// Returns the names of the tensors.
     fn add_safetensors(&mut self, path: &Path) -> Result<Vec<String>, FormatError> {
         let file = name_of(path);
         let damaged = |reason: String| FormatError::damaged(&file, reason);

@@ -22,7 +22,7 @@ struct Entry {
 }
 
 impl Store {
-    /// Adds a file; gives its number.
+    /// Adds a file; returns its number.
     pub(super) fn add_file(&mut self, file: Mapped) -> usize {
         self.files.push(file);
         self.files.len() - 1
@@ -176,7 +176,7 @@ impl<'a> TensorView<'a> {
         }
     }
 
-    /// Sees that the numbers are floats for which `is_good` holds, which is said to be finite.
+    /// Checks that the numbers are floats for which `is_good` holds, which is said to be finite.
     ///
     /// # Errors
     /// [`FormatError::Tensor`] if not.

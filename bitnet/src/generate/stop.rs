@@ -11,7 +11,7 @@ impl StopFilter {
         Self { stops, held: String::new() }
     }
 
-    /// Takes new text; gives what may be shown now, and whether a stop string was met. The stop
+    /// Takes new text; returns what may be shown now, and whether a stop string was met. The stop
     /// string and what follows it are never shown.
     pub(super) fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);

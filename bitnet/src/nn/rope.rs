@@ -9,7 +9,7 @@ use super::BitNetTransformerConfig;
 use crate::ops::rotate::{Positions, Rotation};
 
 /// Most entries of a table that is made with the model: a context may be longer than any text that
-/// is read. The angles of positions behind it are computed for each forward pass.
+/// is read. The angles of positions after it are computed for each forward pass.
 const TABLE_ENTRIES: usize = 1 << 20;
 
 /// Rotary position embedding of the *half-split* kind: feature `i` is paired with `i + d/2`, as in

@@ -34,7 +34,7 @@ use crate::precision::Precision;
 const ROUNDING: f32 = 2e-5;
 /// Where a difference of rounding may move an input across the boundary between two codes.
 const CODES: f32 = 2e-3;
-/// The least that a tensor's largest value counts for. A gradient that vanishes, as behind a norm of
+/// The least that a tensor's largest value counts for. A gradient that vanishes, as after a norm of
 /// one element or the softmax of one key, is what rounding leaves of terms of order one.
 const LEAST: f32 = 1e-2;
 

@@ -1,4 +1,4 @@
-//! Heads before the sequence, or back behind it.
+//! Heads before the sequence, or back after it.
 
 use burn::tensor::{Tensor, backend::Backend};
 

@@ -16,7 +16,7 @@ pub struct MuonConfig {
     pub momentum: f64,
     /// Newton–Schulz iterations.
     pub iterations: usize,
-    /// Gives the weight decay of every step.
+    /// Returns the weight decay of every step.
     pub schedule: Schedule,
 }
 

@@ -124,7 +124,7 @@ pub(crate) struct ArrayFile {
 }
 
 impl ArrayFile {
-    /// Maps a file, and reads it once to see that it is whole.
+    /// Maps a file, and reads it once to check that it is whole.
     pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
         if cfg!(target_endian = "big") {
             return Err(FileError::Endian);

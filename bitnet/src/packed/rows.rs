@@ -218,7 +218,7 @@ fn reserve<T>(values: &mut Vec<T>, len: usize) {
     values.reserve_exact(len.saturating_sub(values.len()));
 }
 
-/// Codes of 8 bits; gives what one is worth.
+/// Codes of 8 bits; returns what one is worth.
 fn quantize(values: &[f32], codes: &mut [i8]) -> f32 {
     let scale = absmax::scale(values, MAX_CODE);
     absmax::encode(values, scale, codes);

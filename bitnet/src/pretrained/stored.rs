@@ -97,7 +97,7 @@ impl Stored {
         })
     }
 
-    /// Sees that the files hold exactly the tensors of the configuration, in their shapes.
+    /// Checks that the files hold exactly the tensors of the configuration, in their shapes.
     pub(super) fn check(&self) -> Result<(), PretrainedError> {
         let mut expected = 0;
         for id in TensorId::all(&self.config) {
@@ -149,7 +149,7 @@ impl Stored {
         self.store.file_bytes()
     }
 
-    /// Sees that all numbers are finite which [`layers`](Self::layers) does not look at.
+    /// Checks that all numbers are finite which [`layers`](Self::layers) does not look at.
     ///
     /// # Errors
     /// [`PretrainedError::Format`] naming the first tensor that is damaged.

@@ -267,7 +267,7 @@ thread_local! {
     static ROOM: std::cell::RefCell<Vec<f32>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
-/// Sees that every two bits of stored codes are one.
+/// Checks that every two bits of stored codes are one.
 fn check_codes(tensor: &TensorView<'_>) -> Result<(), FormatError> {
     let is_bad = |byte: &u8| byte & byte >> 1 & 0b01_01_01_01 != 0;
     let bytes = tensor.bytes();

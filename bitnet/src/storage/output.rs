@@ -55,7 +55,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Output {
 impl Output {
     /// At `path`.
     pub fn new(path: &Path) -> Self {
-        // Without a separator at its end, behind which a link would be what it leads to.
+        // Without a separator at its end, after which a link would be what it leads to.
         Self { path: path.components().collect(), inputs: Vec::new(), force: None }
     }
 
@@ -76,7 +76,7 @@ impl Output {
         &self.path
     }
 
-    /// Sees whether a file can be written: before work that would be in vain.
+    /// Checks whether a file can be written: before work that would be in vain.
     ///
     /// # Errors
     /// Any I/O error, a [`Refusal`] among them.

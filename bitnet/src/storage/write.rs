@@ -96,7 +96,7 @@ pub(super) fn replace_folder(new: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Swaps two folders in one step. Gives `false`, and does nothing, where the system or the file
+/// Swaps two folders in one step. Returns `false`, and does nothing, where the system or the file
 /// system cannot.
 #[cfg(target_os = "linux")]
 fn exchange(a: &Path, b: &Path) -> io::Result<bool> {
@@ -147,7 +147,7 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Gives what stands at `path` a name beside it that is free, `damaged-NAME` or one with a number
-/// behind it: it may be wanted still. Gives that path.
+/// after it: it may be wanted still. Returns that path.
 ///
 /// # Errors
 /// Any I/O error.

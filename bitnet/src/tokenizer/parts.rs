@@ -179,7 +179,7 @@ fn added_token(section: &Value, normalizer: &Steps) -> Result<AddedToken, String
     if text.len() > MAX_ADDED {
         return Err(long());
     }
-    // White space that takes the white space behind it along is found again in there.
+    // White space that takes the white space after it along is found again in there.
     if token.rstrip && !token.special && text.trim().is_empty() {
         return Err("an added token of white space takes more of it along".into());
     }

@@ -9,7 +9,7 @@ pub struct SpecialToken {
     pub text: String,
     /// Takes the white space before it along.
     pub lstrip: bool,
-    /// Takes the white space behind it along.
+    /// Takes the white space after it along.
     pub rstrip: bool,
     /// Is not meant inside a word.
     pub single_word: bool,

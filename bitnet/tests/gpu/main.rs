@@ -172,7 +172,7 @@ fn bf16_has_the_gradients_of_ndarray() {
     compare::<Gpu>(&wide, [8, 100], Precision::Bf16, IN_BF16);
 }
 
-/// Two steps of training, twice: losses, norms, and the parameters behind them.
+/// Two steps of training, twice: losses, norms, and the parameters after them.
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
 fn a_repeated_run_has_the_same_bits() {

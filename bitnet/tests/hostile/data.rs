@@ -27,7 +27,7 @@ use crate::{cases, damage, memory};
 /// What reading takes besides the pieces it holds: buffers and windows of decompression.
 const CONSTANT: usize = 32 << 20;
 
-/// Reads all texts; gives how many bytes they are, and the most memory taken.
+/// Reads all texts; returns how many bytes they are, and the most memory taken.
 fn read(path: &Path, options: &DataOptions) -> (Result<usize, DataError>, usize) {
     memory::peak(|| {
         let corpus = Corpus::open(&[path.to_str().unwrap()], options, &Silent)?;

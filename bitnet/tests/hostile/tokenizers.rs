@@ -29,7 +29,7 @@ fn sequence(steps: &[Value]) -> Value {
     json!({"type": "Sequence", "normalizers": steps})
 }
 
-/// Reads a tokenizer and encodes some texts: within bounds whatever it is. Gives what it says
+/// Reads a tokenizer and encodes some texts: within bounds whatever it is. Returns what it says
 /// where it cannot be used.
 #[track_caller]
 fn try_to_use(value: &Value) -> Result<(), String> {

@@ -50,7 +50,7 @@ fn random_model(folder: &Path) -> Pretrained<B> {
     Pretrained::load(&path, &Default::default()).unwrap()
 }
 
-/// A model that gives the residual stream behind the last norm for logits: its head is the unit
+/// A model that gives the residual stream after the last norm for logits: its head is the unit
 /// matrix, whose products are exact in any order.
 fn transparent<B: Backend>(config: &BitNetTransformerConfig) -> BitNetTransformer<B> {
     let mut model = config.init_seeded::<B>(7, &Default::default()).unwrap();

@@ -95,7 +95,7 @@ fn pipes_and_devices_are_told_at_once() {
     }
 }
 
-/// Waits until the process has mapped a file whose path ends so, and gives it.
+/// Waits until the process has mapped a file whose path ends so, and returns it.
 #[cfg(target_os = "linux")]
 fn mapped(child: &mut Child, suffix: &str) -> PathBuf {
     loop {

@@ -133,7 +133,7 @@ impl Board {
         &points[points.partition_point(|(step, _)| *step < start)..]
     }
 
-    /// The field whose curve comes `later` behind the chosen one.
+    /// The field whose curve comes `later` after the chosen one.
     pub fn plotted(&self, later: usize) -> Field {
         let plots: Vec<Field> =
             PLOTS.into_iter().filter(|field| self.fields.contains(field)).collect();

@@ -67,7 +67,7 @@ struct Drawn {
 }
 
 impl Screen {
-    /// Reads keys, and draws if there is something new. Gives the keys.
+    /// Reads keys, and draws if there is something new. Returns the keys.
     fn show(&mut self, board: &SharedBoard) -> io::Result<Vec<Key>> {
         // In turns with whoever takes the screen away.
         let _drawing = terminal::drawing();

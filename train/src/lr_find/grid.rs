@@ -22,7 +22,7 @@ pub struct Grid<'a> {
 }
 
 impl Grid<'_> {
-    /// Makes all runs go on to their ends in `out`, and prints how they compare. Gives the best
+    /// Makes all runs go on to their ends in `out`, and prints how they compare. Returns the best
     /// rate, or nothing if it was interrupted.
     ///
     /// # Errors

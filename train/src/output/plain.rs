@@ -14,7 +14,7 @@ use crate::terminal;
 pub const WIDTH: usize = 100;
 
 /// What a line of a log interval has, in its order: what is of which text, and what stands before
-/// and behind the value. The number says how early a part is left out where there is no room for
+/// and after the value. The number says how early a part is left out where there is no room for
 /// all.
 const PARTS: [(Split, Field, &str, &str, u8); 8] = [
     (Split::Training, Field::Loss, " | train ", "", 9),

@@ -44,7 +44,7 @@ impl Records {
     }
 
     /// Cuts off what an interrupted session wrote into the tables after a checkpoint that holds
-    /// their lengths. Gives those of which rows are lost.
+    /// their lengths. Returns those of which rows are lost.
     ///
     /// # Errors
     /// If a file cannot be read or written.

@@ -52,7 +52,7 @@ pub fn drawing() -> MutexGuard<'static, ()> {
     DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives the terminal back as it was, if the screen is shown. The guard keeps it so: nothing is
+/// Restores the terminal as it was, if the screen is shown. The guard keeps it so: nothing is
 /// drawn until it is dropped. `None` if a frame is stuck.
 pub fn leave() -> Option<MutexGuard<'static, ()>> {
     let started = Instant::now();

@@ -44,7 +44,7 @@ pub fn enter() -> io::Result<()> {
     execute!(io::stdout(), EnterAlternateScreen, Hide)
 }
 
-/// Gives the terminal back. Gives whether the screen was shown.
+/// Restores the terminal. Returns whether the screen was shown.
 pub(super) fn leave(takes: bool) -> bool {
     let was_shown = SHOWN.swap(false, Ordering::SeqCst);
     if was_shown {

@@ -92,7 +92,7 @@ pub fn enter() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the terminal back: its modes, and if it `takes` bytes its other screen. Gives whether the
+/// Restores the terminal: its modes, and if it `takes` bytes its other screen. Returns whether the
 /// screen was shown.
 pub(super) fn leave(takes: bool) -> bool {
     let was_shown = SHOWN.swap(false, Ordering::SeqCst);

@@ -53,7 +53,7 @@ use crate::{
     run_folder::RunFolder,
 };
 
-/// Starts a run in the new folder `out`. Gives how it ended, or nothing if it was interrupted.
+/// Starts a run in the new folder `out`. Returns how it ended, or nothing if it was interrupted.
 ///
 /// # Errors
 /// If its data cannot be used, its folder cannot be written, or the training diverges.
@@ -69,7 +69,7 @@ pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<Opt
     visit(Session { config, text, teacher, folder, initial, resumed: None, options })
 }
 
-/// Continues the run in `folder` from its newest checkpoint that is whole; gives the same.
+/// Continues the run in `folder` from its newest checkpoint that is whole; returns the same.
 ///
 /// # Errors
 /// As [`start`], or if no checkpoint is whole, or if `config` makes it another run: `force` allows

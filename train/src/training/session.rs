@@ -57,7 +57,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Runs on a backend. Gives how the run ended, or nothing if it was interrupted.
+    /// Runs on a backend. Returns how the run ended, or nothing if it was interrupted.
     ///
     /// # Errors
     /// If something cannot be written, or the training diverges.

@@ -129,7 +129,7 @@ impl State {
             && self.validated.is_none_or(|last| last.step != self.step)
     }
 
-    /// Takes down a validation after the current step. Gives whether its loss is the lowest yet.
+    /// Takes down a validation after the current step. Returns whether its loss is the lowest yet.
     pub fn record_validation(&mut self, loss: f64) -> bool {
         let validated = Validated { step: self.step, loss };
         let improved = self.best.is_none_or(|best| loss < best.loss);

@@ -166,7 +166,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         Ok(Finished { state: self.state.clone(), outcome })
     }
 
-    /// Validates and samples after the current step, and saves a new lowest loss. Gives `false`,
+    /// Validates and samples after the current step, and saves a new lowest loss. Returns `false`,
     /// and leaves no trace, if it was interrupted.
     fn validate(&mut self, windows: &Validation<B>, metrics: &mut Records) -> anyhow::Result<bool> {
         self.show_activity(Some("validating"));
@@ -264,7 +264,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         Ok(())
     }
 
-    /// Writes and shows the sample of the current step. Gives `false`, and writes nothing, if it
+    /// Writes and shows the sample of the current step. Returns `false`, and writes nothing, if it
     /// was interrupted.
     fn sample(
         &self,

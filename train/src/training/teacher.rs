@@ -74,7 +74,7 @@ impl<B: Backend> Teacher<B> {
     }
 }
 
-/// Checks that the teacher of a configuration can be used, and gives the SHA-256 of its files: a
+/// Checks that the teacher of a configuration can be used, and returns the SHA-256 of its files: a
 /// run that goes on must have the same one. `None` without a teacher.
 ///
 /// # Errors

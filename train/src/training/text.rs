@@ -38,7 +38,7 @@ pub struct TextSize {
 }
 
 impl Text {
-    /// Reads and tokenises the sources, or finds their tokens in the cache. Gives the
+    /// Reads and tokenises the sources, or finds their tokens in the cache. Returns the
     /// configuration with its budget as steps, too.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Text {
         )
     }
 
-    /// Sees that the tokens are still those of the text.
+    /// Checks that the tokens are still those of the text.
     ///
     /// # Errors
     /// [`DataError::Changed`].

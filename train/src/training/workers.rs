@@ -24,7 +24,7 @@ impl Workers {
         self.0.len().max(1)
     }
 
-    /// Does at most one piece of work with each worker, and gives the results in their order.
+    /// Does at most one piece of work with each worker, and returns the results in their order.
     pub fn run<T: Send, W: FnOnce() -> T + Send>(&self, work: Vec<W>) -> Vec<T> {
         if self.0.is_empty() {
             return work.into_iter().map(|work| work()).collect();

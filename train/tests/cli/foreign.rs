@@ -47,7 +47,7 @@ fn token_file(playground: &Playground) -> PathBuf {
 fn links_in_a_run_are_not_written_through() {
     let playground = Playground::new();
     fs::write(playground.path("victim"), "years of work").unwrap();
-    // The lock alone counts as a start that was killed; behind a link it is somebody's file.
+    // The lock alone counts as a start that was killed; through a link it is somebody's file.
     fs::create_dir(playground.path("run")).unwrap();
     symlink("../victim", playground.path("run/lock")).unwrap();
     let error = failed(playground.train(&RUN));

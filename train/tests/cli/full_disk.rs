@@ -53,7 +53,7 @@ fn a_full_file_system_leaves_the_earlier_checkpoints() {
 }
 
 /// Runs into a file system of a size, and goes on from a copy of what is left, where there is
-/// room. Gives the number of checkpoints that fitted, `None` if there can be no such file system.
+/// room. Returns the number of checkpoints that fitted, `None` if there can be no such file system.
 fn fill(playground: &Playground, kib: u32, expected: &Remains) -> Option<usize> {
     let script = "
         mount -t tmpfs -o size=SIZEk tmpfs small

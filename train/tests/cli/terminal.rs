@@ -114,7 +114,7 @@ impl Seat {
         self.shown().terminal.screen().contents()
     }
 
-    /// Waits until the screen has all of these, and gives it.
+    /// Waits until the screen has all of these, and returns it.
     #[track_caller]
     fn wait_for(&self, parts: &[&str]) -> String {
         let started = Instant::now();

@@ -23,7 +23,7 @@ pub(crate) fn is_supported() -> bool {
     isa::has_bf16_products()
 }
 
-/// Writes `left · right` to `out`, `[rows, columns]`, and gives it.
+/// Writes `left · right` to `out`, `[rows, columns]`, and returns it.
 ///
 /// # Panics
 /// If the inner dimensions or the length of `out` do not fit, or if not [`is_supported`].
@@ -211,7 +211,7 @@ mod dot {
         right: &'a Panels,
         /// A multiple of [`LANES`].
         column: usize,
-        /// The column behind the last.
+        /// The column after the last.
         end: usize,
         /// First pair, and number of pairs.
         start: usize,

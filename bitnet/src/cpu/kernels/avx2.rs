@@ -55,7 +55,7 @@ fn load_sums(out: &[i32; PANEL], register: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(out.as_ptr().cast()) }
 }
 
-/// Asks for what is read a little later. The address may lie behind the end: that is no access.
+/// Asks for what is read a little later. The address may lie after the end: that is no access.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn prefetch(block: &Block) {

@@ -58,7 +58,7 @@ fn load_sums(out: &[i32; PANEL]) -> [__m512i; REGISTERS] {
     [0, 1].map(|half: usize| unsafe { _mm512_loadu_si512(halves[half].as_ptr().cast()) })
 }
 
-/// Asks for what is read a little later. The address may lie behind the end: that is no access.
+/// Asks for what is read a little later. The address may lie after the end: that is no access.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn prefetch(block: &Block) {

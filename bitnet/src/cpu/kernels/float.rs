@@ -166,7 +166,7 @@ fn add_to<T: Number, const N: usize>(sums: &mut [f32; N], weight: f32, row: &[T;
     }
 }
 
-/// `exp(x − max x)` of each, in place; gives their sum.
+/// `exp(x − max x)` of each, in place; returns their sum.
 #[inline(always)]
 pub(super) fn softmax(x: &mut [f32]) -> f32 {
     let highest = maximum(x);
@@ -216,7 +216,7 @@ fn mix_of<T: Number, const Q: usize, const WIDE: usize>(
     }
 }
 
-/// The first `N` columns of [`mix`]; gives `N`. From one panel to the next, and from one value to the
+/// The first `N` columns of [`mix`]; returns `N`. From one panel to the next, and from one value to the
 /// next, there are as many numbers as the steps say.
 #[inline(always)]
 fn mix_columns<T: Number, const Q: usize, const N: usize>(

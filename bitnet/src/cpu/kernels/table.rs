@@ -142,7 +142,7 @@ impl Kernels {
         unsafe { (self.float.scores_int8)(queries, keys, stride, out) }
     }
 
-    /// `exp(x − max x)` of each, in place; gives their sum.
+    /// `exp(x − max x)` of each, in place; returns their sum.
     pub(crate) fn softmax(&self, x: &mut [f32]) -> f32 {
         // SAFETY: `of` has asked the processor; the loops are safe code.
         unsafe { (self.float.softmax)(x) }

@@ -192,7 +192,7 @@ fn scalar(cursor: &mut Cursor<'_>, kind: u32) -> Result<Option<Value>, Stop> {
     }))
 }
 
-/// Steps over an array, and sees that it is whole.
+/// Steps over an array, and checks that it is whole.
 fn array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, Wrong> {
     let kind = cursor.u32()?;
     let count = cursor.size()?;

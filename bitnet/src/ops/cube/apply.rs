@@ -220,7 +220,7 @@ pub(in crate::ops) fn adamw<B: Backend, const D: usize>(
     step.step(tensors, &grad).map(to_backend::<B, D>)
 }
 
-/// Scales gradients so that their norm together is at most `max_norm`. Gives their norm before that,
+/// Scales gradients so that their norm together is at most `max_norm`. Returns their norm before that,
 /// `[1]`, too.
 pub(in crate::ops) fn clip<B: Backend>(
     grads: Vec<Tensor<B, 1>>,

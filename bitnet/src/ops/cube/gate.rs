@@ -44,7 +44,7 @@ fn slope<N: Size>(x: Vector<f32, N>, #[comptime] gate: CubeGate) -> Vector<f32, 
     }
 }
 
-/// What stands behind the gate in place `i` of a row that begins at `first` and is `width` wide
+/// What stands after the gate in place `i` of a row that begins at `first` and is `width` wide
 /// there.
 #[cube]
 pub(super) fn behind_gate<N: Size>(
@@ -61,7 +61,7 @@ pub(super) fn behind_gate<N: Size>(
     }
 }
 
-/// Writes the gradient before the gate, of one behind it.
+/// Writes the gradient before the gate, of one after it.
 #[cube]
 pub(super) fn before_gate<N: Size>(
     x: &Array<Vector<f32, N>>,

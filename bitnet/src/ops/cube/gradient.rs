@@ -11,7 +11,7 @@ const UNITS: usize = 256;
 
 /// `grad · scale of the column` and `grad / scale of the row`, rounded to `dtype`: what the codes of
 /// weights and those of inputs are multiplied by. With `terms`, what is lost in rounding is rounded
-/// once more, and stands behind that.
+/// once more, and stands after that.
 ///
 /// # Shapes
 /// - `grad`: `[rows, width]`; both outputs have the same shape, or with terms `[rows, 2 · width]` and

@@ -13,7 +13,7 @@ use super::{
 const UNITS: usize = 256;
 
 /// Scales gradients so that their norm together is at most `max_norm`, in place where nothing else
-/// holds them. Gives their norm before that, `[1]`, too.
+/// holds them. Returns their norm before that, `[1]`, too.
 pub(crate) fn clip<R: CubeRuntime>(
     grads: Vec<CubeTensor<R>>,
     max_norm: f32,

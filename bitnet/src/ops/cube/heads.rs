@@ -280,7 +280,7 @@ fn join_heads(
     let turned = comptime!(queries + keys);
     let width = comptime!((queries + 2 * keys) * dim);
     let half = comptime!(dim / 2);
-    // Gradients behind the norm, and what it has seen.
+    // Gradients after the norm, and what it has seen.
     let mut grads = SharedMemory::<f32>::new(if norm { turned * dim } else { 1usize });
     let mut seen = SharedMemory::<f32>::new(if norm { turned * dim } else { 1usize });
     let mut along = SharedMemory::<f32>::new(if norm { turned } else { 1usize });

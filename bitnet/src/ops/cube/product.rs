@@ -30,7 +30,7 @@ pub(super) fn product<R: CubeRuntime>(a: &Operand<R>, b: &Operand<R>) -> CubeTen
     if batch == 1 { reshaped(&out, [rows, columns]) } else { out }
 }
 
-/// Whether products of codes with gradients in two terms of bf16, one behind the other, can be
+/// Whether products of codes with gradients in two terms of bf16, one after the other, can be
 /// computed: of `rows` tokens, with codes `[inputs, outputs]` of weights.
 pub(super) fn takes_terms<R: CubeRuntime>(
     tensor: &CubeTensor<R>,

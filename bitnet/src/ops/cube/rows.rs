@@ -86,7 +86,7 @@ impl RowsOp {
         encoded
     }
 
-    /// Takes the gradient of the rows on the other side back. Gives that of the rows, and that of
+    /// Takes the gradient of the rows on the other side back. Returns that of the rows, and that of
     /// the gains if there are any.
     ///
     /// # Shapes

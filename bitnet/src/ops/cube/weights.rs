@@ -80,7 +80,7 @@ pub(super) fn encode<R: CubeRuntime>(
     all
 }
 
-/// Sums of magnitudes, in parts, and behind those the sums of the elements if they are `signed`.
+/// Sums of magnitudes, in parts, and after those the sums of the elements if they are `signed`.
 fn sums<R: CubeRuntime>(tensor: &CubeTensor<R>, lanes: usize, signed: bool) -> CubeTensor<R> {
     let parts = empty(tensor, [2 * PARTS], DType::F32);
     // SAFETY: the kernel reads the vectors of the tensor, and writes a number of each cube.

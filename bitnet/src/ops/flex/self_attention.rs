@@ -270,7 +270,7 @@ impl Head<'_> {
         }
     }
 
-    /// Takes gradients back to what the projections gave, and writes them. Gives those of the
+    /// Takes gradients back to what the projections gave, and writes them. Returns those of the
     /// gains of queries and keys.
     fn scatter_gradients(
         &self,

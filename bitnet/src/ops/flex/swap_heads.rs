@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Swaps the two middle dimensions, into a contiguous tensor: brings heads before the sequence, or
-/// back behind it.
+/// back after it.
 ///
 /// # Shapes
 /// - `x`: `[batch, a, b, dim_head]`

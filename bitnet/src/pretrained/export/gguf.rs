@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Writes a file for llama.cpp or bitnet.cpp. Scales stand beside the codes, as numbers of 32 bits;
-/// in I2_S behind them.
+/// in I2_S after them.
 pub(super) fn write(
     stored: &Stored,
     to: &Output,
