@@ -12,7 +12,7 @@
 //! assert_eq!(ternary(x).dims(), [10, 32]);
 //! ```
 //!
-//! From the bottom up:
+//! The modules:
 //!
 //! - `cpu`: arithmetic over slices; [`ops`]: the operations of the model, and what computes them.
 //! - [`quant`]: the papers' quantisers and the straight-through estimator.

@@ -18,7 +18,7 @@ use crate::{
 /// Windows of the batch, and their length.
 const WINDOWS: [usize; 3] = [0, 5, 11];
 const LENGTH: usize = 16;
-const TEXT: &[u8] = b"In the beginning was the probe.";
+const TEXT: &[u8] = b"In the beginning was the self-test.";
 
 /// How far a device's result is from the CPU's, relative to the largest value of each tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -29,11 +29,13 @@
 #![warn(unreachable_pub)]
 
 mod chat;
+mod error;
 mod load;
 mod pack;
 mod sampling;
 
 pub use chat::{Answer, Chat, SessionError};
-pub use load::{LoadError, LoadOptions, Loaded, load, load_float, model_name, open};
+pub use error::{LoadError, model_name};
+pub use load::{LoadOptions, Loaded, load, load_float, open};
 pub use pack::{PackOptions, load_packed, pack};
 pub use sampling::{SamplingError, SamplingOptions};

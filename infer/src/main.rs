@@ -42,7 +42,7 @@ enum Command {
     Info(InfoArgs),
     /// Measure a model's loss over a text
     Eval(EvalArgs),
-    /// Write a model for other programs: transformers, llama.cpp, bitnet.cpp
+    /// Write a model in another form: for transformers, llama.cpp, bitnet.cpp, or packed
     Export(ExportArgs),
     /// Measure speed and memory with packed weights
     Bench(BenchArgs),

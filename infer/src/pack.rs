@@ -9,7 +9,7 @@ use bitnet::{
     progress::Progress,
 };
 
-use crate::load::{LoadError, open};
+use crate::error::LoadError;
 
 /// The formats in which a packed model holds its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,7 +52,7 @@ pub fn load_packed(
     progress: &dyn Progress,
 ) -> Result<Packed, LoadError> {
     if !Packed::is_at(path) {
-        return pack(open(path)?, path, options, progress);
+        return pack(Stored::open(path).map_err(LoadError::of(path))?, path, options, progress);
     }
     let packed = Packed::load(path).map_err(LoadError::of(path))?;
     let actual = packed.model.table_format();

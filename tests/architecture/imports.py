@@ -10,8 +10,7 @@ defines the name. Fails on
 - an import of a module (or crate) that stands above the importing one in the picture at the top of
   ARCHITECTURE.md, whose lines are the order of the layers; modules of one line may import each other;
 - a module that the picture does not have, and one of the picture that there is not;
-- a circle of files that import each other, unless it lies in a folder of TOLERATED; and a folder there
-  that has no circle any more. Folders below a module are part of it for the order.
+- a circle of files that import each other. Folders below a module are part of it for the order.
 
 A re-export (`pub use`) is no import, unless the file itself uses the name. The root of a crate
 (`lib.rs`, `main.rs`) may import everything; nothing may import a name that is defined there.
@@ -22,13 +21,6 @@ import dataclasses
 import pathlib
 import re
 import sys
-
-# Folders, and files beside folders of their name, whose circles are still to be broken.
-TOLERATED = (
-    "bitnet/src/engine",
-    "bitnet/src/pretrained",
-    "infer/src",
-)
 
 NAME = r"[A-Za-z_]\w*"
 # What a file defines, in any namespace.
@@ -326,8 +318,8 @@ def height(heights, key):
     return heights.get((crate, path[0] if path else None), heights.get((crate, None), 0))
 
 
-def check(root, tolerated=()):
-    """What is wrong in a repository, a line each; circles in the folders `tolerated` are not."""
+def check(root):
+    """What is wrong in a repository, a line each."""
     layers = picture((root / "ARCHITECTURE.md").read_text())
     crates = [crate for layer in layers for crate in layer.crates]
     workspace = Workspace(root, crates)
@@ -352,20 +344,14 @@ def check(root, tolerated=()):
         key: {target: name for target, name in found.items() if key[1] and target[1]}
         for key, found in graph.items()
     }
-    unused = set(tolerated)
     for circle in circles(graph):
-        files = [place(key) for key in circle]
-        within = [f for f in tolerated if all(re.match(rf"{f}(/|\.rs$)", file) for file in files)]
-        unused -= set(within)
-        if not within:
-            lines = [
-                f"  {place(key)} imports {name} from {place(target)}"
-                for key in sorted(circle)
-                for target, name in sorted(graph[key].items())
-                if target in circle
-            ]
-            wrong.append("\n".join([f"a circle of {len(circle)} files:", *lines]))
-    wrong += [f"{folder}: has no circle; take it out of TOLERATED" for folder in sorted(unused)]
+        lines = [
+            f"  {place(key)} imports {name} from {place(target)}"
+            for key in sorted(circle)
+            for target, name in sorted(graph[key].items())
+            if target in circle
+        ]
+        wrong.append("\n".join([f"a circle of {len(circle)} files:", *lines]))
     return wrong
 
 
@@ -374,7 +360,7 @@ def main():
     here = pathlib.Path(__file__).resolve().parents[2]
     parser.add_argument("root", nargs="?", type=pathlib.Path, default=here)
     try:
-        wrong = check(parser.parse_args().root.resolve(), TOLERATED)
+        wrong = check(parser.parse_args().root.resolve())
     except Wrong as error:
         sys.exit(str(error))
     if wrong:

@@ -2,7 +2,7 @@
 
     python tests/interop/make_fixtures.py
 
-writes bitnet/tests/golden/interop: two folders of a BitNetForCausalLM with their logits, and a GGUF
+writes bitnet/tests/golden/interop: three folders of a BitNetForCausalLM with their logits, and a GGUF
 file of ternary tensors in each type, quantised by the `gguf` package.
 """
 

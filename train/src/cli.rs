@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use bitnet::backend::{BackendKind, check_threads};
+use bitnet::{
+    backend::{BackendKind, check_threads},
+    packed::Isa,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 use command_line::{CompletionsArgs, ManArgs};
 
@@ -240,6 +243,7 @@ pub fn run() -> anyhow::Result<()> {
         }
     };
     check_threads()?;
+    Isa::limit()?;
     match args.command {
         Some(Command::Backends) => {
             backends::list();

@@ -3,7 +3,7 @@
 //! ```text
 //! lock                      held by the process that writes here
 //! config.toml               the resolved configuration
-//! metrics.csv               a row for each log line
+//! metrics.csv               a row for each log line and each validation
 //! instruments.csv           a row for each quantised linear and log line
 //! events.out.tfevents.*     the same for TensorBoard, a file for each session
 //! samples/step-00000250.txt the samples generated

@@ -1,4 +1,4 @@
-//! Several runs, one after the other, that are stopped and gone on with as one.
+//! Several runs, one after the other, that are stopped and continued as one.
 
 use std::{
     fs::{self, OpenOptions},

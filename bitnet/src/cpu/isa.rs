@@ -1,4 +1,4 @@
-//! The one way in which kernels are chosen at run time.
+//! Chooses the instruction set of all kernels at run time.
 
 #[cfg(test)]
 use std::cell::Cell;
@@ -63,7 +63,7 @@ impl Isa {
     }
 
     /// What [`ISA_VARIABLE`] says, if it is set. A name that is not known is not followed:
-    /// programs check it when they start.
+    /// the programs check it when they start.
     ///
     /// # Errors
     /// [`UnknownIsa`] for such a name.

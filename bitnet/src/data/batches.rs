@@ -64,11 +64,6 @@ impl TrainBatches {
         Ok(Self { tokens, part, batch_size, seq_len, seed })
     }
 
-    /// Tokens predicted by a batch.
-    pub fn tokens_per_batch(&self) -> usize {
-        self.batch_size * self.seq_len
-    }
-
     /// Where the windows of batch `index` begin.
     pub fn starts(&self, index: u64) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);

@@ -1,6 +1,11 @@
 use rayon::prelude::*;
 
-use super::{Batch, Workspace, add_to, kv_cache::BlockCache, norm::Norm, rotary::Rotations};
+use super::{
+    kv_cache::{Batch, BlockCache},
+    norm::Norm,
+    rotary::Rotations,
+    workspace::{Workspace, add_to},
+};
 use crate::packed::{QUERIES, Query, TernaryMatrix, attend};
 
 /// Causal self-attention, as [`Attention`](crate::nn::Attention).

@@ -1,6 +1,9 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 
-use super::{Workspace, add_to, norm::Norm};
+use super::{
+    norm::Norm,
+    workspace::{Workspace, add_to},
+};
 use crate::{nn::FeedForwardKind, packed::TernaryMatrix};
 
 /// The feed-forward network, as [`FeedForward`](crate::nn::FeedForward).

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, io, path::Path};
 
-use super::{Engine, EngineError, WeightSource, build::matrix_shape};
+use super::{Engine, EngineError, WeightSource, shapes::matrix_shape};
 use crate::{
     nn::{
         BitNetTransformerConfig,

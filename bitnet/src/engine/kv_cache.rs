@@ -3,6 +3,9 @@ use crate::{
     packed::{Keys, Values},
 };
 
+/// Some sequences: what is known of each, and the tokens that follow.
+pub type Batch<'a> = [(&'a mut KvCache, &'a [u32])];
+
 /// Tokens that a new cache has room for: more are made room for as they come.
 const FIRST_CAPACITY: usize = 256;
 

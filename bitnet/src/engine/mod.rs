@@ -26,6 +26,8 @@ mod kv_cache;
 mod norm;
 mod pool;
 mod rotary;
+mod shapes;
+mod workspace;
 
 use std::ops::Range;
 
@@ -33,18 +35,18 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 pub(crate) use build::WeightSource;
-pub use kv_cache::{CacheFormat, KvCache};
+pub use kv_cache::{Batch, CacheFormat, KvCache};
 
 use crate::{
     nn::{BitNetTransformerConfig, ModelError},
-    packed::{Activations, EmbeddingTable, FileError, MatrixShape, TableFormat, TernaryMatrix},
+    packed::{EmbeddingTable, FileError, TableFormat, TernaryMatrix},
 };
 use attention::Attention;
-use build::{matrices, matrix_shape};
 use feed_forward::FeedForward;
 use norm::Norm;
 use pool::in_pool;
 use rotary::Rotary;
+use workspace::Workspace;
 
 /// Tokens that go through the blocks together: enough to be bound by arithmetic, and few enough for
 /// what they leave between two products to stay small.
@@ -64,9 +66,6 @@ pub enum EngineError {
     #[error(transparent)]
     File(#[from] FileError),
 }
-
-/// Some sequences: what is known of each, and the tokens that follow.
-pub type Batch<'a> = [(&'a mut KvCache, &'a [u32])];
 
 /// A transformer with packed weights.
 #[derive(Debug, Clone)]
@@ -246,45 +245,4 @@ fn slice<'a>(batch: &'a mut Batch<'_>, range: Range<usize>) -> Vec<(&'a mut KvCa
         (&mut **cache, &tokens[start..end])
     });
     part.collect()
-}
-
-/// What the blocks write between their products; made once for all of them.
-struct Workspace {
-    /// Inputs of products: of `dim`, of all query heads, of `ff_dim`.
-    into_block: Activations,
-    from_heads: Activations,
-    from_hidden: Activations,
-    /// Outputs of products.
-    projected: Vec<f32>,
-    /// Attention's output before its projection.
-    mixed: Vec<f32>,
-}
-
-impl Workspace {
-    fn new(config: &BitNetTransformerConfig, tokens: usize) -> Self {
-        let shapes = matrices(config).map(|linears| matrix_shape(linears, config));
-        let widest = shapes.iter().map(|shape| shape.outputs).max().unwrap_or_default();
-        let [qkv, output, _, down] = shapes;
-        let inputs = |MatrixShape { inputs, groups, .. }| Activations::new(inputs, groups);
-        let mixed = vec![0.0; tokens * output.inputs];
-        Self {
-            into_block: inputs(qkv),
-            from_heads: inputs(output),
-            from_hidden: inputs(down),
-            projected: vec![0.0; tokens * widest],
-            mixed,
-        }
-    }
-
-    /// Room for `count` outputs of a product, to be overwritten.
-    fn projected(projected: &mut [f32], count: usize) -> &mut [f32] {
-        &mut projected[..count]
-    }
-}
-
-/// Adds a block's output to the residual stream.
-fn add_to(x: &mut [f32], y: &[f32]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x += y;
-    }
 }

@@ -96,7 +96,7 @@ mod tests {
 
     type B = burn_flex::Flex;
 
-    /// Behind the table and across its end, the angles are what they would be in a longer one.
+    /// Beyond the table and across its end, the angles are what they would be in a longer one.
     #[test]
     fn positions_behind_the_table_are_computed() {
         let config = BitNetTransformerConfig {

@@ -1,4 +1,4 @@
-//! What operations take. Each type is used by the operation of its name, which has the composed
+//! Arguments that an operation and its implementations share, which has the composed
 //! form and the choice, and by the implementations of devices.
 
 use burn::tensor::{Tensor, backend::Backend};

@@ -8,14 +8,13 @@ use bitnet::{
     backend::BackendKind,
     engine::{CacheFormat, Engine},
     generate::{Sampler, Sampling},
-    memory::peak_resident_bytes,
+    memory::{ReadRate, peak_resident_bytes},
     packed::{Isa, TableFormat},
     progress::Bar,
 };
 use infer::load_packed;
 use serde_json::json;
 
-use super::memory::Yardstick;
 use crate::{
     args::{PackArgs, ThreadArgs},
     output::{self, thousands},
@@ -133,10 +132,10 @@ impl BenchArgs {
         lengths.round(engine)?;
         let peak = peak_resident_bytes().map(|bytes| bytes as usize);
         let footprint = engine.footprint();
-        let yardstick = Yardstick::new(engine);
+        let reading = ReadRate::new(engine.arrays());
         let mut rounds = Vec::new();
         for _ in 0..self.rounds.get() {
-            let ceiling = yardstick.read();
+            let ceiling = reading.measure();
             rounds.push((lengths.round(engine)?, ceiling));
         }
         let median = |value: fn(&(Round, f64)) -> f64| {

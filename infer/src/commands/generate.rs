@@ -42,7 +42,7 @@ pub struct GenerateArgs {
     /// line of standard input, one after the other
     #[arg(long)]
     chat: bool,
-    /// With --chat, what the model is to keep to
+    /// With --chat, the system message
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, requires = "chat")]
     system: Option<String>,
     #[command(flatten)]

@@ -6,7 +6,6 @@ mod eval;
 mod export;
 mod generate;
 mod info;
-mod memory;
 mod speak;
 
 pub use bench::BenchArgs;

@@ -21,7 +21,7 @@ section! {
         tokens_per_parameter: Option<f64> = None, Experiment, above_to(0.0, 1e9);
         /// Minutes of training after which the run ends although steps are left; 0: no limit.
         minutes: f64 = 0.0, Safe, within(0.0..=1e9);
-        /// Model whose weights the run begins with, of any form that `infer` reads, or a folder of
+        /// Model whose weights the run begins with, of any form that `infer` reads but packed folders, or a folder of
         /// a full-precision LLaMA or Qwen3. Default: none.
         init_from: Option<String> = None, Safe, not_empty;
         /// Begin with gains of one where that model has no norm before output and down projections.

@@ -23,7 +23,7 @@ const CODES: &str = "codes.bin";
 
 /// A checkpoint on disk: `state.toml`, `config.toml`, the records of model, optimiser and, if
 /// there is one, moving average in full precision, the codes of the weights at the last log line,
-/// and a manifest with the sums of these. It holds no trace of the backend.
+/// and a manifest with the sums of these. Its records do not depend on the backend.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,

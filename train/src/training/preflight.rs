@@ -2,7 +2,6 @@ use anyhow::{Context, ensure};
 use bitnet::{
     backend::{DeviceInfo, Memory, limit_threads},
     ops,
-    packed::Isa,
     self_test::self_test,
 };
 
@@ -20,7 +19,6 @@ const VOCABULARY: u128 = 256;
 /// What to install, to pass or to change.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     let section = &config.backend;
-    Isa::limit()?;
     ops::set_fused(section.fused);
     let device = section.kind.device(&section.device)?;
     check_memory(config, &device)?;

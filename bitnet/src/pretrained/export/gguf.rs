@@ -1,6 +1,6 @@
 use std::io::{BufWriter, Write};
 
-use super::{ExportError, rows};
+use super::{error::ExportError, rows};
 use crate::{
     formats::{
         Encoding,

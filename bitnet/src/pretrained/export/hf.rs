@@ -3,7 +3,7 @@ use std::{
     io::{BufWriter, Write},
 };
 
-use super::{ExportError, rows};
+use super::{error::ExportError, rows};
 use crate::{
     formats::{Encoding, TensorHeader, holds, write_floats, write_safetensors, write_strided},
     nn::{

@@ -1,10 +1,9 @@
 //! Models for other programs.
 
+mod error;
 mod gguf;
 mod hf;
 mod rows;
-
-use std::io;
 
 use super::{PretrainedError, config::Form, stored::Stored};
 use crate::{formats::Encoding, nn::schema::TensorId, progress::Progress, storage::Output};
@@ -90,32 +89,4 @@ fn compare(
     }
     progress.finish();
     Ok(result)
-}
-
-/// Why an export stops: the disk, or the model.
-#[derive(Debug)]
-enum ExportError {
-    Io(io::Error),
-    Model(PretrainedError),
-}
-
-impl From<io::Error> for ExportError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl<E: Into<PretrainedError>> From<E> for ExportError {
-    fn from(error: E) -> Self {
-        Self::Model(error.into())
-    }
-}
-
-impl ExportError {
-    fn at(self, to: &Output) -> PretrainedError {
-        match self {
-            Self::Io(error) => PretrainedError::Write { path: to.path().into(), error },
-            Self::Model(error) => error,
-        }
-    }
 }
