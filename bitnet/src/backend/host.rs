@@ -2,10 +2,9 @@
 
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-use super::{
-    DeviceInfo,
-    device::{Found, Memory},
-};
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use super::device::Found;
+use super::{DeviceInfo, device::Memory};
 
 /// The processor as the one device of a CPU backend.
 #[cfg(any(feature = "flex", feature = "ndarray"))]

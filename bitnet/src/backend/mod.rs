@@ -25,6 +25,7 @@
 mod cuda;
 mod device;
 mod error;
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "tch"))]
 mod host;
 mod kind;
 #[cfg(feature = "tch")]
