@@ -69,6 +69,9 @@ impl TokenizerArgs {
             ..DataOptions::default()
         };
         let corpus = Corpus::open(&self.data, &options, &Bar::default())?;
+        // Of a pattern, the files are known only now.
+        let to = to.reading(corpus.files());
+        to.check_file(&TOKENIZER).with_context(cannot_write)?;
         let tokenizer = train(&corpus, self.vocab)?;
         to.write_file(&TOKENIZER, |file| file.write_all(tokenizer.to_json().as_bytes()))
             .with_context(cannot_write)?;

@@ -75,6 +75,14 @@ impl Corpus {
         &self.names
     }
 
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Kjv => None,
+            Part::File(path, _) => Some(path.as_path()),
+        })
+    }
+
     /// Bytes of all files, as they are stored.
     pub fn stored_bytes(&self) -> u64 {
         let size = |part: &Part| match part {

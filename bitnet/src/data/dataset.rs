@@ -200,7 +200,7 @@ impl Dataset {
 /// Sets a file aside that is not the dataset, whatever else it may be.
 fn make_way(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(_) => storage::set_aside(path).map(drop),
+        Ok(_) => storage::set_aside(path, "damaged").map(drop),
         Err(_) => Ok(()),
     }
 }

@@ -1,4 +1,7 @@
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::backend::Backend;
 
@@ -11,7 +14,8 @@ use super::{
 use crate::{nn::BitNetTransformer, storage, tokenizer::Tokenizer};
 
 /// Writes a model folder, all or nothing: whatever was at `path` before is replaced only once the
-/// new folder is complete and on disk.
+/// new folder is complete and on disk. A folder with other files than a model's is set aside, and
+/// where it is now is returned.
 ///
 /// # Errors
 /// [`PretrainedError::Write`]; `path` is then as it was before. [`PretrainedError::Packed`] for a
@@ -21,7 +25,7 @@ pub fn save<B: Backend>(
     model: &BitNetTransformer<B>,
     tokenizer: &dyn Tokenizer,
     dtype: WeightDtype,
-) -> Result<(), PretrainedError> {
+) -> Result<Option<PathBuf>, PretrainedError> {
     if model.is_packed() {
         return Err(PretrainedError::Packed);
     }

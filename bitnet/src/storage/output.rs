@@ -1,5 +1,5 @@
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
 };
@@ -8,7 +8,7 @@ use super::{
     Refusal,
     kind::Kind,
     parent,
-    recover::recover_abandoned,
+    recover::{LOCK, recover_abandoned},
     write::{make_file, make_folder, replace_folder},
 };
 
@@ -154,10 +154,13 @@ impl Output {
             (Some(other), Shape::Folder) => return Err(Refusal::NoFolder(other).into()),
         }
         let path = self.path.canonicalize()?;
+        if shape == Shape::Folder && is_in_use(&path)? {
+            return Err(Refusal::InUse.into());
+        }
         let mut part_of = None;
-        for input in &self.inputs {
-            // What is not there cannot be lost; that it is missing is said where it is read.
-            let Ok(input) = input.canonicalize() else { continue };
+        // What is not there cannot be lost; that it is missing is said where it is read.
+        let inputs = self.inputs.iter().flat_map(|input| with_links(input));
+        for input in inputs.filter_map(|input| input.canonicalize().ok()) {
             if input.starts_with(&path) {
                 return Err(Refusal::HoldsInput(input).into());
             }
@@ -180,6 +183,25 @@ impl Output {
             }
         }
     }
+}
+
+/// An input and, if it is a folder, the links in it: what they lead to is read, too.
+fn with_links(input: &Path) -> Vec<PathBuf> {
+    let mut all = vec![input.to_owned()];
+    if let Ok(entries) = fs::read_dir(input) {
+        let paths = entries.flatten().map(|entry| entry.path());
+        all.extend(paths.filter(|path| matches!(Kind::at(path), Ok(Some(Kind::Link)))));
+    }
+    all
+}
+
+/// Whether a living process holds the [lock](super::lock_folder) of a folder.
+fn is_in_use(folder: &Path) -> io::Result<bool> {
+    let lock = folder.join(LOCK);
+    if Kind::at(&lock)? != Some(Kind::File) {
+        return Ok(false);
+    }
+    Ok(matches!(File::open(lock)?.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]
@@ -269,6 +291,34 @@ mod tests {
         assert_eq!(refusal(late), foreign(FILE, true));
         assert_eq!(fs::read(path("late")).unwrap(), b"theirs");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_links_of_an_input_lead_to_is_an_input() {
+        use std::os::unix::fs::symlink;
+
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir_all(path("store")).unwrap();
+        fs::create_dir(path("model")).unwrap();
+        fs::write(path("store/box"), "weights").unwrap();
+        symlink("../store/box", path("model/weights")).unwrap();
+        let at = |name: &str| Output::new(&path(name)).reading([path("model")]).forced(true);
+        assert!(matches!(refusal(file(&at("store/box"), "x")), Refusal::HoldsInput(_)));
+        assert!(matches!(refusal(folder(&at("store"), "x")), Refusal::HoldsInput(_)));
+        assert_eq!(fs::read(path("store/box")).unwrap(), b"weights");
+    }
+
+    #[test]
+    fn a_folder_that_is_written_to_is_not_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let run = root.path().join("run");
+        let lock = crate::storage::lock_folder(&run, || {}).unwrap();
+        fs::write(run.join("box"), "run").unwrap();
+        assert_eq!(refusal(folder(&Output::new(&run).forced(true), "x")), Refusal::InUse);
+        drop(lock);
+        folder(&Output::new(&run).forced(true), "x").unwrap();
     }
 
     #[test]

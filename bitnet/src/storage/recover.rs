@@ -11,6 +11,8 @@ use super::{
     open_own,
 };
 
+/// The file in a folder whose lock is held while a process writes there.
+pub(super) const LOCK: &str = "lock";
 /// After this time, whoever makes a file or folder has locked it.
 const UNLOCKED: Duration = Duration::from_secs(60);
 
@@ -23,7 +25,7 @@ const UNLOCKED: Duration = Duration::from_secs(60);
 pub fn lock_folder(folder: &Path, waiting: impl FnOnce()) -> io::Result<File> {
     fs::create_dir_all(folder)?;
     let options = OpenOptions::new().create(true).truncate(false).write(true).clone();
-    let file = open_own(&folder.join("lock"), &options)?;
+    let file = open_own(&folder.join(LOCK), &options)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -169,7 +171,8 @@ mod tests {
         let mut expected: Vec<_> =
             [new, ".bitnet-mine.tmp", ".tmp-notes", "model", "lost"].map(path).into();
         expected.extend([living.path().to_owned(), living_folder.0.path().to_owned()]);
-        (left.sort(), expected.sort());
+        left.sort();
+        expected.sort();
         assert_eq!(left, expected);
     }
 }

@@ -23,6 +23,9 @@ pub enum Refusal {
         /// Whether it would be if that were insisted on.
         forcible: bool,
     },
+    /// It would replace what another process is writing.
+    #[error("another process is writing there")]
+    InUse,
     /// It would replace what is read.
     #[error("it is, or holds, the input {0}")]
     HoldsInput(PathBuf),
@@ -52,6 +55,7 @@ impl From<Refusal> for io::Error {
             Refusal::NoFile(Kind::Folder) => io::ErrorKind::IsADirectory,
             Refusal::NoFolder(_) => io::ErrorKind::NotADirectory,
             Refusal::NoFile(_) => io::ErrorKind::InvalidInput,
+            Refusal::InUse => io::ErrorKind::ResourceBusy,
             Refusal::Foreign { .. } | Refusal::HoldsInput(_) | Refusal::InInput(_) => {
                 io::ErrorKind::AlreadyExists
             }

@@ -49,7 +49,9 @@ pub(super) fn make_file<T, E: From<io::Error>>(
 /// Creates the folder `path` with what `fill` writes into it, all or nothing: `fill` gets a
 /// temporary folder beside it, which is flushed to disk and then takes the name. A folder of that
 /// name is replaced: on Linux in one step, so that the name is never missing; elsewhere in two, of
-/// which [`recover`](super::recover) undoes the first if the second did not happen.
+/// which [`recover`](super::recover) undoes the first if the second did not happen. A folder with
+/// files or folders of other names than the new one is not replaced: it is set aside as
+/// `kept-NAME`, which is returned.
 ///
 /// # Errors
 /// Any I/O error, `fill`'s included, and [`Refusal::NoFolder`] if something else than a folder
@@ -57,12 +59,34 @@ pub(super) fn make_file<T, E: From<io::Error>>(
 pub fn write_folder<E: From<io::Error>>(
     path: &Path,
     fill: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<Option<PathBuf>, E> {
     match Kind::at(path)? {
         None | Some(Kind::Folder) => {}
         Some(other) => return Err(io::Error::from(Refusal::NoFolder(other)).into()),
     }
-    make_folder(path, fill, |new| Ok(replace_folder(new, path)?))
+    let mut kept = None;
+    make_folder(path, fill, |new| {
+        if has_others(path, new)? {
+            kept = Some(set_aside(path, "kept")?);
+        }
+        Ok(replace_folder(new, path)?)
+    })?;
+    Ok(kept)
+}
+
+/// Whether a folder has anything that another one has not, by names, or has it as another kind.
+fn has_others(folder: &Path, other: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if Kind::at(&entry.path())? != Kind::at(&other.join(entry.file_name()))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Fills a temporary folder beside `path`, flushes it, and has `name` give it its name.
@@ -146,13 +170,13 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
     grave.close()
 }
 
-/// Gives what stands at `path` a name beside it that is free, `damaged-NAME` or one with a number
+/// Gives what stands at `path` a name beside it that is free, `PREFIX-NAME` or one with a number
 /// after it: it may be wanted still. Returns that path.
 ///
 /// # Errors
 /// Any I/O error.
-pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let mut name = OsString::from("damaged-");
+pub fn set_aside(path: &Path, prefix: &str) -> io::Result<PathBuf> {
+    let mut name = OsString::from(format!("{prefix}-"));
     name.push(path.file_name().unwrap_or_default());
     for number in 1_u32.. {
         let mut name = name.clone();
@@ -299,9 +323,39 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         for (text, name) in [("1", "damaged-a"), ("2", "damaged-a-2"), ("3", "damaged-a-3")] {
             fs::write(root.path().join("a"), text).unwrap();
-            assert_eq!(set_aside(&root.path().join("a")).unwrap(), root.path().join(name));
+            assert_eq!(
+                set_aside(&root.path().join("a"), "damaged").unwrap(),
+                root.path().join(name)
+            );
             assert_eq!(fs::read_to_string(root.path().join(name)).unwrap(), text);
         }
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_was_added_to_a_folder_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("model");
+        let write = |text: &'static str| {
+            write_folder(&path, move |folder| -> io::Result<()> {
+                fs::write(folder.join("a"), text)
+            })
+        };
+        assert_eq!(write("1").unwrap(), None);
+        assert_eq!(write("2").unwrap(), None);
+        fs::write(path.join("theirs"), "theirs").unwrap();
+        let kept = root.path().join("kept-model");
+        assert_eq!(write("3").unwrap(), Some(kept.clone()));
+        assert_eq!(write("4").unwrap(), None);
+        let text = |path: PathBuf| fs::read_to_string(path).unwrap();
+        assert_eq!(
+            (text(kept.join("theirs")), text(kept.join("a"))),
+            ("theirs".into(), "2".into())
+        );
+        assert_eq!(text(path.join("a")), "4");
+        fs::remove_file(path.join("a")).unwrap();
+        fs::create_dir(path.join("a")).unwrap();
+        assert_eq!(write("5").unwrap(), Some(root.path().join("kept-model-2")));
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
     }
 

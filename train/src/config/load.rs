@@ -1,11 +1,14 @@
 use std::{collections::BTreeMap, io, path::Path};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use bitnet::storage::open_input;
 use strsim::damerau_levenshtein;
 use toml::{Table, Value};
 
 use super::Config;
+
+/// More parts than any key has.
+const MOST_PARTS: usize = 8;
 
 /// What the command line changes.
 #[derive(Debug, Clone, Default)]
@@ -160,9 +163,12 @@ impl Overrides {
             let value = format!("value = {value}")
                 .parse::<Table>()
                 .ok()
+                .filter(|table| table.len() == 1)
                 .and_then(|mut table| table.remove("value"))
                 .unwrap_or_else(|| Value::String(value.into()));
             let key = key.trim();
+            ensure!(!value.is_table(), "--set {pair}: a key has one value; set several one by one");
+            ensure!(key.split('.').count() <= MOST_PARTS, "--set {pair}: there is no such key");
             if BUDGETS.contains(&key) {
                 BUDGETS.iter().for_each(|other| remove(table, other));
             }
@@ -317,6 +323,17 @@ mod tests {
         assert!(error("", &["data.validation=1.0"]).starts_with("data.validation is 1"));
         assert!(error("", &["model.heads=3"]).contains("dim_head"));
         assert!(error("", &["train"]).contains("KEY=VALUE"));
+    }
+
+    #[test]
+    fn a_key_has_one_value() {
+        for set in ["train={lr=0.1}", "train.lr={a=1}"] {
+            assert!(error("", &[set]).contains("a key has one value"), "{set}");
+        }
+        let error = error("", &[&format!("{}a=1", "a.".repeat(30_000))]);
+        assert!(error.ends_with("there is no such key"));
+        // What follows a value is a part of it, and that is no number.
+        assert!(read("", &["train.steps=5\nfoo=3"]).is_err());
     }
 
     #[test]

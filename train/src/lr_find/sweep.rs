@@ -3,13 +3,14 @@ use std::{io::Write, path::Path};
 use anyhow::{Context, ensure};
 use bitnet::{
     optim::ScheduleKind,
-    storage::{Output, Product},
+    storage::{Output, Product, read_own},
 };
 
 use super::{curve, stripped};
 use crate::{
-    config::Config,
+    config::{self, Config},
     output::{MetricsRow, table},
+    run_folder::RunFolder,
     series::{Planned, Series, begins, cannot_write, check_folder},
     training::{Options, Rates},
 };
@@ -64,6 +65,7 @@ impl Sweep<'_> {
         let written = Output::new(&out.join("lr-find.csv"));
         check_folder(out)?;
         written.check_file(&CURVE).with_context(|| cannot_write(&written))?;
+        check_steps(&out.join(NAME), self.steps)?;
         let options = Options { rates: Rates::RangeTest, ..options };
         let series = Series::run(out, &[plan], options);
         series.check()?;
@@ -104,6 +106,23 @@ impl Sweep<'_> {
         (config.eval.windows, config.eval.final_windows) = (1, 1);
         config.resolve()
     }
+}
+
+/// Refuses to go on with a sweep of another number of steps: its rates rise otherwise.
+fn check_steps(sweep: &Path, steps: u64) -> anyhow::Result<()> {
+    if !RunFolder::is_begun(sweep) {
+        return Ok(());
+    }
+    let path = sweep.join("config.toml");
+    let cannot_read = || format!("cannot read {}", path.display());
+    let text = String::from_utf8(read_own(&path).with_context(cannot_read)?)?;
+    let begun = config::from_toml(&text).with_context(cannot_read)?.train.steps;
+    ensure!(
+        begun == steps,
+        "{} was begun with {begun} steps; name another --out for one of {steps}",
+        sweep.display()
+    );
+    Ok(())
 }
 
 /// Adds smoothed losses: a moving average, freed of the weight of its beginning.

@@ -10,7 +10,10 @@ use burn::{
     tensor::backend::{AutodiffBackend, Backend},
 };
 
-use super::{manifest::Manifest, state::State};
+use super::{
+    manifest::{Manifest, NAME as MANIFEST},
+    state::State,
+};
 use crate::config::{self, CheckpointSection, Config};
 
 const FORMAT: u32 = 3;
@@ -20,6 +23,8 @@ const MODEL: &str = "model.mpk";
 const OPTIMIZER: &str = "optimizer.mpk";
 const AVERAGE: &str = "ema.mpk";
 const CODES: &str = "codes.bin";
+/// All files of a checkpoint.
+const FILES: [&str; 7] = [STATE, CONFIG, MODEL, OPTIMIZER, AVERAGE, CODES, MANIFEST];
 
 /// A checkpoint on disk: `state.toml`, `config.toml`, the records of model, optimiser and, if
 /// there is one, moving average in full precision, the codes of the weights at the last log line,
@@ -166,7 +171,7 @@ impl Found {
     /// If one cannot be renamed.
     pub fn set_damaged_aside(&self) -> anyhow::Result<()> {
         for (path, _) in &self.damaged {
-            storage::set_aside(path)
+            storage::set_aside(path, "damaged")
                 .with_context(|| format!("cannot rename {}", path.display()))?;
         }
         Ok(())
@@ -207,12 +212,24 @@ fn remove_old(folder: &Path, section: &CheckpointSection) -> anyhow::Result<()> 
     for (step, path) in &all[..all.len().saturating_sub(section.keep)] {
         let is_best = losses.iter().any(|(_, best)| best == step);
         let is_milestone = section.keep_every > 0 && step.is_multiple_of(section.keep_every);
-        if !is_best && !is_milestone {
+        if !is_best && !is_milestone && !has_others(path)? {
             storage::remove_folder(path)
                 .with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
     Ok(())
+}
+
+/// Whether somebody has put something into a checkpoint.
+fn has_others(path: &Path) -> anyhow::Result<bool> {
+    let entries = fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+    for entry in entries {
+        let name = entry?.file_name();
+        if !FILES.iter().any(|file| name == *file) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The name of the checkpoint of a step.

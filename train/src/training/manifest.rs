@@ -10,7 +10,8 @@ use bitnet::storage::{open_own, read_own};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-const NAME: &str = "manifest.json";
+/// Its file.
+pub(super) const NAME: &str = "manifest.json";
 
 /// What a folder must hold: `manifest.json`, with the size and the SHA-256 of every other file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -62,6 +62,11 @@ impl<B: AutodiffBackend> Run<'_, B> {
     ) -> anyhow::Result<()> {
         let Setup { config, text, .. } = self.setup;
         let tokenizer = text.tokenizer.as_ref();
-        Ok(pretrained::save(path, model, tokenizer, config.checkpoint.dtype)?)
+        let kept = pretrained::save(path, model, tokenizer, config.checkpoint.dtype)?;
+        if let Some(kept) = kept {
+            let (path, kept) = (path.display(), kept.display());
+            note!("{path} had other files than the model's: it is {kept} now");
+        }
+        Ok(())
     }
 }

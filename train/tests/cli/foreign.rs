@@ -272,6 +272,46 @@ fn damaged_under_way(playground: &Playground, damage: fn(&Path)) -> String {
 }
 
 #[test]
+fn what_was_added_to_models_and_checkpoints_is_kept() {
+    let playground = Playground::new();
+    let keep = ["--set", "checkpoint.every=2", "--set", "checkpoint.keep=1"];
+    let start = ["--config", "tiny.toml", "--out", "run", "--stop-at", "2"];
+    succeeded(playground.train(&[&start[..], &keep].concat()));
+    let mine = ["model/tokenizer_config.json", "checkpoints/step-00000002/mine"];
+    mine.iter().for_each(|name| fs::write(playground.path("run").join(name), "mine").unwrap());
+    let output = playground.train(&["--resume", "run"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    succeeded(output);
+    assert!(said.contains("had other files than the model's: it is "), "{said}");
+    for name in ["kept-model/tokenizer_config.json", mine[1]] {
+        let text = fs::read_to_string(playground.path("run").join(name)).unwrap();
+        assert_eq!(text, "mine", "{name}");
+    }
+    assert!(!playground.path("run/model/tokenizer_config.json").exists());
+}
+
+#[test]
+fn files_that_a_pattern_names_are_inputs() {
+    let playground = Playground::new();
+    fs::create_dir(playground.path("mine")).unwrap();
+    fs::copy(playground.path("text.txt"), playground.path("mine/thesis.txt")).unwrap();
+    let before = fs::read(playground.path("mine/thesis.txt")).unwrap();
+    let args = [
+        "tokenizer",
+        "--vocab",
+        "260",
+        "--data",
+        "mine/*.txt",
+        "--out",
+        "mine/thesis.txt",
+        "--force",
+    ];
+    let error = failed(playground.train(&args));
+    assert!(error.contains("it is, or holds, the input"), "{error}");
+    assert_eq!(fs::read(playground.path("mine/thesis.txt")).unwrap(), before);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn tokens_that_are_cut_short_under_way_are_one_line() {
     let error = damaged_under_way(&Playground::new(), |path| {

@@ -36,6 +36,10 @@ fn a_sweep_rises_until_the_loss_does() {
     // The same command again has the same to say.
     let again = succeeded(playground.train(&args));
     assert!(again.ends_with(shown.split_once("\nlr ").unwrap().1), "{again}");
+    // Another number of steps is another curve.
+    let other = find(&["--from", "1e-4", "--to", "100", "--steps", "121"]);
+    let error = failed(playground.train(&other));
+    assert!(error.contains("was begun with 120 steps; name another --out"), "{error}");
 }
 
 #[test]
