@@ -1,11 +1,12 @@
 //! The command line.
 
 use std::{
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bitnet::{
     backend::{BackendKind, check_threads},
     packed::Isa,
@@ -255,12 +256,10 @@ pub fn run() -> anyhow::Result<()> {
         Some(Command::LrFind(args)) => return args.run(),
         Some(Command::Tokenizer(args)) => return args.run(),
         Some(Command::Completions(args)) => {
-            say!("{}", args.script(Args::command()).trim_end());
-            return Ok(());
+            return print(&args.script(Args::command()));
         }
         Some(Command::Man(args)) => {
-            say!("{}", args.page(Args::command())?.trim_end());
-            return Ok(());
+            return print(&args.page(Args::command())?);
         }
         None => {}
     }
@@ -270,7 +269,7 @@ pub fn run() -> anyhow::Result<()> {
         (Some(file), None) => {
             let config = config::load(file, &overrides)?;
             if args.print_config {
-                return print(&config);
+                return print_config(&config);
             }
             let out = match args.out {
                 Some(out) => out,
@@ -280,22 +279,36 @@ pub fn run() -> anyhow::Result<()> {
             Ok(())
         }
         (file, Some(folder)) => {
+            ensure!(
+                overrides.init_from.is_none(),
+                "--init-from is for the beginning of a run; a resumed one has its own weights"
+            );
             let config = match file {
                 Some(file) => config::load(file, &overrides)?,
                 None => overrides.apply_to(&RunFolder::read_config(folder)?)?,
             };
             if args.print_config {
-                return print(&config);
+                return print_config(&config);
             }
             training::resume(config, &RunFolder::open(folder)?, options, args.force_changes)?;
             Ok(())
         }
-        (None, None) if args.print_config => print(&overrides.apply_to(&Config::default())?),
+        (None, None) if args.print_config => print_config(&overrides.apply_to(&Config::default())?),
         (None, None) => bail!("--config FILE or --resume DIR is needed; see --help"),
     }
 }
 
-fn print(config: &Config) -> anyhow::Result<()> {
-    say!("{}", config::to_toml(config)?.trim_end());
-    Ok(())
+fn print_config(config: &Config) -> anyhow::Result<()> {
+    print(&config::to_toml(config)?)
+}
+
+/// Prints what somebody may keep in a file: a part of it would be mistaken for the whole.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
 }

@@ -55,8 +55,13 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Output {
 impl Output {
     /// At `path`.
     pub fn new(path: &Path) -> Self {
-        // Without a separator at its end, after which a link would be what it leads to.
-        Self { path: path.components().collect(), inputs: Vec::new(), force: None }
+        let path = match path.file_name() {
+            // Without a separator at its end, after which a link would be what it leads to.
+            Some(_) => path.components().collect(),
+            // `.` and `..` are within what they name: nothing takes their place.
+            None => path.canonicalize().unwrap_or_else(|_| path.into()),
+        };
+        Self { path, inputs: Vec::new(), force: None }
     }
 
     /// With these as what is read to make it.
@@ -255,6 +260,10 @@ mod tests {
         assert_eq!(refusal(file(&at("mine").forced(true), "x")), Refusal::NoFile(Kind::Folder));
         assert!(text("theirs") == "thesis" && path("mine/deep").exists());
         folder(&at("empty"), "x").unwrap();
+        folder(&at("empty/."), "y").unwrap();
+        fs::create_dir(path("empty/deep")).unwrap();
+        folder(&at("empty/deep/.."), "z").unwrap();
+        assert_eq!(text("empty/box"), "z");
         file(&at("theirs").forced(true), "x").unwrap();
         folder(&at("mine").forced(true), "x").unwrap();
         assert!(text("theirs") == "x" && text("mine/box") == "x" && !path("mine/deep").exists());

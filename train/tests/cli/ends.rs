@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Playground, Remains, succeeded};
+use crate::common::{Playground, Remains, failed, succeeded};
 
 /// Arguments of a run in `out` with some keys set.
 fn run<'a>(out: &'a str, set: &[&'a str]) -> Vec<&'a str> {
@@ -18,6 +18,18 @@ fn run<'a>(out: &'a str, set: &[&'a str]) -> Vec<&'a str> {
 fn send(signal: &str, child: &Child) {
     let id = child.id().to_string();
     assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_printed_to_be_kept_is_whole_or_an_error() {
+    let playground = Playground::new();
+    for args in [&["--print-config"][..], &["completions", "bash"], &["man"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let child = playground.command(args).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let error = failed(child.wait_with_output().unwrap());
+        assert!(error.contains("cannot write to standard output: No space left"), "{error}");
+    }
 }
 
 #[test]

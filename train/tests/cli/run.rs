@@ -134,6 +134,9 @@ fn a_run_begins_with_the_weights_of_another() {
     };
     let new = loss_of("first", &["--set", "train.steps=60"]);
     let begun = loss_of("second", &["--init-from", "first/model"]);
+    let again = ["--resume", "second", "--init-from", "first/model"];
+    let error = failed(playground.train(&again));
+    assert!(error.contains("--init-from is for the beginning of a run"), "{error}");
     assert!(begun < new - 1.0, "begins at {begun}, a new one at {new}");
 
     // What cannot be begun with leaves no folder.
