@@ -40,6 +40,8 @@ static BEFORE: OnceLock<Termios> = OnceLock::new();
 /// What leaves the screen, made beforehand: a handler of a signal may not allocate.
 static LEAVE: OnceLock<String> = OnceLock::new();
 static SHOWN: AtomicBool = AtomicBool::new(false);
+/// Whether a signal is about to end the process: the screen is not shown again.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Whether the screen is shown.
 pub fn is_shown() -> bool {
@@ -89,6 +91,9 @@ pub fn enter() -> io::Result<()> {
     SHOWN.store(true, Ordering::SeqCst);
     tcsetattr(stdout(), OptionalActions::Now, &modes)?;
     write(stdout(), ansi(&[&EnterAlternateScreen, &Hide]).as_bytes());
+    if ENDING.load(Ordering::SeqCst) {
+        leave(true);
+    }
     Ok(())
 }
 
@@ -132,12 +137,14 @@ pub fn keys() -> Vec<u8> {
 /// process there.
 pub fn restore_on_fatal_signals() {
     let aborts = || {
+        ENDING.store(true, Ordering::SeqCst);
         if leave(true) {
             write(stderr(), b"error: the process gave up, as it does without memory\n");
         }
     };
     // What a bus error means is said by what ends the process.
     let bus_error = || {
+        ENDING.store(true, Ordering::SeqCst);
         leave(true);
     };
     // SAFETY: both actions are fit for a handler: they load and swap atomics and make system calls,
