@@ -14,7 +14,7 @@ use bitnet::{
     BitNetTransformer,
     engine::Engine,
     packed::TableFormat,
-    pretrained::{Pretrained, Stored},
+    pretrained::{CheckpointReader, FloatModel},
     progress::Silent,
 };
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (path, greedy) = (Path::new(&path), greedy.parse()?);
     let tokens: Vec<u32> = serde_json::from_reader(io::stdin())?;
-    let packed = Stored::open(path)?.pack(TableFormat::F32, &Silent)?.model;
-    let float = Pretrained::<B>::load(path, &Default::default())?.model;
+    let packed = CheckpointReader::open(path)?.pack(TableFormat::F32, &Silent)?.model;
+    let float = FloatModel::<B>::load(path, &Default::default())?.model;
     let value = json!({
         "packed": of_engine(&packed, &tokens, greedy)?,
         "float": of_model(&float, &tokens, greedy)?,

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use bitnet::{
     packed::TableFormat,
-    pretrained::Stored,
+    pretrained::CheckpointReader,
     progress::Silent,
     tokenizer::{ByteTokenizer, Tokenizer},
 };
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     fs::copy(weights, folder.path().join("model.safetensors")).expect("a copied file");
     fs::write(folder.path().join("tokenizer.json"), ByteTokenizer.to_json()).expect("a file");
     fs::write(folder.path().join("config.json"), bytes).expect("a written file");
-    if let Ok(stored) = Stored::open(folder.path()) {
+    if let Ok(stored) = CheckpointReader::open(folder.path()) {
         drop(stored.pack(TableFormat::Int8, &Silent));
     }
 });

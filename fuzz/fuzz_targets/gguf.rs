@@ -5,7 +5,7 @@
 use std::fs;
 
 use bitnet::{
-    formats::gguf::Gguf, packed::TableFormat, pretrained::Stored, progress::Silent,
+    formats::gguf::Gguf, packed::TableFormat, pretrained::CheckpointReader, progress::Silent,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
             drop((tensor.floats(), tensor.inner_scale()));
         }
     }
-    if let Ok(stored) = Stored::open(file.path()) {
+    if let Ok(stored) = CheckpointReader::open(file.path()) {
         drop(stored.pack(TableFormat::Int8, &Silent));
     }
 });

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bitnet::{
     engine::{Engine, EngineError},
-    pretrained::{Packed, Pretrained, Stored},
+    pretrained::{CheckpointReader, FloatModel, PackedModel},
     progress::Progress,
 };
 use burn::tensor::backend::Backend;
@@ -18,16 +18,16 @@ use crate::{
 ///
 /// # Errors
 /// [`LoadError::Model`].
-pub fn open(path: &Path) -> Result<Stored, LoadError> {
-    Stored::open(path).map_err(LoadError::of(path))
+pub fn open(path: &Path) -> Result<CheckpointReader, LoadError> {
+    CheckpointReader::open(path).map_err(LoadError::of(path))
 }
 
 /// Loads the model `path` with latent weights.
 ///
 /// # Errors
 /// [`LoadError::Model`].
-pub fn load_float<B: Backend>(path: &Path, device: &B::Device) -> Result<Pretrained<B>, LoadError> {
-    Pretrained::load(path, device).map_err(LoadError::of(path))
+pub fn load_float<B: Backend>(path: &Path, device: &B::Device) -> Result<FloatModel<B>, LoadError> {
+    FloatModel::load(path, device).map_err(LoadError::of(path))
 }
 
 /// How a model is to be loaded.
@@ -45,11 +45,11 @@ pub struct LoadOptions {
 #[allow(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Loaded<B: Backend> {
     /// Its folder holds packed weights.
-    Packed(Packed),
+    Packed(PackedModel),
     /// It was packed while it was loaded.
-    NewlyPacked(Packed),
+    NewlyPacked(PackedModel),
     /// With latent weights; if that was not asked for, why it cannot be packed.
-    Float(Pretrained<B>, Option<EngineError>),
+    Float(FloatModel<B>, Option<EngineError>),
 }
 
 /// Loads the model `path`, packed if it can be and `options` do not say otherwise.
@@ -63,7 +63,7 @@ pub fn load<B: Backend>(
     progress: &dyn Progress,
 ) -> Result<Loaded<B>, LoadError> {
     let LoadOptions { float, off_cpu, packing } = options;
-    if Packed::is_at(path) && !float {
+    if PackedModel::is_at(path) && !float {
         return match off_cpu {
             true => Err(LoadError::PackedOffCpu),
             false => load_packed(path, packing, progress).map(Loaded::Packed),

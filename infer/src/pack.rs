@@ -5,7 +5,7 @@ use std::path::Path;
 use bitnet::{
     engine::CacheFormat,
     packed::TableFormat,
-    pretrained::{Packed, Stored},
+    pretrained::{CheckpointReader, PackedModel},
     progress::Progress,
 };
 
@@ -32,11 +32,11 @@ impl PackOptions {
 /// # Errors
 /// [`LoadError::Model`] if it cannot be packed.
 pub fn pack(
-    stored: Stored,
+    stored: CheckpointReader,
     path: &Path,
     options: PackOptions,
     progress: &dyn Progress,
-) -> Result<Packed, LoadError> {
+) -> Result<PackedModel, LoadError> {
     let packed = stored.pack(options.tables(), progress).map_err(LoadError::of(path))?;
     Ok(with_cache(packed, options.cache))
 }
@@ -50,11 +50,16 @@ pub fn load_packed(
     path: &Path,
     options: PackOptions,
     progress: &dyn Progress,
-) -> Result<Packed, LoadError> {
-    if !Packed::is_at(path) {
-        return pack(Stored::open(path).map_err(LoadError::of(path))?, path, options, progress);
+) -> Result<PackedModel, LoadError> {
+    if !PackedModel::is_at(path) {
+        return pack(
+            CheckpointReader::open(path).map_err(LoadError::of(path))?,
+            path,
+            options,
+            progress,
+        );
     }
-    let packed = Packed::load(path).map_err(LoadError::of(path))?;
+    let packed = PackedModel::load(path).map_err(LoadError::of(path))?;
     let actual = packed.model.table_format();
     match options.head.is_none_or(|head| head == actual) {
         true => Ok(with_cache(packed, options.cache)),
@@ -62,6 +67,6 @@ pub fn load_packed(
     }
 }
 
-fn with_cache(packed: Packed, format: CacheFormat) -> Packed {
-    Packed { model: packed.model.with_cache_format(format), ..packed }
+fn with_cache(packed: PackedModel, format: CacheFormat) -> PackedModel {
+    PackedModel { model: packed.model.with_cache_format(format), ..packed }
 }

@@ -2,15 +2,15 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{PretrainedError, stored::Stored};
+use super::{PretrainedError, reader::CheckpointReader};
 use crate::{nn::BitNetTransformerConfig, tokenizer::Tokenizer};
 
 /// The kinds of checkpoints whose tensors mean what they do here: decoders with RMS norms, gated
 /// feed-forward networks and half-split rotary embeddings.
 const MODEL_TYPES: [&str; 3] = ["bitnet", "llama", "qwen3"];
 
-/// A checkpoint as the beginning of a model of `config`, to be [loaded](Stored::load): a BitNet of
-/// any form that [`Stored`] opens, or a folder of a full-precision LLaMA or Qwen3, whose linears
+/// A checkpoint as the beginning of a model of `config`, to be [loaded](CheckpointReader::load): a BitNet of
+/// any form that [`CheckpointReader`] opens, or a folder of a full-precision LLaMA or Qwen3, whose linears
 /// become latent weights as they are. With `insert_sub_norms`, norms before the output and down
 /// projections that the checkpoint lacks begin with gains of one, as in BitDistill (arXiv
 /// 2510.13998).
@@ -25,9 +25,9 @@ pub fn initial(
     config: &BitNetTransformerConfig,
     tokenizer: &dyn Tokenizer,
     insert_sub_norms: bool,
-) -> Result<Stored, PretrainedError> {
+) -> Result<CheckpointReader, PretrainedError> {
     config.validate()?;
-    let mut stored = Stored::open_any(path, &MODEL_TYPES)?;
+    let mut stored = CheckpointReader::open_any(path, &MODEL_TYPES)?;
     if let Some(difference) = difference(&stored.config, config) {
         return Err(PretrainedError::OtherModel(difference));
     }

@@ -1,4 +1,4 @@
-use super::{Packed, PretrainedError, stored::Stored, ternary_rows};
+use super::{PackedModel, PretrainedError, reader::CheckpointReader, ternary_rows};
 use crate::{
     engine::{Engine, EngineError, WeightSource},
     formats::TensorView,
@@ -7,7 +7,7 @@ use crate::{
     progress::Progress,
 };
 
-impl Stored {
+impl CheckpointReader {
     /// Packs the model, tensor by tensor: floats of a whole matrix are never held. Embedding and
     /// output head are held in `tables`.
     ///
@@ -18,18 +18,18 @@ impl Stored {
         self,
         tables: TableFormat,
         progress: &dyn Progress,
-    ) -> Result<Packed, PretrainedError> {
+    ) -> Result<PackedModel, PretrainedError> {
         progress.start("packing", self.store.bytes() as u64);
         let source = StoredSource { stored: &self, progress };
         let engine = Engine::from_source(&self.config, &source, tables);
         progress.finish();
-        Ok(Packed { model: engine?, tokenizer: self.tokenizer, settings: self.settings })
+        Ok(PackedModel { model: engine?, tokenizer: self.tokenizer, settings: self.settings })
     }
 }
 
 /// The weights of a model in files, for the engine.
 struct StoredSource<'a> {
-    stored: &'a Stored,
+    stored: &'a CheckpointReader,
     progress: &'a dyn Progress,
 }
 

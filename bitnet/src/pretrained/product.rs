@@ -19,7 +19,7 @@ const SETTINGS: [&str; 4] = [CONFIG, TOKENIZER, GENERATION, TOKENIZER_CONFIG];
 /// A file that [`export`](super::export) has written.
 pub const EXPORTED_FILE: Product = Product { reason: REASON, is_one: is_file };
 
-/// A folder that [`export`](super::export) or [`Packed::save`](super::Packed::save) has written,
+/// A folder that [`export`](super::export) or [`PackedModel::save`](super::PackedModel::save) has written,
 /// and to which nothing was added.
 pub const EXPORTED_FOLDER: Product = Product { reason: REASON, is_one: is_folder };
 

@@ -19,10 +19,10 @@ pub struct TextModel<M> {
 }
 
 /// A model with latent weights, on a device of the backend `B`.
-pub type Pretrained<B> = TextModel<BitNetTransformer<B>>;
+pub type FloatModel<B> = TextModel<BitNetTransformer<B>>;
 
 /// A model with packed weights, on the CPU.
-pub type Packed = TextModel<Engine>;
+pub type PackedModel = TextModel<Engine>;
 
 impl<M: CausalLm> TextModel<M> {
     /// Continues `prompt`, and returns the new text alone. Before a text the model reads what its

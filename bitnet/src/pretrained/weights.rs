@@ -7,7 +7,7 @@ use burn::{
 use half::bf16;
 use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
 
-use super::{Pretrained, PretrainedError, WeightDtype, names::Walk, stored::Stored};
+use super::{FloatModel, PretrainedError, WeightDtype, names::Walk, reader::CheckpointReader};
 use crate::nn::BitNetTransformer;
 
 /// The latent weights of `model` as the bytes of a safetensors file.
@@ -59,22 +59,22 @@ impl<B: Backend> ModuleVisitor<B> for Writer {
     }
 }
 
-impl Stored {
+impl CheckpointReader {
     /// Reads the whole model, with latent weights: where files hold codes, with such as have these
     /// codes and scales.
     ///
     /// # Errors
     /// [`PretrainedError`] if a tensor is damaged.
-    pub fn load<B: Backend>(self, device: &B::Device) -> Result<Pretrained<B>, PretrainedError> {
+    pub fn load<B: Backend>(self, device: &B::Device) -> Result<FloatModel<B>, PretrainedError> {
         let model = model(&self, device)?;
-        Ok(Pretrained { model, tokenizer: self.tokenizer, settings: self.settings })
+        Ok(FloatModel { model, tokenizer: self.tokenizer, settings: self.settings })
     }
 }
 
 /// Builds a model with the weights of files, which are known to hold exactly its tensors, in their
 /// shapes.
 fn model<B: Backend>(
-    stored: &Stored,
+    stored: &CheckpointReader,
     device: &B::Device,
 ) -> Result<BitNetTransformer<B>, PretrainedError> {
     let model = stored.config.init::<B>(device)?;
@@ -88,7 +88,7 @@ fn model<B: Backend>(
 
 struct Reader<'a, B: Backend> {
     walk: Walk,
-    stored: &'a Stored,
+    stored: &'a CheckpointReader,
     device: &'a B::Device,
     error: Option<PretrainedError>,
 }

@@ -18,7 +18,7 @@ use bitnet::{
     formats::{Encoding, Store, gguf::Gguf},
     generate::GenerationConfig,
     packed::TableFormat,
-    pretrained::{ExportFormat, Pretrained, Stored, WeightDtype, export, save},
+    pretrained::{CheckpointReader, ExportFormat, FloatModel, WeightDtype, export, save},
     progress::Silent,
     tokenizer::{self, ByteTokenizer},
 };
@@ -46,7 +46,7 @@ fn model(format: Option<ExportFormat>) -> (tempfile::TempDir, PathBuf) {
     let model = config().init_seeded::<B>(1, &Default::default()).unwrap();
     save(&path, &model, &ByteTokenizer, WeightDtype::F32).unwrap();
     let Some(format) = format else { return (root, path) };
-    export(&Stored::open(&path).unwrap(), format, &out, &Silent).unwrap();
+    export(&CheckpointReader::open(&path).unwrap(), format, &out, &Silent).unwrap();
     (root, out)
 }
 
@@ -56,9 +56,10 @@ fn try_to_use(path: &Path, file: &Path) -> bool {
     let size = fs::metadata(file).map_or(0, |data| data.len() as usize);
     let config = GenerationConfig { max_tokens: 2, ..GenerationConfig::default() };
     let (used, peak) = memory::peak(|| {
-        let packed = Stored::open(path).and_then(|stored| stored.pack(TableFormat::Int8, &Silent));
+        let packed =
+            CheckpointReader::open(path).and_then(|stored| stored.pack(TableFormat::Int8, &Silent));
         drop(packed.as_ref().map(|packed| packed.generate("ab", &config).map(drop)));
-        let float = Pretrained::<B>::load(path, &Default::default());
+        let float = FloatModel::<B>::load(path, &Default::default());
         drop(float.map(|float| float.generate("ab", &config).map(drop)));
         packed.is_ok()
     });
@@ -220,7 +221,7 @@ fn a_long_context_takes_no_memory() {
 fn generation_peak(path: &Path) -> usize {
     let config = GenerationConfig { max_tokens: 4, ..GenerationConfig::default() };
     let (text, peak) = memory::peak(|| {
-        Pretrained::<B>::load(path, &Default::default()).unwrap().generate("ab", &config)
+        FloatModel::<B>::load(path, &Default::default()).unwrap().generate("ab", &config)
     });
     text.unwrap();
     peak

@@ -7,7 +7,7 @@ use bitnet::{
         CausalLm, FinishReason, GenerateError, Generation, GenerationBatch, GenerationConfig,
         Sampling,
     },
-    pretrained::{Pretrained, WeightDtype, save},
+    pretrained::{FloatModel, WeightDtype, save},
     tokenizer::ByteTokenizer,
 };
 use burn::{
@@ -210,7 +210,7 @@ fn pieces_make_the_text<B: Backend>() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("model");
     save(&path, &model::<B>(), &ByteTokenizer, WeightDtype::F32).unwrap();
-    let pretrained = Pretrained::<B>::load(&path, &Default::default()).unwrap();
+    let pretrained = FloatModel::<B>::load(&path, &Default::default()).unwrap();
 
     let config = GenerationConfig { max_tokens: 50, ..GenerationConfig::default() };
     let mut stream = pretrained.stream(PROMPT, &config).unwrap();

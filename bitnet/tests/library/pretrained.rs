@@ -7,7 +7,7 @@ use bitnet::{
     BitNetTransformer, BitNetTransformerConfig, ModelError,
     formats::FormatError,
     nn::{FeedForwardKind, NormPlacement},
-    pretrained::{Pretrained, PretrainedError, WeightDtype, save},
+    pretrained::{FloatModel, PretrainedError, WeightDtype, save},
     quant::WeightQuant,
     tokenizer::{ByteTokenizer, TokenizerError},
 };
@@ -41,8 +41,8 @@ fn model<B: Backend>(config: &BitNetTransformerConfig) -> BitNetTransformer<B> {
     config.init_seeded(11, &Default::default()).unwrap()
 }
 
-fn load<B: Backend>(path: &Path) -> Result<Pretrained<B>, PretrainedError> {
-    Pretrained::load(path, &Default::default())
+fn load<B: Backend>(path: &Path) -> Result<FloatModel<B>, PretrainedError> {
+    FloatModel::load(path, &Default::default())
 }
 
 fn logits<B: Backend>(model: &BitNetTransformer<B>) -> Vec<u32> {

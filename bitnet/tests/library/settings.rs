@@ -9,8 +9,8 @@ use bitnet::{
     generate::{FinishReason, Generation, GenerationConfig, Prompt, Sampling},
     packed::TableFormat,
     pretrained::{
-        ExportFormat, GenerationDefaults, Packed, Pretrained, PretrainedError, Settings, Stored,
-        WeightDtype, export, save,
+        CheckpointReader, ExportFormat, FloatModel, GenerationDefaults, PackedModel,
+        PretrainedError, Settings, WeightDtype, export, save,
     },
     progress::Silent,
     tokenizer,
@@ -45,7 +45,7 @@ fn write(root: &TempDir, name: &str, value: &Value) {
 }
 
 fn settings(root: &TempDir) -> Settings {
-    Stored::open(&root.path().join("model")).unwrap().settings().clone()
+    CheckpointReader::open(&root.path().join("model")).unwrap().settings().clone()
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn damaged_files_are_named() {
     ] {
         let path = root.path().join("model").join(name);
         fs::write(&path, text).unwrap();
-        let error = Stored::open(&root.path().join("model")).err().unwrap();
+        let error = CheckpointReader::open(&root.path().join("model")).err().unwrap();
         assert!(
             matches!(&error, PretrainedError::Settings { file, .. } if *file == name),
             "{error}"
@@ -159,8 +159,8 @@ fn settings_travel() {
     let root = chatting();
     let expected = settings(&root);
     assert_eq!(expected.begin, [BEGIN]);
-    let open = |path: &Path| Stored::open(path).unwrap().settings().clone();
-    let model = || Stored::open(&root.path().join("model")).unwrap();
+    let open = |path: &Path| CheckpointReader::open(path).unwrap().settings().clone();
+    let model = || CheckpointReader::open(&root.path().join("model")).unwrap();
     let out = |name: &str| root.path().join(name);
     for (name, format) in [("bf16", ExportFormat::HfBf16), ("hf", ExportFormat::HfPacked)] {
         export(&model(), format, &out(name), &Silent).unwrap();
@@ -171,7 +171,7 @@ fn settings_travel() {
     let without = Settings { defaults: GenerationDefaults::default(), ..expected.clone() };
     assert_eq!(open(&out("model.gguf")), without);
     // And back, with what a folder says of a draw left out.
-    let stored = Stored::open(&out("model.gguf")).unwrap();
+    let stored = CheckpointReader::open(&out("model.gguf")).unwrap();
     export(&stored, ExportFormat::HfPacked, &out("back"), &Silent).unwrap();
     let back = open(&out("back"));
     assert_eq!(
@@ -182,8 +182,8 @@ fn settings_travel() {
     let packed = model().pack(TableFormat::Int8, &Silent).unwrap();
     assert_eq!(packed.settings, expected);
     packed.save(&out("packed")).unwrap();
-    assert_eq!(Packed::load(&out("packed")).unwrap().settings, expected);
-    let loaded = Pretrained::<B>::load(&root.path().join("model"), &Default::default()).unwrap();
+    assert_eq!(PackedModel::load(&out("packed")).unwrap().settings, expected);
+    let loaded = FloatModel::<B>::load(&root.path().join("model"), &Default::default()).unwrap();
     assert_eq!(loaded.settings, expected);
     assert_eq!(loaded.pack(TableFormat::Int8).unwrap().settings, expected);
 }
@@ -194,21 +194,21 @@ fn a_beginning_that_is_switched_off_stays_off() {
     let root = chatting();
     write(&root, "tokenizer_config.json", &json!({"add_bos_token": false}));
     let out = root.path().join("out");
-    let model = Stored::open(&root.path().join("model")).unwrap();
+    let model = CheckpointReader::open(&root.path().join("model")).unwrap();
     export(&model, ExportFormat::HfPacked, &out, &Silent).unwrap();
-    assert!(Stored::open(&out).unwrap().tokenizer().begin_of_text().is_empty());
-    assert!(Stored::open(&out).unwrap().settings().begin.is_empty());
+    assert!(CheckpointReader::open(&out).unwrap().tokenizer().begin_of_text().is_empty());
+    assert!(CheckpointReader::open(&out).unwrap().settings().begin.is_empty());
     let out = root.path().join("out.gguf");
     let gguf = ExportFormat::Gguf { linears: Encoding::Tq2_0, embedding: None };
     export(&model, gguf, &out, &Silent).unwrap();
-    assert!(Stored::open(&out).unwrap().settings().begin.is_empty());
+    assert!(CheckpointReader::open(&out).unwrap().settings().begin.is_empty());
 }
 
 #[test]
 fn a_text_begins_and_ends_as_the_model_says() {
     let root = chatting();
     let path = root.path().join("model");
-    let mut model = Pretrained::<B>::load(&path, &Default::default()).unwrap();
+    let mut model = FloatModel::<B>::load(&path, &Default::default()).unwrap();
     let greedy =
         GenerationConfig { max_tokens: 20, sampling: Sampling::greedy(), ..Default::default() };
     let tokens = |prompt: Vec<u32>, ends: Vec<u32>| {

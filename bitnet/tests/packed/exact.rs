@@ -18,7 +18,7 @@ use bitnet::{
     generate::{CausalLm, Generation, GenerationConfig, Sampling},
     nn::FeedForwardKind,
     packed::{ISA_VARIABLE, Isa, TableFormat},
-    pretrained::{Pretrained, WeightDtype, save},
+    pretrained::{FloatModel, WeightDtype, save},
     tokenizer::ByteTokenizer,
 };
 use burn::{
@@ -42,12 +42,12 @@ const TOKENS: usize = 100;
 
 /// A folder with random weights far larger than those training begins with: such a model would be
 /// nearly indifferent between tokens.
-fn random_model(folder: &Path) -> Pretrained<B> {
+fn random_model(folder: &Path) -> FloatModel<B> {
     let path = folder.join("model");
     let config = config().with_max_seq_len(PROMPT + TOKENS);
     let model = config.init_seeded::<B>(3, &Default::default()).unwrap();
     save(&path, &model, &ByteTokenizer, WeightDtype::F32).unwrap();
-    Pretrained::load(&path, &Default::default()).unwrap()
+    FloatModel::load(&path, &Default::default()).unwrap()
 }
 
 /// A model that gives the residual stream after the last norm for logits: its head is the unit
@@ -117,7 +117,7 @@ fn the_residual_stream_is_that_of_training_to_the_bit() {
 fn the_same_text_as_the_training_forward() {
     let folder = tempfile::tempdir().unwrap();
     let model = match env::var_os("MODEL") {
-        Some(path) => Pretrained::<B>::load(path.as_ref(), &Default::default()).unwrap(),
+        Some(path) => FloatModel::<B>::load(path.as_ref(), &Default::default()).unwrap(),
         None => random_model(folder.path()),
     };
     let count = env::var("PROMPTS").map_or(5, |count| count.parse::<usize>().unwrap());

@@ -7,7 +7,7 @@ use bitnet::{
     BitNetTransformerConfig,
     engine::{Engine, EngineError},
     packed::{FileError, TableFormat},
-    pretrained::{Packed, Pretrained, PretrainedError, Settings},
+    pretrained::{FloatModel, PackedModel, PretrainedError, Settings},
     tokenizer::ByteTokenizer,
 };
 
@@ -50,10 +50,10 @@ fn other_models_files_are_refused() {
     assert!(refused(BitNetTransformerConfig { num_tokens: 1 << 20, ..config() }));
 }
 
-fn save(path: &Path) -> Packed {
+fn save(path: &Path) -> PackedModel {
     let model = Engine::random(&config(), 1, TableFormat::Int8).unwrap();
     let packed =
-        Packed { model, tokenizer: Box::new(ByteTokenizer), settings: Settings::default() };
+        PackedModel { model, tokenizer: Box::new(ByteTokenizer), settings: Settings::default() };
     packed.save(path).unwrap();
     packed
 }
@@ -62,21 +62,21 @@ fn save(path: &Path) -> Packed {
 fn folders_are_read_back_and_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model");
-    assert!(!Packed::is_at(&path));
+    assert!(!PackedModel::is_at(&path));
     for _ in 0..2 {
         let packed = save(&path);
-        assert!(Packed::is_at(&path));
-        let read = Packed::load(&path).unwrap();
+        assert!(PackedModel::is_at(&path));
+        let read = PackedModel::load(&path).unwrap();
         assert_eq!(read.model.config(), packed.model.config());
         assert_eq!(logits(&read.model), logits(&packed.model));
         // A mapped model can replace the file that it stands on.
         read.save(&path).unwrap();
-        assert_eq!(logits(&Packed::load(&path).unwrap().model), logits(&packed.model));
+        assert_eq!(logits(&PackedModel::load(&path).unwrap().model), logits(&packed.model));
         assert_eq!(logits(&read.model), logits(&packed.model));
     }
     let names = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(names, 1, "temporary folders remain");
-    let error = Pretrained::<burn_flex::Flex>::load(&path, &Default::default()).err().unwrap();
+    let error = FloatModel::<burn_flex::Flex>::load(&path, &Default::default()).err().unwrap();
     assert!(matches!(error, PretrainedError::Packed), "{error}");
 }
 
@@ -90,7 +90,7 @@ fn damaged_folders_are_errors() {
     let error = |bytes: &[u8]| {
         fs::remove_file(&weights).unwrap();
         fs::write(&weights, bytes).unwrap();
-        Packed::load(&path).err().unwrap().to_string()
+        PackedModel::load(&path).err().unwrap().to_string()
     };
     for len in [0, 8, 31, 32, 100, whole.len() / 2, whole.len() - 1] {
         let error = error(&whole[..len]);
@@ -105,7 +105,7 @@ fn damaged_folders_are_errors() {
     let newer = [&whole[..8], &[2, 0, 0, 0], &whole[12..]].concat();
     assert_eq!(error(&newer), "model.packed: version 2 of the format, only version 1 can be read");
     fs::write(&weights, &whole).unwrap();
-    assert!(Packed::load(&path).is_ok());
+    assert!(PackedModel::load(&path).is_ok());
     fs::remove_file(path.join("tokenizer.json")).unwrap();
-    assert!(Packed::load(&path).is_err());
+    assert!(PackedModel::load(&path).is_err());
 }

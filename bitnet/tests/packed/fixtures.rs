@@ -6,7 +6,7 @@ use crate::common::{for_each_backend, values};
 use bitnet::{
     formats::{Encoding, Store, gguf::Gguf},
     packed::TableFormat,
-    pretrained::Stored,
+    pretrained::CheckpointReader,
     progress::Silent,
     tokenizer::{ByteTokenizer, Tokenizer},
 };
@@ -32,13 +32,14 @@ fn logits_are_those_of_transformers<B: Backend>() {
         let store = Store::safetensors(&golden(name).join("logits.safetensors")).unwrap();
         let expected = store.tensor("logits").unwrap().floats().unwrap();
 
-        let packed = Stored::open(model).unwrap().pack(TableFormat::F32, &Silent).unwrap();
+        let packed =
+            CheckpointReader::open(model).unwrap().pack(TableFormat::F32, &Silent).unwrap();
         let mut cache = packed.model.new_cache();
         let logits = packed.model.forward(&mut [(&mut cache, &tokens)]).unwrap();
         assert_near(&logits, &expected, name);
 
         let device = Default::default();
-        let float = Stored::open(model).unwrap().load::<B>(&device).unwrap().model;
+        let float = CheckpointReader::open(model).unwrap().load::<B>(&device).unwrap().model;
         let ids: Vec<i32> = tokens.iter().map(|&token| token as i32).collect();
         let ids = TensorData::new(ids, [1, tokens.len()]);
         let logits = float.forward(Tensor::<B, 2, Int>::from_data(ids, &device)).unwrap();

@@ -10,4 +10,4 @@ mod exact;
 mod file;
 mod fixtures;
 mod layers;
-mod stored;
+mod reader;

@@ -8,7 +8,7 @@ use bitnet::{
     data::{self, Corpus, DataOptions, Split, TokenFile, Tokens},
     evaluate::{Evaluation, WindowBatch},
     generate::CausalLm,
-    pretrained::{Packed, TextModel},
+    pretrained::{PackedModel, TextModel},
     progress::Bar,
     tokenizer::Tokenizer,
 };
@@ -176,7 +176,7 @@ impl BackendVisitor for EvalArgs {
 
     fn visit<B: Backend>(self, device: B::Device) -> Self::Output {
         let options = self.packing.options();
-        if self.packed || Packed::is_at(&self.model) {
+        if self.packed || PackedModel::is_at(&self.model) {
             return self.report(&load_packed(&self.model, options, &Bar::default())?);
         }
         ensure!(options == PackOptions::default(), "--head and --kv need --packed");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use bitnet::{BitNetTransformerConfig, pretrained::StoredLayer, quant::WeightQuant};
+use bitnet::{BitNetTransformerConfig, pretrained::CheckpointLayer, quant::WeightQuant};
 use infer::{model_name, open};
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,7 @@ impl InfoArgs {
     pub fn run(self) -> anyhow::Result<()> {
         let stored = open(&self.model)?;
         stored.check_floats().with_context(|| model_name(&self.model))?;
-        let layers: Result<Vec<StoredLayer>, _> = stored.layers().collect();
+        let layers: Result<Vec<CheckpointLayer>, _> = stored.layers().collect();
         let info = Info {
             architecture: architecture(stored.config())?,
             quant: stored.config().quant,
@@ -61,12 +61,12 @@ struct Info {
     quant: WeightQuant,
     parameters: usize,
     on_disk: usize,
-    layers: Vec<StoredLayer>,
+    layers: Vec<CheckpointLayer>,
 }
 
 impl Info {
     fn quantized(&self) -> usize {
-        self.layers.iter().map(StoredLayer::weights).sum()
+        self.layers.iter().map(CheckpointLayer::weights).sum()
     }
 
     fn full_precision(&self) -> usize {
@@ -74,7 +74,8 @@ impl Info {
     }
 
     fn packed(&self) -> usize {
-        self.layers.iter().map(StoredLayer::packed_bytes).sum::<usize>() + 4 * self.full_precision()
+        self.layers.iter().map(CheckpointLayer::packed_bytes).sum::<usize>()
+            + 4 * self.full_precision()
     }
 
     /// What a quantised weight is called.

@@ -7,7 +7,7 @@ use std::{
 
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig,
-    pretrained::{self, Pretrained, WeightDtype},
+    pretrained::{self, FloatModel, WeightDtype},
     tokenizer::ByteTokenizer,
 };
 use tempfile::TempDir;
@@ -66,7 +66,7 @@ impl Folder {
     }
 
     /// The model as the library reads it.
-    pub(crate) fn load(&self) -> Pretrained<B> {
+    pub(crate) fn load(&self) -> FloatModel<B> {
         load(&self.path("model"))
     }
 
@@ -84,8 +84,8 @@ impl Folder {
 }
 
 /// Reads a model folder.
-pub(crate) fn load(path: &Path) -> Pretrained<B> {
-    Pretrained::load(path, &Default::default()).expect("a readable model")
+pub(crate) fn load(path: &Path) -> FloatModel<B> {
+    FloatModel::load(path, &Default::default()).expect("a readable model")
 }
 
 /// What a run of the binary gave.

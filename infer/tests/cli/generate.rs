@@ -5,7 +5,7 @@ use bitnet::{
     backend::{BackendKind, BackendVisitor, DeviceChoice},
     generate::{GenerationConfig, Sampling},
     packed::TableFormat,
-    pretrained::{Pretrained, WeightDtype},
+    pretrained::{FloatModel, WeightDtype},
     quant::WeightQuant,
 };
 use burn::tensor::backend::Backend;
@@ -182,7 +182,7 @@ impl BackendVisitor for Greedy<'_> {
     type Output = String;
 
     fn visit<B: Backend>(self, device: B::Device) -> String {
-        let model = Pretrained::<B>::load(&self.0.path("model"), &device).expect("a model");
+        let model = FloatModel::<B>::load(&self.0.path("model"), &device).expect("a model");
         let sampling = Sampling::greedy();
         let config = GenerationConfig { max_tokens: 40, sampling, ..GenerationConfig::default() };
         model.generate(PROMPT, &config).expect("a generation")

@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use bitnet::{
-    pretrained::{PretrainedError, Stored, initial},
+    pretrained::{CheckpointReader, PretrainedError, initial},
     quant::WeightQuant,
 };
 use burn::{
@@ -51,7 +51,7 @@ pub struct Session {
     pub teacher: Option<String>,
     pub folder: RunFolder,
     /// The weights that a new run begins with, if not random ones.
-    pub initial: Option<Stored>,
+    pub initial: Option<CheckpointReader>,
     pub resumed: Option<Checkpoint>,
     pub options: Options,
 }
@@ -204,7 +204,7 @@ struct Prepared<B: AutodiffBackend> {
 ///
 /// # Errors
 /// If it is damaged, or of another model or tokenizer.
-pub fn open_initial(config: &Config, text: &Text) -> anyhow::Result<Option<Stored>> {
+pub fn open_initial(config: &Config, text: &Text) -> anyhow::Result<Option<CheckpointReader>> {
     let Some(path) = &config.train.init_from else { return Ok(None) };
     let tokenizer = text.tokenizer.as_ref();
     let model = config.model.transformer(tokenizer.vocab_size());
@@ -217,7 +217,7 @@ pub fn open_initial(config: &Config, text: &Text) -> anyhow::Result<Option<Store
 fn prepare<B: AutodiffBackend>(
     config: &Config,
     text: &Text,
-    initial: Option<Stored>,
+    initial: Option<CheckpointReader>,
     resumed: Option<Checkpoint>,
     device: &B::Device,
 ) -> anyhow::Result<Prepared<B>> {

@@ -4,7 +4,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use bitnet::{evaluate::Evaluation, optim::moving_average, pretrained::Pretrained};
+use bitnet::{evaluate::Evaluation, optim::moving_average, pretrained::FloatModel};
 use burn::{
     data::dataloader::{DataLoader, DataLoaderIterator},
     module::AutodiffModule,
@@ -226,7 +226,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
         }
 
         self.export(&folder.model())?;
-        let exported = Pretrained::<B::InnerBackend>::load(&folder.model(), device)
+        let exported = FloatModel::<B::InnerBackend>::load(&folder.model(), device)
             .context("the exported model cannot be read back")?;
         let precision = config.backend.precision;
         let exported = LanguageModel::new(exported.model.with_precision(precision));

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use bitnet::{
-    BitNetTransformer, backend::BackendVisitor, loss::distillation, pretrained::Pretrained,
+    BitNetTransformer, backend::BackendVisitor, loss::distillation, pretrained::FloatModel,
     storage::read_input, tokenizer::Tokenizer,
 };
 use burn::tensor::{
@@ -37,8 +37,8 @@ impl<B: Backend> Teacher<B> {
     ) -> anyhow::Result<Option<Self>> {
         let Some(path) = &config.distill.teacher else { return Ok(None) };
         let load = || {
-            let Pretrained { model, tokenizer: own, .. } =
-                Pretrained::<B>::load(Path::new(path), device)?;
+            let FloatModel { model, tokenizer: own, .. } =
+                FloatModel::<B>::load(Path::new(path), device)?;
             ensure!(
                 own.vocab_size() == tokenizer.vocab_size(),
                 "it predicts {} tokens, the text has {}",

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::common::{Playground, Remains, failed, metrics, read, succeeded};
-use bitnet::{generate::GenerationConfig, pretrained::Pretrained};
+use bitnet::{generate::GenerationConfig, pretrained::FloatModel};
 
 const RUN: [&str; 4] = ["--config", "tiny.toml", "--out", "run"];
 
@@ -59,7 +59,7 @@ fn a_run_on_a_trained_tokenizer_resumes_to_the_bit_and_carries_it() {
     let expected = Remains::of(&playground.path("run"));
     assert_eq!(read(playground.path("run/model/tokenizer.json")), tokenizer);
     let model =
-        Pretrained::<burn_flex::Flex>::load(&playground.path("run/model"), &Default::default());
+        FloatModel::<burn_flex::Flex>::load(&playground.path("run/model"), &Default::default());
     let model = model.unwrap();
     assert_eq!(model.tokenizer.vocab_size(), model.model.config().num_tokens);
     let config = GenerationConfig { max_tokens: 5, ..GenerationConfig::default() };

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::{Playground, Remains, failed, metrics, read, succeeded};
-use bitnet::pretrained::Pretrained;
+use bitnet::pretrained::FloatModel;
 
 /// Arguments of a run in `out` with some keys set.
 fn run<'a>(out: &'a str, set: &[&'a str]) -> Vec<&'a str> {
@@ -141,7 +141,7 @@ fn the_average_is_validated_and_saved_beside_the_model() {
     let average = read(playground.path("run/ema/model.safetensors"));
     assert!(average != model(&playground, "run"));
     let device = Default::default();
-    Pretrained::<burn_flex::Flex>::load(&playground.path("run/ema"), &device).unwrap();
+    FloatModel::<burn_flex::Flex>::load(&playground.path("run/ema"), &device).unwrap();
 
     let rows = metrics(&playground.path("run"));
     let column = rows[0].iter().position(|name| name == "ema_validation_loss").unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::{Playground, failed, read, succeeded};
-use bitnet::{generate::GenerationConfig, pretrained::Pretrained};
+use bitnet::{generate::GenerationConfig, pretrained::FloatModel};
 
 const MODEL: &str = "model/model.safetensors";
 
@@ -28,7 +28,7 @@ fn a_run_leaves_config_metrics_samples_checkpoints_and_a_model() {
 
     let device = Default::default();
     let model =
-        Pretrained::<burn_flex::Flex>::load(&playground.path("run/model"), &device).unwrap();
+        FloatModel::<burn_flex::Flex>::load(&playground.path("run/model"), &device).unwrap();
     let config = GenerationConfig { max_tokens: 5, ..GenerationConfig::default() };
     assert!(model.generate("The", &config).is_ok());
 }

@@ -9,7 +9,8 @@ use crate::{
     },
     nn::schema::TensorId,
     pretrained::{
-        EXPORTED_FILE, PretrainedError, config, gguf, stored::Stored, ternary_rows::TernaryRows,
+        EXPORTED_FILE, PretrainedError, config, gguf, reader::CheckpointReader,
+        ternary_rows::TernaryRows,
     },
     progress::Progress,
     quant::WeightQuant,
@@ -19,7 +20,7 @@ use crate::{
 /// Writes a file for llama.cpp or bitnet.cpp. Scales stand beside the codes, as numbers of 32 bits;
 /// in I2_S after them.
 pub(super) fn write(
-    stored: &Stored,
+    stored: &CheckpointReader,
     to: &Output,
     progress: &dyn Progress,
     linears: Encoding,

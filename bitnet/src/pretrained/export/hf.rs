@@ -14,8 +14,8 @@ use crate::{
         EXPORTED_FOLDER, PretrainedError, WeightDtype,
         config::{self, Form},
         files::{CONFIG, WEIGHTS},
+        reader::CheckpointReader,
         settings_files,
-        stored::Stored,
     },
     progress::Progress,
     quant::WeightQuant,
@@ -24,7 +24,7 @@ use crate::{
 
 /// Writes a folder that `transformers` opens.
 pub(super) fn write(
-    stored: &Stored,
+    stored: &CheckpointReader,
     to: &Output,
     progress: &dyn Progress,
     form: Form,
@@ -85,7 +85,7 @@ fn exportable(
 }
 
 /// What holds all floats of the model without loss.
-fn floats_of(stored: &Stored) -> Result<Encoding, PretrainedError> {
+fn floats_of(stored: &CheckpointReader) -> Result<Encoding, PretrainedError> {
     for id in TensorId::all(&stored.config) {
         if !id.is_linear() && stored.tensor(id)?.encoding() != Encoding::Bf16 {
             return Ok(Encoding::F32);
@@ -95,7 +95,7 @@ fn floats_of(stored: &Stored) -> Result<Encoding, PretrainedError> {
 }
 
 fn write_part(
-    stored: &Stored,
+    stored: &CheckpointReader,
     id: TensorId,
     form: Form,
     floats: Encoding,
@@ -119,7 +119,7 @@ fn write_part(
         tensor.release();
         return Ok(out.write_all(&scale.to_le_bytes())?);
     }
-    if id.is_linear() && form == Form::Packed {
+    if id.is_linear() && form == Form::PackedModel {
         let linear = ternary()?;
         let quarter = linear.outputs() / 4;
         rows::write(out, quarter, |row, bytes| {

@@ -5,7 +5,7 @@ mod gguf;
 mod hf;
 mod rows;
 
-use super::{PretrainedError, config::Form, stored::Stored};
+use super::{PretrainedError, config::Form, reader::CheckpointReader};
 use crate::{formats::Encoding, nn::schema::TensorId, progress::Progress, storage::Output};
 
 /// What a model is written as.
@@ -46,7 +46,7 @@ pub struct Exported {
 /// [`PretrainedError::Write`] if it cannot be written, others if the model is damaged. What was
 /// there is then as it was, unless reading back fails.
 pub fn export(
-    stored: &Stored,
+    stored: &CheckpointReader,
     format: ExportFormat,
     to: impl Into<Output>,
     progress: &dyn Progress,
@@ -62,13 +62,13 @@ pub fn export(
     };
     progress.finish();
     written.map_err(|error| error.at(to))?;
-    compare(stored, &Stored::open(to.path())?, progress)
+    compare(stored, &CheckpointReader::open(to.path())?, progress)
 }
 
 /// How far a model is from what it was exported from.
 fn compare(
-    stored: &Stored,
-    exported: &Stored,
+    stored: &CheckpointReader,
+    exported: &CheckpointReader,
     progress: &dyn Progress,
 ) -> Result<Exported, PretrainedError> {
     progress.start("reading back", exported.store.bytes() as u64);

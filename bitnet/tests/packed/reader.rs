@@ -9,7 +9,9 @@ use bitnet::{
     formats::{Encoding, FormatError},
     nn::{FeedForwardKind, NormPlacement},
     packed::{TableFormat, TernaryWeights},
-    pretrained::{ExportFormat, PretrainedError, Stored, WeightDtype, export, initial, save},
+    pretrained::{
+        CheckpointReader, ExportFormat, PretrainedError, WeightDtype, export, initial, save,
+    },
     progress::Silent,
     quant::WeightQuant,
     tokenizer::{ByteTokenizer, train_bpe},
@@ -44,11 +46,11 @@ fn model<B: Backend>(config: &BitNetTransformerConfig) -> BitNetTransformer<B> {
 }
 
 /// A folder with a model in it, under "model".
-fn folder<B: Backend>(config: &BitNetTransformerConfig) -> (tempfile::TempDir, Stored) {
+fn folder<B: Backend>(config: &BitNetTransformerConfig) -> (tempfile::TempDir, CheckpointReader) {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("model");
     save(&path, &model::<B>(config), &ByteTokenizer, WeightDtype::F32).unwrap();
-    let stored = Stored::open(&path).unwrap();
+    let stored = CheckpointReader::open(&path).unwrap();
     (root, stored)
 }
 
@@ -58,7 +60,7 @@ fn weights<B: Backend>(model: &BitNetTransformer<B>) -> BTreeMap<String, Ternary
 
 /// The logits of a model that is packed from its files.
 fn logits(path: &Path) -> Vec<f32> {
-    let packed = Stored::open(path).unwrap().pack(TableFormat::F32, &Silent).unwrap();
+    let packed = CheckpointReader::open(path).unwrap().pack(TableFormat::F32, &Silent).unwrap();
     let mut cache = packed.model.new_cache();
     packed.model.forward(&mut [(&mut cache, b"BitNet".map(u32::from).as_slice())]).unwrap()
 }
@@ -131,7 +133,7 @@ fn every_format_keeps_codes_and_scales<B: Backend>() {
             let exported = export(&stored, format, &path, &Silent).unwrap();
             assert_eq!((exported.changed, exported.scale_change), (0, 0.0), "{format:?}");
             assert_eq!(exported.weights, original.values().map(|w| w.codes.len()).sum::<usize>());
-            let again = Stored::open(&path).unwrap();
+            let again = CheckpointReader::open(&path).unwrap();
             let ternary = BitNetTransformerConfig { quant: WeightQuant::Ternary, ..config.clone() };
             let expected_config =
                 BitNetTransformerConfig { init_std: again.config().init_std, ..ternary };
@@ -158,7 +160,7 @@ fn a_chain_of_formats_keeps_codes_and_scales<B: Backend>() {
         let path = root.path().join(step.to_string());
         export(&stored, format, &path, &Silent).unwrap();
         assert_eq!(bits(&logits(&path)), bits(&expected), "{format:?}");
-        stored = Stored::open(&path).unwrap();
+        stored = CheckpointReader::open(&path).unwrap();
     }
 }
 
@@ -174,7 +176,7 @@ fn bf16_masters_are_rounded<B: Backend>() {
     // Codes survive as a bf16 master; scales are rounded.
     let packed = root.path().join("packed");
     export(&stored, ExportFormat::HfPacked, &packed, &Silent).unwrap();
-    let packed = Stored::open(&packed).unwrap();
+    let packed = CheckpointReader::open(&packed).unwrap();
     let exported = export(&packed, ExportFormat::HfBf16, &path, &Silent).unwrap();
     assert_eq!(exported.changed, 0);
     assert!(exported.scale_change < 1.0 / 256.0, "{exported:?}");
@@ -228,7 +230,7 @@ fn both_meanings_of_a_scale_are_read<B: Backend>() {
     assert_near(&logits(&path), &expected, 1e-4);
     config["quantization_config"]["linear_class"] = json!("linear");
     fs::write(&file, config.to_string()).unwrap();
-    let error = Stored::open(&path).err().unwrap();
+    let error = CheckpointReader::open(&path).err().unwrap();
     assert!(matches!(&error, PretrainedError::Unsupported(why) if why.contains("linear_class")));
 }
 
@@ -278,7 +280,7 @@ fn shards_are_one_model<B: Backend>() {
         let mut map = map.clone();
         change(&mut map);
         write(&map);
-        Stored::open(&path).err().unwrap().to_string()
+        CheckpointReader::open(&path).err().unwrap().to_string()
     };
     let norm = "model.norm.weight";
     let is_first = map[norm] == "model-0.safetensors";
@@ -371,11 +373,11 @@ fn trained_tokenizers_come_back() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("model");
     save(&path, &model::<B>(&config), &tokenizer, WeightDtype::F32).unwrap();
-    let stored = Stored::open(&path).unwrap();
+    let stored = CheckpointReader::open(&path).unwrap();
     let out = root.path().join("model.gguf");
     let format = ExportFormat::Gguf { linears: Encoding::I2S, embedding: Some(Encoding::Q8_0) };
     export(&stored, format, &out, &Silent).unwrap();
-    let again = Stored::open(&out).unwrap();
+    let again = CheckpointReader::open(&out).unwrap();
     let (before, after) = (stored.tokenizer(), again.tokenizer());
     for text in ["In the beginning they're  12345\n\n\tseñor — 語\u{0}", "<|endoftext|>", " "] {
         let tokens = before.encode(text.as_bytes()).unwrap();
@@ -399,11 +401,12 @@ fn damaged_codes_are_errors() {
         }
         (view.dtype(), view.shape().to_vec(), bytes)
     });
-    let error = Stored::open(&path).unwrap().pack(TableFormat::Int8, &Silent).err().unwrap();
+    let error =
+        CheckpointReader::open(&path).unwrap().pack(TableFormat::Int8, &Silent).err().unwrap();
     let PretrainedError::Format(FormatError::Tensor { name: found, .. }) = &error else {
         panic!("{error}")
     };
     assert_eq!(found, name);
-    let loaded = Stored::open(&path).unwrap().load::<B>(&Default::default());
+    let loaded = CheckpointReader::open(&path).unwrap().load::<B>(&Default::default());
     assert!(loaded.is_err());
 }

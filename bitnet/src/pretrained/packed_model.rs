@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use super::{
-    Packed, PretrainedError, Settings, WeightDtype,
+    PackedModel, PretrainedError, Settings, WeightDtype,
     config::{self, Form, check_vocabulary},
     files::{CONFIG, MAX_CONFIG, PACKED_WEIGHTS, TOKENIZER},
     product::EXPORTED_FOLDER,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{engine::Engine, formats::read_text, storage::Output, tokenizer};
 
-impl Packed {
+impl PackedModel {
     /// Whether the folder `path` holds a packed model.
     pub fn is_at(path: &Path) -> bool {
         path.join(PACKED_WEIGHTS).exists()

@@ -1,7 +1,7 @@
 use std::{collections::HashSet, path::Path};
 
 use super::{
-    Packed, PretrainedError, Settings,
+    PackedModel, PretrainedError, Settings,
     config::{self, ScaleMeaning, check_vocabulary},
     files::{CONFIG, INDEX, MAX_CONFIG, TOKENIZER, WEIGHTS},
     gguf,
@@ -20,7 +20,7 @@ use crate::{
 ///
 /// A folder with `config.json`, `tokenizer.json` and `model.safetensors` or the shards that
 /// `model.safetensors.index.json` names, with latent weights or packed ones; or a `.gguf` file.
-pub struct Stored {
+pub struct CheckpointReader {
     pub(super) config: BitNetTransformerConfig,
     pub(super) tokenizer: Box<dyn Tokenizer>,
     pub(super) settings: Settings,
@@ -32,12 +32,12 @@ pub struct Stored {
     pub(super) insert_sub_norms: bool,
 }
 
-impl Stored {
+impl CheckpointReader {
     /// Opens the model `path`.
     ///
     /// # Errors
     /// [`PretrainedError`] if a file is missing, damaged, or does not fit the others, and
-    /// [`PretrainedError::Packed`] for the folder of a [`Packed`] model.
+    /// [`PretrainedError::Packed`] for the folder of a [`PackedModel`].
     pub fn open(path: &Path) -> Result<Self, PretrainedError> {
         let stored = Self::open_any(path, &["bitnet"])?;
         check_vocabulary(stored.tokenizer(), &stored.config)?;
@@ -55,7 +55,7 @@ impl Stored {
     }
 
     fn open_folder(path: &Path, model_types: &[&str]) -> Result<Self, PretrainedError> {
-        if Packed::is_at(path) {
+        if PackedModel::is_at(path) {
             return Err(PretrainedError::Packed);
         }
         let text = read_text(&path.join(CONFIG), MAX_CONFIG)?;
@@ -170,15 +170,15 @@ impl Stored {
     ///
     /// # Errors
     /// [`PretrainedError`] if a tensor is damaged.
-    pub fn layers(&self) -> impl Iterator<Item = Result<StoredLayer, PretrainedError>> {
+    pub fn layers(&self) -> impl Iterator<Item = Result<CheckpointLayer, PretrainedError>> {
         TensorId::linears(&self.config).filter_map(|id| self.layer(id).transpose())
     }
 
-    fn layer(&self, id: TensorId) -> Result<Option<StoredLayer>, PretrainedError> {
+    fn layer(&self, id: TensorId) -> Result<Option<CheckpointLayer>, PretrainedError> {
         let Some(rows) = self.ternary(id)? else { return Ok(None) };
         let name = id.hf_name();
         let name = name.strip_prefix("model.").unwrap_or(&name);
-        let layer = StoredLayer {
+        let layer = CheckpointLayer {
             name: name.strip_suffix(".weight").unwrap_or(name).into(),
             inputs: rows.inputs(),
             outputs: rows.outputs(),
@@ -251,7 +251,7 @@ impl Stored {
 
 /// What is known of a quantised linear.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredLayer {
+pub struct CheckpointLayer {
     /// Its name, that of its weight without `model.` and `.weight`.
     pub name: String,
     /// Input features.
@@ -266,7 +266,7 @@ pub struct StoredLayer {
     pub encoding: Encoding,
 }
 
-impl StoredLayer {
+impl CheckpointLayer {
     /// Number of weights.
     pub fn weights(&self) -> usize {
         self.inputs * self.outputs
