@@ -22,7 +22,7 @@ pub(crate) struct TernaryRows<'a> {
 #[derive(Debug)]
 enum Coding {
     /// They are stored.
-    CheckpointReader,
+    Stored,
     /// The sign of a float, of which each is zero or of one magnitude.
     Signs,
     /// `round(w · s)`, from −1 to 1.

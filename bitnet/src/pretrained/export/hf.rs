@@ -119,7 +119,7 @@ fn write_part(
         tensor.release();
         return Ok(out.write_all(&scale.to_le_bytes())?);
     }
-    if id.is_linear() && form == Form::PackedModel {
+    if id.is_linear() && form == Form::Packed {
         let linear = ternary()?;
         let quarter = linear.outputs() / 4;
         rows::write(out, quarter, |row, bytes| {
