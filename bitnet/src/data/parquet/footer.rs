@@ -7,18 +7,14 @@ use parquet::{
     file::reader::ChunkReader,
 };
 
-use super::source::Source;
+use super::{
+    source::Source,
+    thrift::{DEPTH, I32, LIST, STRUCT, Thrift},
+};
 
-/// How deep groups may lie in one another.
-const DEPTH: usize = 64;
 /// Number of the schema among the fields of the whole, and of the children's number in an element.
 const SCHEMA: i64 = 2;
 const CHILDREN: i64 = 5;
-
-/// Types of the compact protocol of Thrift.
-const I32: u8 = 5;
-const LIST: u8 = 9;
-const STRUCT: u8 = 12;
 
 /// Checks the footer's schema. A file that has no footer passes: it is no Parquet file.
 ///
@@ -42,7 +38,7 @@ fn check_schema(footer: &[u8]) -> Result<()> {
     let mut field = 0;
     while let Some(kind) = thrift.field(&mut field).ok_or_else(damaged)? {
         if field == SCHEMA && kind == LIST {
-            let children = thrift.children().ok_or_else(damaged)?;
+            let children = children(&mut thrift).ok_or_else(damaged)?;
             if !is_tree(&children) {
                 return Err(damaged());
             }
@@ -72,129 +68,25 @@ fn is_tree(children: &[u64]) -> bool {
     true
 }
 
-/// Bytes of the compact protocol. `None` is damage.
-struct Thrift<'a>(&'a [u8]);
-
-impl Thrift<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&byte, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(byte)
+/// The number of children of each element of the schema.
+fn children(thrift: &mut Thrift<'_>) -> Option<Vec<u64>> {
+    let (count, kind) = thrift.list()?;
+    if count > 0 && kind != STRUCT {
+        return None;
     }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
+    let mut children = Vec::new();
+    for _ in 0..count {
+        let (mut field, mut number) = (0, 0);
+        while let Some(kind) = thrift.field(&mut field)? {
+            if field == CHILDREN && kind == I32 {
+                number = u64::try_from(thrift.signed()?).ok()?;
+            } else {
+                thrift.skip(kind, DEPTH)?;
             }
         }
-        None
+        children.push(number);
     }
-
-    fn signed(&mut self) -> Option<i64> {
-        let number = self.number()?;
-        Some((number >> 1) as i64 ^ -((number & 1) as i64))
-    }
-
-    fn pass(&mut self, bytes: u64) -> Option<()> {
-        self.0 = self.0.get(usize::try_from(bytes).ok()?..)?;
-        Some(())
-    }
-
-    /// The type of the next field, whose number replaces that of the last one; `None` within at
-    /// the end of the struct.
-    fn field(&mut self, number: &mut i64) -> Option<Option<u8>> {
-        let byte = self.byte()?;
-        let kind = byte & 0x0f;
-        if kind == 0 {
-            return Some(None);
-        }
-        *number = match byte >> 4 {
-            0 => self.signed()?,
-            more => number.checked_add(more.into())?,
-        };
-        Some(Some(kind))
-    }
-
-    /// Number and type of a list's elements.
-    fn list(&mut self) -> Option<(u64, u8)> {
-        let byte = self.byte()?;
-        let count = match byte >> 4 {
-            15 => self.number()?,
-            count => count.into(),
-        };
-        // Each takes a byte at least; truth values in lists are in no footer.
-        let kind = byte & 0x0f;
-        let fits = count <= self.0.len() as u64 && (count == 0 || kind > 2);
-        fits.then_some((count, kind))
-    }
-
-    /// The number of children of each element of the schema.
-    fn children(&mut self) -> Option<Vec<u64>> {
-        let (count, kind) = self.list()?;
-        if count > 0 && kind != STRUCT {
-            return None;
-        }
-        let mut children = Vec::new();
-        for _ in 0..count {
-            let (mut field, mut number) = (0, 0);
-            while let Some(kind) = self.field(&mut field)? {
-                if field == CHILDREN && kind == I32 {
-                    number = u64::try_from(self.signed()?).ok()?;
-                } else {
-                    self.skip(kind, DEPTH)?;
-                }
-            }
-            children.push(number);
-        }
-        Some(children)
-    }
-
-    fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        match kind {
-            // Truth values stand in the type of a field.
-            1 | 2 => Some(()),
-            3 => self.pass(1),
-            4..=6 => self.number().map(drop),
-            7 => self.pass(8),
-            8 => {
-                let len = self.number()?;
-                self.pass(len)
-            }
-            LIST | 10 => {
-                let (count, kind) = self.list()?;
-                (0..count).try_for_each(|_| self.skip(kind, depth))
-            }
-            11 => {
-                let count = self.number()?;
-                if count == 0 {
-                    return Some(());
-                }
-                let kinds = self.byte()?;
-                let (key, value) = (kinds >> 4, kinds & 0x0f);
-                if count > self.0.len() as u64 || key < 3 || value < 3 {
-                    return None;
-                }
-                (0..count).try_for_each(|_| {
-                    self.skip(key, depth)?;
-                    self.skip(value, depth)
-                })
-            }
-            STRUCT => {
-                let mut field = 0;
-                while let Some(kind) = self.field(&mut field)? {
-                    self.skip(kind, depth)?;
-                }
-                Some(())
-            }
-            13 => self.pass(16),
-            _ => None,
-        }
-    }
+    Some(children)
 }
 
 #[cfg(test)]

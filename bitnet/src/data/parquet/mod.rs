@@ -6,6 +6,7 @@ mod delta;
 mod footer;
 mod pages;
 mod source;
+mod thrift;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,6 +1,6 @@
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Seek, SeekFrom, Take},
+    io::{self, Cursor, Read, Seek, SeekFrom},
 };
 
 use bytes::Bytes;
@@ -9,6 +9,11 @@ use parquet::{
     file::reader::{ChunkReader, Length},
 };
 use thiserror::Error;
+
+use super::thrift;
+
+/// Bytes that hold the headers of most pages; statistics may make one longer.
+const BYTES_OF_HEADER: u64 = 1 << 12;
 
 /// A page, or what describes pages, is larger than a piece.
 #[derive(Debug, Error)]
@@ -61,10 +66,29 @@ impl Length for Source {
 }
 
 impl ChunkReader for Source {
-    type T = Take<BufReader<File>>;
+    type T = Cursor<Vec<u8>>;
 
+    /// The header of a page, which is all that the crate reads like this. It would go through a list
+    /// for as many elements as the list says, whether or not the file has them.
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        Ok(BufReader::new(self.at(start)?).take(self.piece))
+        let mut file = self.at(start)?;
+        let mut header = Vec::new();
+        let mut wanted = BYTES_OF_HEADER;
+        loop {
+            let room = wanted.min(self.piece) - header.len() as u64;
+            let read = file.by_ref().take(room).read_to_end(&mut header)?;
+            if let Some(len) = thrift::struct_len(&header) {
+                header.truncate(len);
+                return Ok(Cursor::new(header));
+            }
+            if (read as u64) < room {
+                return Err(ParquetError::General("the header of a page makes no sense".into()));
+            }
+            if wanted >= self.piece {
+                self.check_piece(u64::MAX)?;
+            }
+            wanted = 4 * wanted;
+        }
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
@@ -75,5 +99,38 @@ impl ChunkReader for Source {
         let mut bytes = vec![0; length];
         self.at(start)?.read_exact(&mut bytes)?;
         Ok(bytes.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn source(bytes: &[u8], piece: u64) -> Source {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Source::new(file, piece).unwrap()
+    }
+
+    #[test]
+    fn headers_are_read_whole_or_refused_at_once() {
+        // A text of `len` bytes in a struct.
+        let header = |len: u32| {
+            let len_bytes = [0x80 | len as u8, 0x80 | (len >> 7) as u8, (len >> 14) as u8];
+            [b"\x18", &len_bytes[..], &vec![b'x'; len as usize], b"\0"].concat()
+        };
+        for len in [200, 5_000, 70_000] {
+            let bytes = [b"PAR1", &header(len)[..], b"data"].concat();
+            let read = source(&bytes, 1 << 20).get_read(4).unwrap().into_inner();
+            assert_eq!(read, header(len));
+        }
+        let error = source(&header(70_000), 1 << 16).get_read(0).unwrap_err().to_string();
+        assert!(error.contains("data.piece_mib"), "{error}");
+        // 2³¹ − 1 doubles, of which the file has one.
+        let endless = [&[0x19, 0xf7, 0xff, 0xff, 0xff, 0xff, 0x07][..], &[1; 8]].concat();
+        let error = source(&endless, 1 << 20).get_read(0).unwrap_err().to_string();
+        assert!(error.contains("makes no sense"), "{error}");
     }
 }
