@@ -143,7 +143,7 @@ impl<B: Backend> BitNetTransformer<B> {
     pub fn linears(&self) -> impl Iterator<Item = (String, &BitLinear<B>)> {
         self.layers.iter().enumerate().flat_map(|(index, layer)| {
             LinearRole::all(&self.config).filter_map(move |role| {
-                Some((format!("layers.{index}.{}", role.path()), layer.linear(role)?))
+                Some((format!("layers.{index}.{}", role.hf_name()), layer.linear(role)?))
             })
         })
     }

@@ -104,8 +104,8 @@ fn write_part(
 ) -> Result<(), ExportError> {
     // Of a scale, the weight whose scale it is.
     let weight = match id {
-        TensorId::Linear(block, role, LinearPart::Scale) => {
-            TensorId::Linear(block, role, LinearPart::Weight)
+        TensorId::Linear { block, role, part: LinearPart::Scale } => {
+            TensorId::Linear { block, role, part: LinearPart::Weight }
         }
         id => id,
     };
@@ -119,7 +119,7 @@ fn write_part(
         tensor.release();
         return Ok(out.write_all(&scale.to_le_bytes())?);
     }
-    if id.is_linear() && form == Form::PackedModel {
+    if id.is_linear() && form == Form::Packed {
         let linear = ternary()?;
         let quarter = linear.outputs() / 4;
         rows::write(out, quarter, |row, bytes| {
