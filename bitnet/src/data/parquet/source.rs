@@ -18,13 +18,13 @@ pub(super) struct TooLarge {
 }
 
 /// A file, of which no more than a piece is read at a time.
-pub(super) struct Source {
+pub(super) struct LimitedFile {
     file: File,
     len: u64,
     piece: u64,
 }
 
-impl Source {
+impl LimitedFile {
     pub(super) fn new(mut file: File, piece: u64) -> io::Result<Self> {
         let len = file.seek(SeekFrom::End(0))?;
         Ok(Self { file, len, piece })
@@ -54,13 +54,13 @@ impl Source {
     }
 }
 
-impl Length for Source {
+impl Length for LimitedFile {
     fn len(&self) -> u64 {
         self.len
     }
 }
 
-impl ChunkReader for Source {
+impl ChunkReader for LimitedFile {
     type T = Take<BufReader<File>>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
