@@ -47,7 +47,7 @@ pub(super) struct Sequence<'a, C> {
     sampler: Sampler,
     decoder: Utf8Decoder,
     stop: StopFilter,
-    ends: Vec<u32>,
+    stop_tokens: Vec<u32>,
     /// Prompt and generated tokens.
     tokens: Vec<u32>,
     /// Tokens at the end of `tokens` that are not in the cache.
@@ -91,7 +91,7 @@ impl<'a, C: SequenceCache> Sequence<'a, C> {
             sampler,
             decoder: Utf8Decoder::default(),
             stop: StopFilter::new(&config.stop),
-            ends: config.ends.clone(),
+            stop_tokens: config.stop_tokens.clone(),
             unread: tokens.len() - common,
             tokens,
             generated: 0,
@@ -140,7 +140,7 @@ impl<'a, C: SequenceCache> Sequence<'a, C> {
         self.tokens.push(token);
         self.unread = 1;
         self.generated += 1;
-        if Some(token) == self.tokenizer.end_of_text() || self.ends.contains(&token) {
+        if Some(token) == self.tokenizer.end_of_text() || self.stop_tokens.contains(&token) {
             return Ok(self.finish(FinishReason::EndOfText));
         }
         let text = self.decoder.push(&self.tokenizer.decode(&[token]));
