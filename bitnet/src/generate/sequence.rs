@@ -1,8 +1,6 @@
-use super::{
-    CausalLm, GenerateError, GenerationConfig, Prompt, Sampler, SequenceCache, stop::StopFilter,
-};
+use super::{CausalLm, GenerateError, GenerationConfig, Prompt, Sampler, stop::StopFilter};
 use crate::{
-    nn::ModelError,
+    nn::{ModelError, SequenceCache},
     tokenizer::{Tokenizer, Utf8Decoder},
 };
 
@@ -28,7 +26,7 @@ pub struct Prefix<C> {
 }
 
 impl<C: SequenceCache> Prefix<C> {
-    /// Nothing: `cache` is emptied.
+    /// The empty prefix: `cache` is emptied.
     pub fn new(mut cache: C) -> Self {
         cache.truncate(0);
         Self { tokens: Vec::new(), cache }
@@ -75,10 +73,7 @@ impl<'a, C: SequenceCache> Sequence<'a, C> {
         if tokens.len() > max {
             return Err(GenerateError::PromptTooLong { actual: tokens.len(), max });
         }
-        let known = model.config().num_tokens;
-        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= known) {
-            return Err(ModelError::UnknownToken { token, max: known }.into());
-        }
+        model.config().check_tokens(&tokens)?;
         let sampler = Sampler::new(config.sampling)?;
         let Prefix { tokens: before, mut cache } = read;
         let common = before.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
@@ -151,7 +146,7 @@ impl<'a, C: SequenceCache> Sequence<'a, C> {
         Ok(text)
     }
 
-    /// An error ends it.
+    /// Ends the generation with an error.
     pub(super) fn fail(&mut self) {
         self.finished = Some(FinishReason::Error);
     }

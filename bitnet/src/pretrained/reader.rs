@@ -262,7 +262,7 @@ pub struct CheckpointLayer {
     pub zeros: usize,
     /// All scales.
     pub scales: Vec<f32>,
-    /// As what its weight is stored.
+    /// How its weight is stored.
     pub encoding: Encoding,
 }
 
