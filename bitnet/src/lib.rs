@@ -17,7 +17,7 @@
 //! - `cpu`: arithmetic over slices; [`ops`]: the operations of the model, and what computes them.
 //! - [`quant`]: the papers' quantisers and the straight-through estimator.
 //! - [`nn`]: [`BitLinear`], a linear layer with latent weights, quantised in the forward pass; the
-//!   decoder-only transformer of them, its configuration and its key/value cache.
+//!   decoder-only transformer of them, its configuration and its KV cache.
 //! - [`packed`]: two-bit weights and their products on the CPU; [`engine`]: a transformer of them.
 //! - [`data`], [`tokenizer`], [`loss`], [`optim`]: what training needs beside it; [`progress`] of
 //!   the work on files.
@@ -25,8 +25,8 @@
 //! - [`evaluate`], [`generate`], [`chat`], [`pretrained`]: what is done with a trained model;
 //!   [`quant_stats`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
-//!   matrix products; [`self_test`]: whether a device computes what the CPU does; [`matmul_peak`]: how
-//!   fast it multiplies; [`memory`]: what the process holds.
+//!   matrix products; [`self_test`]: whether a device computes what the CPU does; [`matmul_peak`]:
+//!   how fast it multiplies; [`memory`]: what the process holds.
 //!
 //! Everything that computes is generic over `B: Backend` and nothing else. Papers are cited by
 //! key: **b1** is BitNet (arXiv 2310.11453), **b1.58** is arXiv 2402.17764, **training tips** is

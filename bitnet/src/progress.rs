@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal;
 
-/// Is told how far work is.
+/// Receives the progress of long work.
 pub trait Progress: Send + Sync {
     /// Work on `bytes` bytes begins.
     fn start(&self, what: &str, bytes: u64);

@@ -30,7 +30,7 @@ use crate::{
 
 /// How far from a rounding threshold a weight is near it, in units of the scale γ: a ternary
 /// latent weight is near if `| |w|/γ − ½ | < 0.05`, a binary one if `|w − mean w|/γ < 0.05`.
-pub const NEAR: f64 = 0.05;
+pub const NEAR_THRESHOLD: f64 = 0.05;
 
 /// Statistics of one quantised linear, or of several together.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,7 +43,7 @@ pub struct QuantStats {
     pub flips: Option<f64>,
     /// Scale γ; the mean of them, where there are several.
     pub scale: f64,
-    /// Share of the latent weights within [`NEAR`] of a rounding threshold.
+    /// Share of the latent weights within [`NEAR_THRESHOLD`] of a rounding threshold.
     pub near_threshold: f64,
     /// The input, where it is quantised.
     pub input: Option<InputStats>,
@@ -82,8 +82,8 @@ impl Snapshot {
         self.layers.iter().flat_map(PackedCodes::to_bytes).collect()
     }
 
-    /// Reads back what [`to_bytes`](Self::to_bytes) gave for a model of the same shape; `None` if
-    /// it was another one.
+    /// Reads back what [`to_bytes`](Self::to_bytes) returned for a model of the same shape; `None`
+    /// if it was another one.
     pub fn from_bytes<B: Backend>(mut bytes: &[u8], model: &BitNetTransformer<B>) -> Option<Self> {
         let quantized = model.linears().filter(|(_, linear)| linear.quant() != WeightQuant::None);
         let mut layers = Vec::new();
@@ -98,8 +98,8 @@ impl Snapshot {
 }
 
 /// Measures every quantised linear of `model`, by name: the weights as they are, the inputs in a
-/// forward pass over `tokens`, and the flips since `before`. Returns the codes, too. A model in full
-/// precision has none of it.
+/// forward pass over `tokens`, and the flips since `before`. Returns the codes, too. A model in
+/// full precision has none of it.
 ///
 /// Nothing of the model changes. Use it without gradients
 /// ([`AutodiffModule::valid`](burn::module::AutodiffModule::valid)), which would only cost memory.
@@ -185,7 +185,7 @@ pub fn total(layers: &[(String, QuantStats)]) -> Option<QuantStats> {
 }
 
 /// The statistics of each block's linears together, in the order of the blocks; `layers` are those
-/// that [`measure`] gives, in its order.
+/// that [`measure`] returns, in its order.
 pub fn by_block(layers: &[(String, QuantStats)]) -> Vec<QuantStats> {
     // "layers.3.mlp.up_proj" is a linear of block "layers.3".
     let block = |name: &str| name.match_indices('.').nth(1).map_or(name.len(), |(at, _)| at);
@@ -209,7 +209,7 @@ fn measure_weight<B: Backend>(
             (weight - mean).abs() / quantized.scale.clone()
         }
     };
-    let near = distance.lower_elem(NEAR).float().mean();
+    let near = distance.lower_elem(NEAR_THRESHOLD).float().mean();
     Some((PackedCodes::new(quantized.codes), quantized.scale.mean(), near))
 }
 

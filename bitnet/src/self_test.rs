@@ -16,8 +16,8 @@ use crate::{
 };
 
 /// Windows of the batch, and their length.
-const WINDOWS: [usize; 3] = [0, 5, 11];
-const LENGTH: usize = 16;
+const WINDOW_STARTS: [usize; 3] = [0, 5, 11];
+const TOKENS_PER_WINDOW: usize = 16;
 const TEXT: &[u8] = b"In the beginning was the self-test.";
 
 /// How far a device's result is from the CPU's, relative to the largest value of each tensor.
@@ -152,7 +152,7 @@ impl BackendVisitor for SmallStep {
         }
         let config = BitNetTransformerConfig {
             ff_dim: 48,
-            max_seq_len: LENGTH,
+            max_seq_len: TOKENS_PER_WINDOW,
             init_std: 0.2,
             ..BitNetTransformerConfig::new(128, 32, 2).with_heads(4).with_dim_head(8)
         };
@@ -160,7 +160,8 @@ impl BackendVisitor for SmallStep {
         let model = config.init_seeded::<Autodiff<B>>(1, &device).expect("sizes fit together");
         let model = model.with_precision(self.precision);
         let tokens = Tokens::from(TEXT.iter().copied().map(u32::from).collect::<Vec<_>>());
-        let batch = Batch::<Autodiff<B>>::gather(&tokens, &WINDOWS, LENGTH, &device);
+        let batch =
+            Batch::<Autodiff<B>>::gather(&tokens, &WINDOW_STARTS, TOKENS_PER_WINDOW, &device);
         let logits = model.forward(batch.inputs).expect("windows fit the model");
         let loss = cross_entropy(logits, batch.targets);
         let value = loss.clone().into_data().iter::<f64>().sum();

@@ -25,8 +25,8 @@ pub fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// `text` as one line: as [`text`](text()), with spaces for line breaks and tabulators, and of a
-/// long one the beginning and the end.
+/// `text` as one line: as [`text`](text()), with spaces for line breaks and tabs, and of a long one
+/// the beginning and the end.
 ///
 /// ```
 /// let name = "a".repeat(5_000_000);

@@ -51,7 +51,7 @@ impl<'m, M: CausalLm> Chat<'m, M> {
         mut config: GenerationConfig,
     ) -> Result<Self, SessionError> {
         let template = model.settings.chat.as_ref().ok_or(ChatError::Missing)?;
-        config.ends.extend(template.end_of_turn(model.tokenizer.as_ref()));
+        config.stop_tokens.extend(template.end_of_turn(model.tokenizer.as_ref()));
         let system = system.map(|system| Message::new(Role::System, system));
         Ok(Self { model, config, system, turns: Vec::new(), read: None })
     }

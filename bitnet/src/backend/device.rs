@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{BackendError, BackendKind};
 
 /// The kinds of device that names begin with. `gpu` is any of them that is not `cpu`.
-const KINDS: [&str; 7] = ["cpu", "cuda", "discrete", "gpu", "integrated", "mps", "virtual"];
+const DEVICE_KINDS: [&str; 7] = ["cpu", "cuda", "discrete", "gpu", "integrated", "mps", "virtual"];
 
 /// A device as a configuration names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ impl FromStr for DeviceChoice {
             return Ok(Self::Index(index));
         }
         let (kind, index) = text.split_once(':').unwrap_or((text, "0"));
-        if !KINDS.contains(&kind) {
+        if !DEVICE_KINDS.contains(&kind) {
             return Err(unknown());
         }
         Ok(Self::Name { kind: kind.into(), index: index.parse().map_err(|_| unknown())? })

@@ -9,7 +9,7 @@ use std::{
 use super::BackendError;
 
 /// What `tch` 0.22 is written for. Versions that differ after the second dot fit, too.
-const REQUIRED: &str = "2.9";
+const REQUIRED_VERSION: &str = "2.9";
 
 /// Refuses a LibTorch of another version, as far as one can tell: on Linux, from the file that the
 /// PyPI wheel and the archives of LibTorch have beside their libraries.
@@ -20,7 +20,7 @@ pub(super) fn check() -> Result<(), BackendError> {
     let Some(libraries) = loaded_from() else { return Ok(()) };
     match libraries.parent().and_then(version) {
         Some(found) if !fits(&found) => {
-            Err(BackendError::LibTorchVersion { found, required: REQUIRED, libraries })
+            Err(BackendError::LibTorchVersion { found, required: REQUIRED_VERSION, libraries })
         }
         _ => Ok(()),
     }
@@ -49,7 +49,7 @@ fn version(folder: &Path) -> Option<String> {
 
 fn fits(version: &str) -> bool {
     version
-        .strip_prefix(REQUIRED)
+        .strip_prefix(REQUIRED_VERSION)
         .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 

@@ -12,11 +12,11 @@ static LIMIT: Mutex<Option<usize>> = Mutex::new(None);
 pub const MAX_THREADS: usize = 1024;
 
 /// Where rayon reads the number of its threads, unless it was set.
-const POOL: [&str; 2] = ["RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS"];
+const POOL_VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS"];
 
 /// Where matrixmultiply, which computes the products of burn-ndarray, reads the number of its
 /// threads at the first of them.
-const PRODUCTS: &str = "MATMUL_NUM_THREADS";
+const MATMUL_VARIABLE: &str = "MATMUL_NUM_THREADS";
 
 /// Bounds the threads of one operation on the CPU. To be called before anything is computed;
 /// afterwards the same number is no trouble, another one is an error.
@@ -64,7 +64,7 @@ pub fn limit_threads(kind: BackendKind, threads: usize) -> Result<(), BackendErr
 /// # Errors
 /// [`BackendError::Threads`] above [`MAX_THREADS`].
 pub fn check_threads() -> Result<(), BackendError> {
-    for name in POOL {
+    for name in POOL_VARIABLES {
         let threads = env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(0);
         if threads > MAX_THREADS {
             let reason = format!("{name} must be at most {MAX_THREADS}");
@@ -77,16 +77,18 @@ pub fn check_threads() -> Result<(), BackendError> {
 /// Bounds the threads of ndarray's matrix products.
 fn limit_products(threads: usize) -> Result<(), String> {
     let number = threads.to_string();
-    if env::var(PRODUCTS).is_ok_and(|set| set == number) {
+    if env::var(MATMUL_VARIABLE).is_ok_and(|set| set == number) {
         return Ok(());
     }
     if !is_only_thread() {
-        return Err(format!("set {PRODUCTS}={number} for ndarray's products before the start"));
+        return Err(format!(
+            "set {MATMUL_VARIABLE}={number} for ndarray's products before the start"
+        ));
     }
     // SAFETY: no other thread reads the environment meanwhile, as there is none.
     #[expect(unsafe_code, reason = "there is no other way to tell matrixmultiply")]
     unsafe {
-        env::set_var(PRODUCTS, number);
+        env::set_var(MATMUL_VARIABLE, number);
     }
     Ok(())
 }
@@ -104,10 +106,10 @@ mod tests {
     /// one that started it.
     #[test]
     fn beside_other_threads_the_environment_stays() {
-        let threads = if env::var(PRODUCTS).is_ok_and(|set| set == "2") { 3 } else { 2 };
-        let before = env::var(PRODUCTS);
+        let threads = if env::var(MATMUL_VARIABLE).is_ok_and(|set| set == "2") { 3 } else { 2 };
+        let before = env::var(MATMUL_VARIABLE);
         let reason = limit_products(threads).unwrap_err();
-        assert!(reason.contains(&format!("{PRODUCTS}={threads}")), "{reason}");
-        assert_eq!(env::var(PRODUCTS), before);
+        assert!(reason.contains(&format!("{MATMUL_VARIABLE}={threads}")), "{reason}");
+        assert_eq!(env::var(MATMUL_VARIABLE), before);
     }
 }

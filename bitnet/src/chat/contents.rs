@@ -5,10 +5,10 @@ use super::ChatError;
 
 /// What stands for a text is between two characters that stand in no text: Unicode has them for
 /// the insides of programs.
-const OPEN: char = '\u{fdd0}';
-const CLOSE: char = '\u{fdd1}';
+const OPENING_MARK: char = '\u{fdd0}';
+const CLOSING_MARK: char = '\u{fdd1}';
 /// Most bytes that a template may make beyond sixteen times all texts.
-const MAX_BEYOND: usize = 1 << 20;
+const MAX_EXTRA_BYTES: usize = 1 << 20;
 
 /// Texts, and what stands for them.
 pub(super) struct Contents<'a> {
@@ -24,8 +24,8 @@ impl<'a> Contents<'a> {
         Self { texts, marks }
     }
 
-    /// What a template sees of message `index`, `content`: the white space around its text is real,
-    /// for a template may cut it off.
+    /// What a template gets for message `index`, `content`: the white space around its text is
+    /// real, for a template may cut it off.
     pub(super) fn seen(&self, index: usize, content: &str) -> String {
         let (text, mark) = (self.texts[index], &self.marks[index]);
         if text.is_empty() {
@@ -40,12 +40,12 @@ impl<'a> Contents<'a> {
     /// it.
     pub(super) fn check(&self, made: &str) -> Result<(), ChatError> {
         let all: usize = self.texts.iter().map(|text| text.len()).sum();
-        let most = 16 * all + MAX_BEYOND;
+        let most = 16 * all + MAX_EXTRA_BYTES;
         let mut length = 0;
         let mut rest = made;
-        while let Some((_, index, behind)) = self.next(rest)? {
+        while let Some((_, index, after)) = self.next(rest)? {
             length += self.texts[index].len();
-            rest = behind;
+            rest = after;
             if length > most {
                 return Err(ChatError::TooLong);
             }
@@ -57,10 +57,10 @@ impl<'a> Contents<'a> {
     pub(super) fn fill(&self, made: &str) -> Result<String, ChatError> {
         let mut filled = String::new();
         let mut rest = made;
-        while let Some((before, index, behind)) = self.next(rest)? {
+        while let Some((before, index, after)) = self.next(rest)? {
             filled.push_str(before);
             filled.push_str(self.texts[index]);
-            rest = behind;
+            rest = after;
         }
         filled.push_str(rest);
         Ok(filled)
@@ -68,12 +68,12 @@ impl<'a> Contents<'a> {
 
     /// What is before the first text, which one that is, and what is after it.
     fn next<'m>(&self, made: &'m str) -> Result<Option<(&'m str, usize, &'m str)>, ChatError> {
-        let Some(at) = made.find([OPEN, CLOSE]) else { return Ok(None) };
+        let Some(at) = made.find([OPENING_MARK, CLOSING_MARK]) else { return Ok(None) };
         let (before, rest) = made.split_at(at);
         // Message 12 is not message 1: a mark ends with a character of its own.
         let mut marks = self.marks.iter().enumerate();
         let found = marks.find_map(|(index, mark)| Some((index, rest.strip_prefix(&mark[..])?)));
-        found.map(|(index, behind)| Some((before, index, behind))).ok_or(ChatError::Changed)
+        found.map(|(index, after)| Some((before, index, after))).ok_or(ChatError::Changed)
     }
 }
 
@@ -81,7 +81,7 @@ impl<'a> Contents<'a> {
 /// that this is noticed.
 fn mark(index: usize, text: &str) -> String {
     let line = if text.contains('\n') { "\n" } else { "" };
-    format!("{OPEN}aB\"{line}{index}{CLOSE}")
+    format!("{OPENING_MARK}aB\"{line}{index}{CLOSING_MARK}")
 }
 
 #[cfg(test)]

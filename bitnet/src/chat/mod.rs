@@ -140,8 +140,8 @@ impl ChatTemplate {
         let contents = Contents::new(messages.iter().map(|message| &message.content[..]));
         let made = self.made(&messages, &contents, false).ok()?;
         let answer = contents.seen(1, "b");
-        let (_, behind) = made.split_once(&answer)?;
-        match split_at_special(behind.trim_start(), tokenizer.special_tokens()).first() {
+        let (_, after) = made.split_once(&answer)?;
+        match split_at_special(after.trim_start(), tokenizer.special_tokens()).first() {
             Some(&Piece::Special(token)) => Some(token),
             _ => None,
         }

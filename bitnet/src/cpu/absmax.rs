@@ -2,7 +2,7 @@
 //! `round(x · s)`, half to even.
 
 use super::{
-    float::{ROUND, magnitude, sum},
+    float::{ROUNDING_ADDEND, magnitude, sum},
     vectorized,
 };
 
@@ -28,7 +28,7 @@ vectorized! {
         for (code, x) in codes.iter_mut().zip(x) {
             // Added to 1.5 · 2²³ a value is rounded to even, and its last byte is the code: at most
             // 127 by construction, or 0 for NaN.
-            *code = (x * scale + ROUND).to_bits() as i8;
+            *code = (x * scale + ROUNDING_ADDEND).to_bits() as i8;
             sum += i32::from(*code);
         }
         sum

@@ -10,8 +10,8 @@ pub(crate) struct CodeRule {
     center: f32,
     /// Factor after that.
     factor: f32,
-    /// Where the magnitude of a code becomes one: what is rounded half to even, and clamped, is
-    /// above ½, and a sign is that of what is above 0.
+    /// A weight whose magnitude is above it has the code 1 or −1: ½ where codes are rounded, half
+    /// to even, and clamped; 0 where they are signs.
     threshold: f32,
     /// Codes become weights by this factor; NaN if a weight is not finite, as codes would not show
     /// it.
@@ -38,6 +38,13 @@ impl CodeRule {
     fn sides(self, w: f32) -> (bool, bool) {
         let w = (w - self.center) * self.factor;
         (w > self.threshold, w < -self.threshold)
+    }
+
+    /// The code of a weight: −1, 0 or 1.
+    #[inline(always)]
+    pub(crate) fn code(self, w: f32) -> i8 {
+        let (above, below) = self.sides(w);
+        i8::from(above) - i8::from(below)
     }
 
     /// The code plus one: 0, 1 or 2.

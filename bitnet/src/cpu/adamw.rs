@@ -20,7 +20,14 @@ pub(crate) struct AdamWStep {
 vectorized! {
     /// Steps parameters and both of their moments, given the gradients, in step
     /// `time`, from 1.
-    pub(crate) fn step(numbers: AdamWStep, time: usize, p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
+    pub(crate) fn step(
+        numbers: AdamWStep,
+        time: usize,
+        p: &mut [f32],
+        m: &mut [f32],
+        v: &mut [f32],
+        g: &[f32],
+    ) {
         let AdamWStep { lr, keep, betas: (beta_1, beta_2), epsilon } = numbers;
         let (lr, keep, time) = (lr as f32, keep as f32, time as i32);
         let corrections = (1.0 / (1.0 - beta_1.powi(time)), 1.0 / (1.0 - beta_2.powi(time)));

@@ -1,10 +1,11 @@
-//! Attention of one head of keys and values, and of the heads of queries that see it.
+//! Attention of one head of keys and values, and of the heads of queries that attend to it.
 
 use super::{
+    float::FLOATS_PER_VECTOR,
     gemm::{
         bf16,
         bf16_operands::{pairs_in_row, pairs_of_rows},
-        small::{Element, LANES, Product, ROWS},
+        small::{Element, Product, ROWS_PER_TILE},
     },
     softmax::{exponentials, softmax_slopes},
 };
@@ -26,9 +27,9 @@ pub(crate) struct CausalAttention {
 /// The form of operands.
 trait Operand: Element + Default {
     /// Values that an element holds.
-    const VALUES: usize;
+    const VALUES_PER_ELEMENT: usize;
 
-    /// The first `used` values of rows as elements, in rows of `width / VALUES`.
+    /// The first `used` values of rows as elements, in rows of `width / VALUES_PER_ELEMENT`.
     fn in_rows<'a>(
         values: &'a [f32],
         width: usize,
@@ -41,7 +42,7 @@ trait Operand: Element + Default {
 }
 
 impl Operand for f32 {
-    const VALUES: usize = 1;
+    const VALUES_PER_ELEMENT: usize = 1;
 
     fn in_rows<'a>(values: &'a [f32], _: usize, _: usize, _: &'a mut Vec<f32>) -> &'a [f32] {
         values
@@ -56,7 +57,7 @@ impl Operand for f32 {
 
 /// Two values in bf16.
 impl Operand for u32 {
-    const VALUES: usize = 2;
+    const VALUES_PER_ELEMENT: usize = 2;
 
     fn in_rows<'a>(
         values: &'a [f32],
@@ -113,10 +114,12 @@ impl CausalAttention {
         }
     }
 
-    /// Blocks of the queries of one head: the first, their number, and how many keys it sees.
+    /// Blocks of the queries of one head: the first, their number, and how many keys it attends to.
     fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         let Self { seq, start, .. } = *self;
-        (0..seq).step_by(ROWS).map(move |row| (row, ROWS.min(seq - row), start + row + 1))
+        (0..seq)
+            .step_by(ROWS_PER_TILE)
+            .map(move |row| (row, ROWS_PER_TILE.min(seq - row), start + row + 1))
     }
 
     fn forward_in<T: Operand>(
@@ -127,23 +130,23 @@ impl CausalAttention {
     ) {
         let dim = self.dim;
         let keys = k.len() / dim;
-        let width = keys.next_multiple_of(LANES);
-        let inner = dim / T::VALUES;
+        let width = keys.next_multiple_of(FLOATS_PER_VECTOR);
+        let inner = dim / T::VALUES_PER_ELEMENT;
         let [mut room, mut of_weights] = [Vec::new(), Vec::new()];
         let k = transposed(T::in_rows(k, dim, dim, &mut room), inner, width);
-        let mut v_rows = vec![T::default(); keys.div_ceil(T::VALUES) * dim];
+        let mut v_rows = vec![T::default(); keys.div_ceil(T::VALUES_PER_ELEMENT) * dim];
         T::of_rows(v, dim, dim, &mut v_rows);
-        let mut scores = vec![0.0; ROWS * width];
+        let mut scores = vec![0.0; ROWS_PER_TILE * width];
         let heads = q.chunks_exact(self.seq * dim).zip(out.chunks_exact_mut(self.seq * dim));
         for ((q, out), log_sums) in heads.zip(log_sums.chunks_exact_mut(self.seq)) {
             let q = T::in_rows(q, dim, dim, &mut room);
             for (first, rows, sees) in self.blocks() {
                 let all = sees + rows - 1;
                 // Of the vectors that hold them.
-                let end = all.next_multiple_of(LANES);
+                let end = all.next_multiple_of(FLOATS_PER_VECTOR);
                 let q = &q[first * inner..];
                 rows_times(q, inner, [rows, inner, all], &k, width).write(&mut scores, width);
-                let mut factors = [0.0; ROWS];
+                let mut factors = [0.0; ROWS_PER_TILE];
                 for (row, scores) in scores.chunks_exact_mut(width).take(rows).enumerate() {
                     let scores = &mut scores[..end];
                     scores[sees + row..].fill(f32::NEG_INFINITY);
@@ -153,8 +156,9 @@ impl CausalAttention {
                 }
                 let weights = T::in_rows(&scores, width, all, &mut of_weights);
                 let out = &mut out[first * dim..][..rows * dim];
-                let shape = [rows, all.div_ceil(T::VALUES), dim];
-                rows_times(weights, width / T::VALUES, shape, &v_rows, dim).write(out, dim);
+                let shape = [rows, all.div_ceil(T::VALUES_PER_ELEMENT), dim];
+                rows_times(weights, width / T::VALUES_PER_ELEMENT, shape, &v_rows, dim)
+                    .write(out, dim);
                 for (out, factor) in out.chunks_exact_mut(dim).zip(factors) {
                     out.iter_mut().for_each(|out| *out *= factor);
                 }
@@ -171,15 +175,15 @@ impl CausalAttention {
     ) {
         let dim = self.dim;
         let keys = k.len() / dim;
-        let width = keys.next_multiple_of(LANES);
-        let inner = dim / T::VALUES;
-        let queries = self.seq.div_ceil(T::VALUES);
+        let width = keys.next_multiple_of(FLOATS_PER_VECTOR);
+        let inner = dim / T::VALUES_PER_ELEMENT;
+        let queries = self.seq.div_ceil(T::VALUES_PER_ELEMENT);
         let mut rooms: [Vec<T>; 3] = Default::default();
         let [k_t, v_t] = [k, v]
             .map(|matrix| transposed(T::in_rows(matrix, dim, dim, &mut rooms[0]), inner, width));
-        let mut k_rows = vec![T::default(); keys.div_ceil(T::VALUES) * dim];
+        let mut k_rows = vec![T::default(); keys.div_ceil(T::VALUES_PER_ELEMENT) * dim];
         T::of_rows(k, dim, dim, &mut k_rows);
-        let [mut weights, mut slopes] = [(); 2].map(|()| vec![0.0; ROWS * width]);
+        let [mut weights, mut slopes] = [(); 2].map(|()| vec![0.0; ROWS_PER_TILE * width]);
         // `[seq, width]`. What no query of a block sees stays zero.
         let [mut all_weights, mut all_slopes] =
             [(); 2].map(|()| vec![T::default(); queries * width]);
@@ -195,7 +199,7 @@ impl CausalAttention {
             for (first, rows, sees) in self.blocks() {
                 let all = sees + rows - 1;
                 // Of the vectors that hold them.
-                let end = all.next_multiple_of(LANES);
+                let end = all.next_multiple_of(FLOATS_PER_VECTOR);
                 let shape = [rows, inner, all];
                 rows_times(&q[first * inner..], inner, shape, &k_t, width)
                     .write(&mut weights, width);
@@ -210,25 +214,26 @@ impl CausalAttention {
                 }
                 for (rows_of, all_of) in [(&weights, &mut all_weights), (&slopes, &mut all_slopes)]
                 {
-                    let count = rows.div_ceil(T::VALUES);
-                    let to = &mut all_of[first / T::VALUES * width..][..count * width];
+                    let count = rows.div_ceil(T::VALUES_PER_ELEMENT);
+                    let to = &mut all_of[first / T::VALUES_PER_ELEMENT * width..][..count * width];
                     T::of_rows(&rows_of[..rows * width], width, all, to);
                 }
                 let slopes = T::in_rows(&slopes, width, all, of_slopes);
                 let dq = &mut dq[first * dim..];
-                let shape = [rows, all.div_ceil(T::VALUES), dim];
-                rows_times(slopes, width / T::VALUES, shape, &k_rows, dim).write(dq, dim);
+                let shape = [rows, all.div_ceil(T::VALUES_PER_ELEMENT), dim];
+                rows_times(slopes, width / T::VALUES_PER_ELEMENT, shape, &k_rows, dim)
+                    .write(dq, dim);
             }
-            for key in (0..keys).step_by(ROWS) {
+            for key in (0..keys).step_by(ROWS_PER_TILE) {
                 // The first query that sees it, or the one before.
-                let first = key.saturating_sub(self.start) / T::VALUES;
+                let first = key.saturating_sub(self.start) / T::VALUES_PER_ELEMENT;
                 let add = |left: &[T], right: &[T], out: &mut [f32]| {
                     let product = Product {
                         a: &left[first * width + key..],
                         strides: [1, width],
                         b: &right[first * dim..],
                         stride: dim,
-                        rows: ROWS.min(keys - key),
+                        rows: ROWS_PER_TILE.min(keys - key),
                         inner: queries - first,
                         columns: dim,
                     };
@@ -259,9 +264,9 @@ fn rows_times<'a, T>(
 fn transposed<T: Operand>(matrix: &[T], dim: usize, width: usize) -> Vec<T> {
     let mut to = vec![T::default(); dim * width];
     // A line of the cache at a time.
-    for (block, rows) in matrix.chunks(LANES * dim).enumerate() {
+    for (block, rows) in matrix.chunks(FLOATS_PER_VECTOR * dim).enumerate() {
         for column in 0..dim {
-            let to = &mut to[column * width + block * LANES..][..rows.len() / dim];
+            let to = &mut to[column * width + block * FLOATS_PER_VECTOR..][..rows.len() / dim];
             for (to, row) in to.iter_mut().zip(rows.chunks_exact(dim)) {
                 *to = row[column];
             }

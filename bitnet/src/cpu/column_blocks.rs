@@ -23,8 +23,8 @@ impl ColumnBlock<'_> {
     /// If there are not as many.
     pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
         assert!(row < self.rows);
-        // SAFETY: the row is one of those that `column_blocks` has found to be in the matrix, and `self`
-        // is borrowed for as long as it is used.
+        // SAFETY: the row is one of those that `column_blocks` has found to be in the matrix, and
+        // `self` is borrowed for as long as it is used.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride), self.width) }
     }
 }
@@ -72,8 +72,7 @@ mod tests {
         }
         for (row, values) in matrix.chunks_exact(7).enumerate() {
             let base = (row / 3 * 100 + row % 3 * 10) as f32;
-            let expected =
-                [0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 3.0].map(|column_block| base + column_block);
+            let expected = [0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 3.0].map(|block| base + block);
             assert_eq!(values, expected);
         }
     }

@@ -11,7 +11,7 @@ use super::{
 /// How a row becomes codes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowEncoder<'a> {
-    /// Rows have a gate in their first half, and what passes it in their second.
+    /// With a gate, rows hold its input in their first half and the up projection in their second.
     pub(crate) gate: Option<Gate>,
     /// Gains of an RMSNorm, and its ε.
     pub(crate) norm: Option<(&'a [f32], f32)>,
@@ -30,7 +30,7 @@ pub(crate) struct EncodedRows<'a> {
 }
 
 impl EncodedRows<'_> {
-    /// The same, for a while.
+    /// The same rows, reborrowed.
     pub(crate) fn reborrow(&mut self) -> EncodedRows<'_> {
         let EncodedRows { codes, scales, sums, factors } = self;
         EncodedRows { codes, scales, sums, factors }
@@ -76,8 +76,8 @@ impl RowEncoder<'_> {
         }
     }
 
-    /// Takes gradients of what is encoded back through the norm, in place; adds to those of the
-    /// gains.
+    /// The backward pass of the norm: replaces the gradients of its output by those of its input,
+    /// and adds to those of the gains.
     pub(crate) fn norm_backward(
         &self,
         x: &[f32],

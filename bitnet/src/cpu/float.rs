@@ -1,14 +1,18 @@
-//! Sums, maxima and exponentials of floats, as training and packed inference both compute them: each
-//! in one order, whatever the processor, so that both come to the same bits.
+//! Sums, maxima and exponentials of floats, as training and packed inference both compute them:
+//! each in one order, whatever the processor, so that both come to the same bits.
 //!
 //! They are inlined into functions that are compiled for several generations of vector units.
 
 /// Adding and subtracting it rounds what is below 2²² to an integer, half to even.
-pub(crate) const ROUND: f32 = 12_582_912.0;
+pub(crate) const ROUNDING_ADDEND: f32 = 12_582_912.0;
 
-/// Lanes of a sum: additions in a fixed order that vector units can carry out, several at a time. The
-/// element `i` is added to the lane `i % WIDE`, and then the halves of the lanes to each other.
-pub(crate) const WIDE: usize = 64;
+/// Floats of a vector of 512 bits. On processors with shorter vectors several of them are one.
+pub(crate) const FLOATS_PER_VECTOR: usize = 16;
+
+/// Lanes of a sum: additions in a fixed order that vector units can carry out, several at a time.
+/// The element `i` is added to the lane `i % LANES_PER_SUM`, and then the halves of the lanes to
+/// each other.
+pub(crate) const LANES_PER_SUM: usize = 64;
 
 /// The sum of `f` over the elements of slices, as far as the shortest of them goes.
 #[inline(always)]
@@ -17,18 +21,18 @@ pub(crate) fn sum<const N: usize>(slices: [&[f32]; N], f: impl Fn([f32; N]) -> f
     for slice in slices {
         len = len.min(slice.len());
     }
-    let mut lanes = [0.0; WIDE];
-    let whole = len / WIDE * WIDE;
-    for start in (0..whole).step_by(WIDE) {
-        add_to::<N, WIDE>(&mut lanes, 0, slices, start, &f);
+    let mut lanes = [0.0; LANES_PER_SUM];
+    let whole = len / LANES_PER_SUM * LANES_PER_SUM;
+    for start in (0..whole).step_by(LANES_PER_SUM) {
+        add_to::<N, LANES_PER_SUM>(&mut lanes, 0, slices, start, &f);
     }
     // The places of the lanes are written out: they would be in memory otherwise.
     macro_rules! rest {
         ($($first:literal)*) => {
-            $(if whole + $first + LANES <= len {
-                add_to::<N, LANES>(&mut lanes, $first, slices, whole + $first, &f);
+            $(if whole + $first + FLOATS_PER_VECTOR <= len {
+                add_to::<N, FLOATS_PER_VECTOR>(&mut lanes, $first, slices, whole + $first, &f);
             } else if whole + $first < len {
-                let mut tail = [0.0; LANES];
+                let mut tail = [0.0; FLOATS_PER_VECTOR];
                 for (i, to) in (whole + $first..len).zip(&mut tail) {
                     let mut elements = [0.0; N];
                     for n in 0..N {
@@ -36,7 +40,7 @@ pub(crate) fn sum<const N: usize>(slices: [&[f32]; N], f: impl Fn([f32; N]) -> f
                     }
                     *to = f(elements);
                 }
-                for lane in 0..LANES {
+                for lane in 0..FLOATS_PER_VECTOR {
                     lanes[$first + lane] += tail[lane];
                 }
             })*
@@ -46,13 +50,10 @@ pub(crate) fn sum<const N: usize>(slices: [&[f32]; N], f: impl Fn([f32; N]) -> f
     total(lanes, |a, b| a + b)
 }
 
-/// Lanes of a vector.
-const LANES: usize = 16;
-
 /// Adds `f` of `L` elements from `start` on to as many lanes.
 #[inline(always)]
 fn add_to<const N: usize, const L: usize>(
-    lanes: &mut [f32; WIDE],
+    lanes: &mut [f32; LANES_PER_SUM],
     first: usize,
     slices: [&[f32]; N],
     start: usize,
@@ -88,10 +89,10 @@ pub(crate) fn magnitude(values: &[f32]) -> f32 {
 #[inline(always)]
 fn largest(values: &[f32], lowest: f32, f: impl Fn(f32) -> f32) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut lanes = [lowest; WIDE];
-    let (whole, rest) = values.as_chunks::<WIDE>();
+    let mut lanes = [lowest; LANES_PER_SUM];
+    let (whole, rest) = values.as_chunks::<LANES_PER_SUM>();
     for chunk in whole {
-        for lane in 0..WIDE {
+        for lane in 0..LANES_PER_SUM {
             lanes[lane] = larger(lanes[lane], f(chunk[lane]));
         }
     }
@@ -104,7 +105,7 @@ fn largest(values: &[f32], lowest: f32, f: impl Fn(f32) -> f32) -> f32 {
 /// Brings lanes together, half by half. In loops, as functions of the standard library would not be
 /// compiled for the same vector units.
 #[inline(always)]
-pub(crate) fn total(mut lanes: [f32; WIDE], f: impl Fn(f32, f32) -> f32) -> f32 {
+pub(crate) fn total(mut lanes: [f32; LANES_PER_SUM], f: impl Fn(f32, f32) -> f32) -> f32 {
     macro_rules! halve {
         ($($half:literal)*) => {
             $(for lane in 0..$half {
@@ -116,18 +117,26 @@ pub(crate) fn total(mut lanes: [f32; WIDE], f: impl Fn(f32, f32) -> f32) -> f32 
     lanes[0]
 }
 
+/// ln 2 in two parts: the first has so few digits that its multiples by small integers are exact.
+pub(crate) const LN2_HI: f32 = 0.693_359_4;
+/// The rest of ln 2.
+pub(crate) const LN2_LO: f32 = -2.121_944_4e-4;
+/// The factor of the highest power in the series of `e^r`, `1 / 7!`.
+pub(crate) const EXP_SERIES_FIRST: f32 = 1.0 / 5040.0;
+/// The other factors of that series, from the sixth power down.
+pub(crate) const EXP_SERIES: [f32; 7] =
+    [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+
 /// `e^x` within 2 ulp for `x ≤ 88`, and 0 below −87: without calls, so that loops of it vectorise.
 ///
 /// `x = n·ln 2 + r` with `|r| ≤ ln 2 / 2`; the series of `e^r` to the seventh power.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    const LN2_HI: f32 = 0.693_359_4;
-    const LN2_LO: f32 = -2.121_944_4e-4;
     let within = x.clamp(-88.0, 88.0);
-    let n = (within * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let n = (within * std::f32::consts::LOG2_E + ROUNDING_ADDEND) - ROUNDING_ADDEND;
     let r = (within - n * LN2_HI) - n * LN2_LO;
-    let mut p = 1.0 / 5040.0;
-    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+    let mut p = EXP_SERIES_FIRST;
+    for c in EXP_SERIES {
         p = p * r + c;
     }
     let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
@@ -173,11 +182,11 @@ mod tests {
     fn the_order_of_a_sum_is_that_of_its_lanes() {
         let values: Vec<f32> = (0..150).map(|i| 1.0 / (i as f32 + 0.7)).collect();
         for len in 0..150 {
-            let mut lanes = [0.0_f32; WIDE];
+            let mut lanes = [0.0_f32; LANES_PER_SUM];
             for (i, value) in values[..len].iter().enumerate() {
-                lanes[i % WIDE] += value;
+                lanes[i % LANES_PER_SUM] += value;
             }
-            let mut half = WIDE / 2;
+            let mut half = LANES_PER_SUM / 2;
             while half > 0 {
                 (0..half).for_each(|i| lanes[i] += lanes[i + half]);
                 half /= 2;

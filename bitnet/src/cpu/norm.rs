@@ -42,8 +42,8 @@ vectorized! {
 }
 
 vectorized! {
-    /// Replaces the gradient of rows of the output by that of the input; adds their part of that of the
-    /// gains.
+    /// Replaces the gradient of rows of the output by that of the input; adds their part of that of
+    /// the gains.
     pub(crate) fn backward(
         x: &[f32],
         gains: &[f32],

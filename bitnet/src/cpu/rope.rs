@@ -1,14 +1,22 @@
-//! Rotary position embedding of heads (RoFormer, arXiv 2104.09864), half-split: feature `i` is paired
-//! with `i + d/2`.
+//! Rotary position embedding of heads (RoFormer, arXiv 2104.09864), half-split: feature `i` is
+//! paired with `i + d/2`.
 
 use super::vectorized;
 
 /// Elements that are rotated at once.
-const LANES: usize = 8;
+const FEATURES_PER_STEP: usize = 8;
+
+/// By what angle each pair of features is rotated from one position to the next: `θ^(−2i/d)` for
+/// the pair `i`, `[dim_head / 2]`. In f64, as at long contexts angles in f32 would lose whole
+/// digits.
+pub(crate) fn frequencies(dim_head: usize, theta: f64) -> Vec<f64> {
+    let frequency = |pair| theta.powf(-((2 * pair) as f64) / dim_head as f64);
+    (0..dim_head / 2).map(frequency).collect()
+}
 
 vectorized! {
-    /// Rotates heads by the angles of their places, of which there are as many, or back where `sign`
-    /// is −1.
+    /// Rotates heads by the angles of their places, of which there are as many, or back where
+    /// `sign` is −1.
     ///
     /// # Shapes
     /// - `x`: `[places, width]`; `y` has the same shape, cosines and sines at least
@@ -44,16 +52,16 @@ fn element([a, b, cos, sin]: [f32; 4], sign: f32) -> f32 {
 #[inline(always)]
 fn rotated([a, b, cos, sin]: [&[f32]; 4], sign: f32, to: &mut [f32]) {
     // Heads are narrow: a loop of any length would do most of it element by element.
-    let (whole, rest) = to.as_chunks_mut::<LANES>();
-    let parts = [a, b, cos, sin].map(|values| values.as_chunks::<LANES>().0);
+    let (whole, rest) = to.as_chunks_mut::<FEATURES_PER_STEP>();
+    let parts = [a, b, cos, sin].map(|values| values.as_chunks::<FEATURES_PER_STEP>().0);
     let [a_parts, b_parts, cos_parts, sin_parts] = parts.map(|values| &values[..whole.len()]);
     for (i, to) in whole.iter_mut().enumerate() {
-        for lane in 0..LANES {
+        for lane in 0..FEATURES_PER_STEP {
             let (a, b) = (a_parts[i][lane], b_parts[i][lane]);
             to[lane] = element([a, b, cos_parts[i][lane], sin_parts[i][lane]], sign);
         }
     }
-    let first = whole.len() * LANES;
+    let first = whole.len() * FEATURES_PER_STEP;
     for (i, to) in (first..).zip(rest) {
         *to = element([a[i], b[i], cos[i], sin[i]], sign);
     }

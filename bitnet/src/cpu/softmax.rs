@@ -1,25 +1,22 @@
-//! Softmax over rows of scores in whole vectors, and its gradient. The forward pass rounds and adds as
-//! [`float`](crate::cpu::float) does, and so as packed inference.
+//! Softmax over rows of scores in whole vectors, and its gradient. The forward pass rounds and adds
+//! as [`float`](crate::cpu::float) does, and so as packed inference.
 
 #![allow(unsafe_code, reason = "vector intrinsics")]
 
 #[cfg(target_arch = "x86_64")]
 use super::isa::{self, Vectors};
 use super::{
-    float::{exp, maximum, sum},
+    float::{FLOATS_PER_VECTOR, exp, maximum, sum},
     vectorized,
 };
-
-/// Elements that rows have a multiple of.
-pub(crate) const LANES: usize = 16;
 
 /// Replaces scores by their exponentials over that of the highest; returns that one, and the sum.
 /// Those that are −∞ become zero.
 ///
 /// # Panics
-/// If their number is no multiple of [`LANES`].
+/// If their number is no multiple of [`FLOATS_PER_VECTOR`].
 pub(crate) fn exponentials(scores: &mut [f32]) -> (f32, f32) {
-    assert!(scores.len().is_multiple_of(LANES), "whole vectors");
+    assert!(scores.len().is_multiple_of(FLOATS_PER_VECTOR), "whole vectors");
     #[cfg(target_arch = "x86_64")]
     if isa::vectors() == Vectors::Avx512 {
         // SAFETY: the processor has the instructions.
@@ -32,9 +29,12 @@ pub(crate) fn exponentials(scores: &mut [f32]) -> (f32, f32) {
 /// Where a score is −∞, both become zero.
 ///
 /// # Panics
-/// If both are not as many, and a multiple of [`LANES`].
+/// If both are not as many, and a multiple of [`FLOATS_PER_VECTOR`].
 pub(crate) fn softmax_slopes(scores: &mut [f32], slopes: &mut [f32], log_sum: f32) {
-    assert!(scores.len().is_multiple_of(LANES) && scores.len() == slopes.len(), "whole vectors");
+    assert!(
+        scores.len().is_multiple_of(FLOATS_PER_VECTOR) && scores.len() == slopes.len(),
+        "whole vectors"
+    );
     #[cfg(target_arch = "x86_64")]
     if isa::vectors() == Vectors::Avx512 {
         // SAFETY: the processor has the instructions.
@@ -69,15 +69,14 @@ vectorized! {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::LANES;
-    use crate::cpu::float::{WIDE, total};
+    use crate::cpu::float::{
+        EXP_SERIES, EXP_SERIES_FIRST, FLOATS_PER_VECTOR, LANES_PER_SUM, LN2_HI, LN2_LO, total,
+    };
 
     /// As `float::exp`, to the bit.
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn exp(x: __m512) -> __m512 {
-        const LN2_HI: f32 = 0.693_359_4;
-        const LN2_LO: f32 = -2.121_944_4e-4;
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         // What is no number is the second operand, and so the result.
         let within = _mm512_min_ps(_mm512_set1_ps(88.0), _mm512_max_ps(_mm512_set1_ps(-88.0), x));
@@ -85,8 +84,8 @@ mod avx512 {
         let n = _mm512_roundscale_ps::<NEAREST>(n);
         let r = _mm512_sub_ps(within, _mm512_mul_ps(n, _mm512_set1_ps(LN2_HI)));
         let r = _mm512_sub_ps(r, _mm512_mul_ps(n, _mm512_set1_ps(LN2_LO)));
-        let mut p = _mm512_set1_ps(1.0 / 5040.0);
-        for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        let mut p = _mm512_set1_ps(EXP_SERIES_FIRST);
+        for c in EXP_SERIES {
             p = _mm512_add_ps(_mm512_mul_ps(p, r), _mm512_set1_ps(c));
         }
         let normal = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(-87.0));
@@ -95,45 +94,45 @@ mod avx512 {
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn load(values: &[f32; LANES]) -> __m512 {
+    fn load(values: &[f32; FLOATS_PER_VECTOR]) -> __m512 {
         // SAFETY: the vector is 16 values, all of which the array has.
         unsafe { _mm512_loadu_ps(values.as_ptr()) }
     }
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn store(values: &mut [f32; LANES], x: __m512) {
+    fn store(values: &mut [f32; FLOATS_PER_VECTOR], x: __m512) {
         // SAFETY: the vector is 16 values, for all of which the array has room.
         unsafe { _mm512_storeu_ps(values.as_mut_ptr(), x) }
     }
 
     #[target_feature(enable = "avx512f")]
     pub(crate) fn exponentials(scores: &mut [f32]) -> (f32, f32) {
-        let (vectors, _) = scores.as_chunks_mut::<LANES>();
+        let (vectors, _) = scores.as_chunks_mut::<FLOATS_PER_VECTOR>();
         let mut highest = _mm512_set1_ps(f32::NEG_INFINITY);
         for vector in &*vectors {
             // What is no number is passed over: the second operand is the result.
             highest = _mm512_max_ps(load(vector), highest);
         }
         let highest = _mm512_reduce_max_ps(highest);
-        let mut sums = [_mm512_setzero_ps(); WIDE / LANES];
-        for vectors in vectors.chunks_mut(WIDE / LANES) {
+        let mut sums = [_mm512_setzero_ps(); LANES_PER_SUM / FLOATS_PER_VECTOR];
+        for vectors in vectors.chunks_mut(LANES_PER_SUM / FLOATS_PER_VECTOR) {
             for (vector, sum) in vectors.iter_mut().zip(&mut sums) {
                 let x = exp(_mm512_sub_ps(load(vector), _mm512_set1_ps(highest)));
                 *sum = _mm512_add_ps(*sum, x);
                 store(vector, x);
             }
         }
-        let mut lanes = [0.0; WIDE];
-        let (vectors, _) = lanes.as_chunks_mut::<LANES>();
+        let mut lanes = [0.0; LANES_PER_SUM];
+        let (vectors, _) = lanes.as_chunks_mut::<FLOATS_PER_VECTOR>();
         vectors.iter_mut().zip(sums).for_each(|(lanes, sum)| store(lanes, sum));
         (highest, total(lanes, |a, b| a + b))
     }
 
     #[target_feature(enable = "avx512f")]
     pub(crate) fn softmax_slopes(scores: &mut [f32], slopes: &mut [f32], log_sum: f32) {
-        let (scores, _) = scores.as_chunks_mut::<LANES>();
-        let (slopes, _) = slopes.as_chunks_mut::<LANES>();
+        let (scores, _) = scores.as_chunks_mut::<FLOATS_PER_VECTOR>();
+        let (slopes, _) = slopes.as_chunks_mut::<FLOATS_PER_VECTOR>();
         let mut mean = _mm512_setzero_ps();
         for (score, slope) in scores.iter_mut().zip(&*slopes) {
             let weight = exp(_mm512_sub_ps(load(score), _mm512_set1_ps(log_sum)));
@@ -155,7 +154,7 @@ mod tests {
     #[test]
     fn weights_and_slopes_are_those_of_the_definition() {
         for seen in 1_usize..100 {
-            let len = seen.next_multiple_of(LANES);
+            let len = seen.next_multiple_of(FLOATS_PER_VECTOR);
             let score = |i: usize| ((i * 7919) % 23) as f32 / 3.0 - 4.0;
             let slope = |i: usize| ((i * 104_729) % 19) as f32 / 5.0 - 1.0;
             let scores = |i: usize| if i < seen { score(i) } else { f32::NEG_INFINITY };
@@ -182,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_way_of_the_processor_is_the_portable_one_to_the_bit() {
-        for len in (LANES..400).step_by(LANES) {
+        for len in (FLOATS_PER_VECTOR..400).step_by(FLOATS_PER_VECTOR) {
             let scores: Vec<f32> = (0..len).map(|i| ((i * 7919) % 1013) as f32 / 9.0).collect();
             let (mut found, mut expected) = (scores.clone(), scores);
             expected[len - 5..].fill(f32::NEG_INFINITY);
@@ -194,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_no_number_stays_visible() {
-        let mut scores = [0.0; LANES];
+        let mut scores = [0.0; FLOATS_PER_VECTOR];
         scores[3] = f32::NAN;
         assert!(exponentials(&mut scores).1.is_nan());
         scores.fill(f32::NEG_INFINITY);

@@ -1,4 +1,4 @@
-//! Buffers that those who compute with them write for the first time.
+//! Buffers that are written for the first time by the threads that compute with them.
 
 #![allow(unsafe_code, reason = "memory that is not written yet")]
 
@@ -10,12 +10,12 @@ use std::{
 use super::parallel::par_map;
 
 /// Elements of a chunk of [`zeros`].
-const CHUNK: usize = 1 << 16;
+const ELEMENTS_PER_CHUNK: usize = 1 << 16;
 
 /// Zeros, written by all threads: for what is not computed chunk by chunk.
 pub(crate) fn zeros<T: Copy + Default + Send + Sync>(len: usize) -> Vec<T> {
     let mut buffer = Uninit::new(len);
-    let chunks = buffer.chunks(CHUNK).collect();
+    let chunks = buffer.chunks(ELEMENTS_PER_CHUNK).collect();
     par_map(len, chunks, |_, chunk: UninitChunk<'_, T>| {
         chunk.zeroed();
     });
@@ -83,7 +83,7 @@ impl<'a, T: Copy + Default> UninitChunk<'a, T> {
         unsafe { self.written(|slots| slots.fill(MaybeUninit::new(T::default()))) }
     }
 
-    /// Has it written.
+    /// Lets `write` fill it.
     ///
     /// # Safety
     /// `write` writes every element.

@@ -1,7 +1,7 @@
 use std::io::{self, Read};
 
 /// Largest chunk, in bytes. Tokenizers take a hundred times as much while they are at it.
-pub(super) const CHUNK: usize = 1 << 18;
+pub(super) const BYTES_PER_CHUNK: usize = 1 << 18;
 
 /// A piece of text, small enough to be held in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum End {
     Record,
 }
 
-/// Cuts what a reader gives into chunks, between lines where there are any: tokens are nearly
+/// Cuts what a reader returns into chunks, between lines where there are any: tokens are nearly
 /// always those of the whole.
 #[derive(Debug)]
 pub(super) struct Chunks<R> {
@@ -49,12 +49,12 @@ impl<R: Read> Iterator for Chunks<R> {
             return None;
         }
         let mut text = std::mem::take(&mut self.rest);
-        let room = (CHUNK - text.len()) as u64;
+        let room = (BYTES_PER_CHUNK - text.len()) as u64;
         if let Err(error) = self.reader.by_ref().take(room).read_to_end(&mut text) {
             self.done = true;
             return Some(Err(error));
         }
-        if text.len() < CHUNK {
+        if text.len() < BYTES_PER_CHUNK {
             self.done = true;
             let is_empty = text.is_empty() && !self.began;
             return (!is_empty).then_some(Ok(Chunk { text, end: self.end }));
@@ -119,23 +119,27 @@ mod tests {
     fn cuts_after_lines_then_between_characters() {
         assert_eq!(chunks(b""), []);
         assert_eq!(lens(b"ab"), [2]);
-        assert_eq!(lens(&vec![b'a'; CHUNK]), [CHUNK, 0], "the end of the file is not lost");
-        assert_eq!(lens(&vec![b'a'; CHUNK + 1]), [CHUNK, 1]);
+        assert_eq!(
+            lens(&vec![b'a'; BYTES_PER_CHUNK]),
+            [BYTES_PER_CHUNK, 0],
+            "the end of the file is not lost"
+        );
+        assert_eq!(lens(&vec![b'a'; BYTES_PER_CHUNK + 1]), [BYTES_PER_CHUNK, 1]);
 
         let with = |at: usize, what: &str| {
-            let mut text = vec![b'a'; CHUNK + 10];
+            let mut text = vec![b'a'; BYTES_PER_CHUNK + 10];
             text[at..at + what.len()].copy_from_slice(what.as_bytes());
             lens(&text)[0]
         };
-        assert_eq!(with(CHUNK - 9, "\n"), CHUNK - 8);
-        assert_eq!(with(CHUNK - 9, "b\nñ b\n c\n"), CHUNK - 7);
-        assert_eq!(with(CHUNK - 9, "\n\n"), CHUNK - 7);
-        assert_eq!(with(9, "\n"), CHUNK, "not in the first half");
-        assert_eq!(with(CHUNK - 1, "ñ"), CHUNK - 1);
-        assert_eq!(with(CHUNK - 2, "語"), CHUNK - 2);
-        assert_eq!(with(CHUNK - 3, "語"), CHUNK);
-        assert_eq!(with(CHUNK - 1, "🦀"), CHUNK - 1);
-        assert_eq!(lens(&vec![0x80; CHUNK + 2]), [CHUNK, 2]);
+        assert_eq!(with(BYTES_PER_CHUNK - 9, "\n"), BYTES_PER_CHUNK - 8);
+        assert_eq!(with(BYTES_PER_CHUNK - 9, "b\nñ b\n c\n"), BYTES_PER_CHUNK - 7);
+        assert_eq!(with(BYTES_PER_CHUNK - 9, "\n\n"), BYTES_PER_CHUNK - 7);
+        assert_eq!(with(9, "\n"), BYTES_PER_CHUNK, "not in the first half");
+        assert_eq!(with(BYTES_PER_CHUNK - 1, "ñ"), BYTES_PER_CHUNK - 1);
+        assert_eq!(with(BYTES_PER_CHUNK - 2, "語"), BYTES_PER_CHUNK - 2);
+        assert_eq!(with(BYTES_PER_CHUNK - 3, "語"), BYTES_PER_CHUNK);
+        assert_eq!(with(BYTES_PER_CHUNK - 1, "🦀"), BYTES_PER_CHUNK - 1);
+        assert_eq!(lens(&vec![0x80; BYTES_PER_CHUNK + 2]), [BYTES_PER_CHUNK, 2]);
     }
 
     #[test]

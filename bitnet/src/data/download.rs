@@ -15,9 +15,9 @@ use super::DataError;
 use crate::{progress::Progress, storage::open_own};
 
 /// How often a download is tried before it is given up.
-const TRIES: u32 = 5;
+const MAX_TRIES: u32 = 5;
 /// How long a server may be silent.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_SILENCE: Duration = Duration::from_secs(30);
 
 /// Why a try ended early.
 enum Failure {
@@ -42,9 +42,9 @@ pub(super) fn download(
 ) -> Result<(), DataError> {
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_connect(Some(PATIENCE))
-        .timeout_recv_response(Some(PATIENCE))
-        .timeout_per_read(Some(PATIENCE))
+        .timeout_connect(Some(MAX_SILENCE))
+        .timeout_recv_response(Some(MAX_SILENCE))
+        .timeout_per_read(Some(MAX_SILENCE))
         .build()
         .into();
     for attempt in 1.. {
@@ -56,7 +56,7 @@ pub(super) fn download(
                 return Err(DataError::Cache { path: part.into(), error });
             }
             Err(Failure::Lasting(reason)) => reason,
-            Err(Failure::Passing(reason)) if attempt == TRIES => reason,
+            Err(Failure::Passing(reason)) if attempt == MAX_TRIES => reason,
             Err(Failure::Passing(reason)) => {
                 progress.say(&format!("{reason}; trying again"));
                 thread::sleep(Duration::from_millis(250) * attempt);

@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::records::Row;
 
 /// Names that are told where the field is missing.
-const TOLD: usize = 8;
+const MAX_NAMES_TOLD: usize = 8;
 
 /// The string in `field` of an object. Dots in its name lead into objects within, where it is not
 /// a name as it stands.
@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for Object<'_> {
                     object.next_value::<IgnoredAny>()?;
                 }
             }
-            if names.len() < TOLD {
+            if names.len() < MAX_NAMES_TOLD {
                 names.push(String::from_utf8_lossy(&name).into_owned());
             }
         }

@@ -67,7 +67,7 @@ impl Kind {
         }
         let mut head = Vec::new();
         let reader = kind.packing.open(file, options.piece()).map_err(unreadable)?;
-        reader.take(magic::HEAD as u64).read_to_end(&mut head).map_err(unreadable)?;
+        reader.take(magic::HEAD_BYTES as u64).read_to_end(&mut head).map_err(unreadable)?;
         kind.mark = Mark::of(&head);
         let is_utf16 = matches!(kind.mark, Mark::Utf16Le | Mark::Utf16Be);
         let foreign = if is_utf16 { None } else { magic::foreign(&head) };

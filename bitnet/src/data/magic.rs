@@ -1,7 +1,7 @@
 //! What the first bytes of a file say that it is.
 
 /// Bytes that are looked at.
-pub(super) const HEAD: usize = 8 << 10;
+pub(super) const HEAD_BYTES: usize = 8 << 10;
 
 /// What marks a kind of file, and what to do with it.
 struct Sign {
@@ -25,7 +25,7 @@ const fn sign(bytes: &'static [u8], what: &'static str, advice: Advice) -> Sign 
     Sign { at: 0, bytes, what, advice }
 }
 
-const SIGNS: [Sign; 30] = [
+const SIGNATURES: [Sign; 30] = [
     sign(b"\x1f\x8b", "compressed with gzip", Advice::Name(".gz")),
     sign(b"\x28\xb5\x2f\xfd", "compressed with zstd", Advice::Name(".zst")),
     sign(b"PAR1", "a Parquet file", Advice::Name(".parquet")),
@@ -63,7 +63,7 @@ const SIGNS: [Sign; 30] = [
 /// compressed or binary.
 pub(super) fn foreign(head: &[u8]) -> Option<(String, String)> {
     let is = |sign: &&Sign| head.get(sign.at..).is_some_and(|rest| rest.starts_with(sign.bytes));
-    if let Some(Sign { what, advice, .. }) = SIGNS.iter().find(is) {
+    if let Some(Sign { what, advice, .. }) = SIGNATURES.iter().find(is) {
         let advice = match advice {
             Advice::Name(ending) => format!("it is read if its name ends in {ending}"),
             Advice::Unpack => "unpack it first".into(),

@@ -27,9 +27,10 @@ pub struct DataOptions {
 }
 
 impl Default for DataOptions {
-    /// `text`, of files of text, none of them bad, in pieces of up to 256 MiB, and all of it; then the environment's `BITNET_CACHE` (default: `bitnet` in the cache folder of the
-    /// platform), `BITNET_DATASETS` (default: `datasets` in the cache), `BITNET_MIRROR` and
-    /// `BITNET_OFFLINE` (on unless it is empty or 0).
+    /// `text`, of files of text, none of them bad, in pieces of up to 256 MiB, and all of it; then
+    /// the environment's `BITNET_CACHE` (default: `bitnet` in the cache folder of the platform),
+    /// `BITNET_DATASETS` (default: `datasets` in the cache), `BITNET_MIRROR` and `BITNET_OFFLINE`
+    /// (on unless it is empty or 0).
     fn default() -> Self {
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
         let cache = variable("BITNET_CACHE").map(PathBuf::from);

@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Bytes of text that are encoded at the same time.
-const GROUP: usize = 16 << 20;
+const BYTES_PER_GROUP: usize = 16 << 20;
 /// Part of every key: a change of how texts become tokens needs another number.
-const VERSION: &str = "tokens 1";
+const KEY_VERSION: &str = "tokens 1";
 
 impl Corpus {
     /// The text as tokens, from a file in the folder `tokens` of `cache` that is named after a
@@ -40,7 +40,7 @@ impl Corpus {
         progress.start("reading", self.stored_bytes());
         let hash = self.hash(progress);
         progress.finish();
-        let hash = hash?.chain_update(tokenizer.to_json()).chain_update(VERSION).finalize();
+        let hash = hash?.chain_update(tokenizer.to_json()).chain_update(KEY_VERSION).finalize();
         let name: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let path = folder.join(name + ".tokens");
         let vocabulary = tokenizer.vocab_size();
@@ -81,7 +81,7 @@ impl Corpus {
                 let chunk = chunk.map_err(Failure::Reading)?;
                 bytes += chunk.text.len();
                 group.push(chunk);
-                if bytes >= GROUP {
+                if bytes >= BYTES_PER_GROUP {
                     encode(tokenizer, &group, writer)?;
                     group.clear();
                     bytes = 0;

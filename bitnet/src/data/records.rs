@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Rows without the field, at the beginning of a file, after which it is taken for another one.
-const PATIENCE: u64 = 1000;
+const MAX_ROWS_WITHOUT_FIELD: u64 = 1000;
 
 /// One of a file's many documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl<R: Rows> Documents<R> {
                     self.tally.without(&self.path, R::UNIT, number);
                     self.without += 1;
                     self.missing.get_or_insert_with(|| error(instead));
-                    if !self.is_there && self.without == PATIENCE {
+                    if !self.is_there && self.without == MAX_ROWS_WITHOUT_FIELD {
                         break;
                     }
                 }
@@ -118,7 +118,7 @@ impl<R: Rows> Iterator for Documents<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::chunks::CHUNK;
+    use crate::data::chunks::BYTES_PER_CHUNK;
 
     struct Given<I>(I, u64);
 
@@ -183,10 +183,10 @@ mod tests {
     #[test]
     fn long_texts_come_in_chunks() {
         let tally = Arc::new(Tally::new(0));
-        let rows = Given(vec![Row::Text(vec![b'x'; CHUNK + 5])].into_iter(), 0);
+        let rows = Given(vec![Row::Text(vec![b'x'; BYTES_PER_CHUNK + 5])].into_iter(), 0);
         let chunks = Documents::new(rows, "a".into(), tally);
         let chunks: Vec<_> =
             chunks.map(|chunk| chunk.unwrap()).map(|c| (c.text.len(), c.end)).collect();
-        assert_eq!(chunks, [(CHUNK, End::Within), (5, End::Record)]);
+        assert_eq!(chunks, [(BYTES_PER_CHUNK, End::Within), (5, End::Record)]);
     }
 }

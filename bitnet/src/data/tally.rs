@@ -6,7 +6,7 @@ use std::{
 use super::DataError;
 
 /// Invalid bytes of a file's thousand that are worth a line.
-const MUCH: u64 = 1;
+const MIN_INVALID_PER_MILLE: u64 = 1;
 
 /// Counts what is no text, to say it in one line.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Validity {
     /// Tells the tally, at the end of the file.
     pub(super) fn finish(&mut self) {
         let (bytes, invalid) = (self.bytes, self.invalid);
-        if invalid * 1000 <= bytes * MUCH {
+        if invalid * 1000 <= bytes * MIN_INVALID_PER_MILLE {
             return;
         }
         self.tally.with(|counts| {

@@ -24,8 +24,8 @@ use super::{Tokens, tokens::TokenMap};
 use crate::storage::{self, Refusal};
 
 const MAGIC: &[u8; 8] = b"BITNETTK";
-const VERSION: u32 = 1;
-const HEADER: usize = 64;
+const FORMAT_VERSION: u32 = 1;
+const HEADER_BYTES: usize = 64;
 
 /// A file of tokens that is whole.
 #[derive(Debug, Clone)]
@@ -87,18 +87,23 @@ impl TokenFile {
     /// Opens a file of tokens below `vocabulary`, and reads it once to check that it is whole.
     pub(super) fn open(path: &Path, vocabulary: usize) -> Result<Self, Damage> {
         let mut file = storage::open_own(path, OpenOptions::new().read(true))?;
-        let mut header = [0; HEADER];
-        let has_header = file.metadata()?.len() >= HEADER as u64;
+        let mut header = [0; HEADER_BYTES];
+        let has_header = file.metadata()?.len() >= HEADER_BYTES as u64;
         if has_header {
             file.read_exact(&mut header)?;
         }
         let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
         let [version, width] = [number(8) as u32, (number(8) >> 32) as u32];
-        if !has_header || &header[..8] != MAGIC || version != VERSION || !matches!(width, 2 | 4) {
+        if !has_header
+            || &header[..8] != MAGIC
+            || version != FORMAT_VERSION
+            || !matches!(width, 2 | 4)
+        {
             return Err(Damage::Foreign);
         }
         let count = number(16);
-        let expected = count.checked_mul(width.into()).and_then(|n| n.checked_add(HEADER as u64));
+        let expected =
+            count.checked_mul(width.into()).and_then(|n| n.checked_add(HEADER_BYTES as u64));
         if expected != Some(file.metadata()?.len()) {
             return Err(Damage::Truncated);
         }
@@ -113,7 +118,7 @@ impl TokenFile {
         let map = unsafe { Mmap::map(&file)? };
         let tokens = TokenMap {
             map,
-            header: HEADER,
+            header: HEADER_BYTES,
             width: width as usize,
             vocabulary,
             path: path.into(),
@@ -138,7 +143,7 @@ impl TokenFile {
                 bytes: 0,
                 hash: Sha256::new(),
             };
-            writer.file.write_all(&[0; HEADER])?;
+            writer.file.write_all(&[0; HEADER_BYTES])?;
             fill(&mut writer)?;
             Ok(writer.finish()?)
         })
@@ -201,7 +206,7 @@ impl TokenWriter<'_> {
     fn finish(mut self) -> io::Result<()> {
         self.file.rewind()?;
         self.file.write_all(MAGIC)?;
-        self.file.write_all(&VERSION.to_le_bytes())?;
+        self.file.write_all(&FORMAT_VERSION.to_le_bytes())?;
         self.file.write_all(&(self.width as u32).to_le_bytes())?;
         self.file.write_all(&self.count.to_le_bytes())?;
         self.file.write_all(&self.bytes.to_le_bytes())?;
@@ -258,7 +263,7 @@ mod tests {
         };
         for len in 0..whole.len() {
             let found = damage(&whole[..len]);
-            let expected = len < HEADER;
+            let expected = len < HEADER_BYTES;
             assert_eq!(matches!(found, Damage::Foreign), expected, "{len}: {found}");
             assert_eq!(matches!(found, Damage::Truncated), !expected, "{len}: {found}");
         }
@@ -282,7 +287,7 @@ mod tests {
         let (part, other) = (tokens.slice(1..3), tokens.clone());
         assert!(tokens.iter().eq([1, 2, 3, 255]) && tokens.check().is_ok());
         let mut file = OpenOptions::new().write(true).open(&path).unwrap();
-        file.seek(io::SeekFrom::Start(HEADER as u64 + 4)).unwrap();
+        file.seek(io::SeekFrom::Start(HEADER_BYTES as u64 + 4)).unwrap();
         file.write_all(&[0, 1]).unwrap();
         assert!(other.check().is_ok(), "nothing was read yet");
         assert!(part.iter().eq([2, 0]));

@@ -64,11 +64,11 @@ impl Found {
 
     /// A line about what is left out of `source`.
     pub(super) fn line(&self, source: &str) -> Option<String> {
-        const SHOWN: usize = 4;
+        const MAX_NAMES_SHOWN: usize = 4;
         let show = |path: &PathBuf| path.strip_prefix(source).unwrap_or(path).display().to_string();
-        let mut names: Vec<_> = self.left_out.iter().take(SHOWN).map(show).collect();
-        if self.left_out.len() > SHOWN {
-            names.push(format!("{} more", self.left_out.len() - SHOWN));
+        let mut names: Vec<_> = self.left_out.iter().take(MAX_NAMES_SHOWN).map(show).collect();
+        if self.left_out.len() > MAX_NAMES_SHOWN {
+            names.push(format!("{} more", self.left_out.len() - MAX_NAMES_SHOWN));
         }
         let last = names.pop()?;
         let names =

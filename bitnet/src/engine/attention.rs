@@ -1,12 +1,15 @@
 use rayon::prelude::*;
 
 use super::{
-    kv_cache::{Batch, BlockCache},
+    kv_cache::{BlockCache, KvCache},
     norm::Norm,
     rotary::Rotations,
     workspace::{Workspace, add_to},
 };
-use crate::packed::{QUERIES, Query, TernaryMatrix, attend};
+use crate::{
+    nn::SequenceBatch,
+    packed::{QUERIES_PER_PASS, Query, TernaryMatrix, attend},
+};
 
 /// Causal self-attention, as [`Attention`](crate::nn::Attention).
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ impl Attention {
         [&self.norm, &self.query_norm, &self.key_norm, &self.sub_norm]
     }
 
-    /// What a file holds of it.
+    /// Its arrays, as a file holds them.
     pub(super) fn arrays(&self) -> impl Iterator<Item = &[u8]> {
         let of_heads = self.query_norm.array().into_iter().chain(self.key_norm.array());
         let before = self.norm.array().into_iter().chain(self.qkv.arrays());
@@ -42,12 +45,12 @@ impl Attention {
     pub(super) fn add(
         &self,
         x: &mut [f32],
-        batch: &mut Batch<'_>,
+        batch: &mut SequenceBatch<'_, KvCache>,
         index: usize,
         rotations: &Rotations,
         work: &mut Workspace,
     ) {
-        let Workspace { into_block, from_heads, projected, mixed, .. } = work;
+        let Workspace { into_block, from_heads, projected, attended, .. } = work;
         let dim = self.qkv.inputs();
         let tokens = x.len() / dim;
         into_block.quantize_with(tokens, |token, row| {
@@ -56,13 +59,13 @@ impl Attention {
         });
         let qkv = Workspace::projected(projected, tokens * self.qkv.outputs());
         self.qkv.multiply(into_block, qkv);
-        self.turn(qkv, rotations);
-        self.remember(qkv, batch, index);
-        self.mix(qkv, batch, index, mixed);
+        self.rotate(qkv, rotations);
+        self.extend_caches(qkv, batch, index);
+        self.attend(qkv, batch, index, attended);
 
         let width = self.output.inputs();
         from_heads.quantize_with(tokens, |token, row| {
-            row.copy_from_slice(&mixed[token * width..][..width]);
+            row.copy_from_slice(&attended[token * width..][..width]);
             self.sub_norm.apply(row);
         });
         let out = Workspace::projected(projected, x.len());
@@ -71,23 +74,23 @@ impl Attention {
     }
 
     /// Norms of heads, and rotations.
-    fn turn(&self, qkv: &mut [f32], rotations: &Rotations) {
+    fn rotate(&self, qkv: &mut [f32], rotations: &Rotations) {
         let rows = qkv.par_chunks_mut(self.qkv.outputs()).enumerate().with_min_len(4);
         rows.for_each(|(row, qkv)| {
             let (queries, rest) = qkv.split_at_mut(self.heads * self.dim_head);
             for head in queries.chunks_mut(self.dim_head) {
                 self.query_norm.apply(head);
-                rotations.turn_query(row, head);
+                rotations.rotate_query(row, head);
             }
             for head in rest.chunks_mut(self.dim_head).take(self.kv_heads) {
                 self.key_norm.apply(head);
-                rotations.turn_key(row, head);
+                rotations.rotate_key(row, head);
             }
         });
     }
 
     /// Appends keys and values to the caches.
-    fn remember(&self, qkv: &[f32], batch: &mut Batch<'_>, index: usize) {
+    fn extend_caches(&self, qkv: &[f32], batch: &mut SequenceBatch<'_, KvCache>, index: usize) {
         let width = self.kv_heads * self.dim_head;
         let mut rows = qkv.chunks(self.qkv.outputs());
         for (cache, tokens) in batch {
@@ -100,13 +103,20 @@ impl Attention {
         }
     }
 
-    /// Each query's mix of the values up to its position: `[all tokens, heads · dim_head]`.
-    fn mix(&self, qkv: &[f32], batch: &Batch<'_>, index: usize, mixed: &mut [f32]) {
+    /// Each query's weighted sum of the values up to its position: `[all tokens, heads ·
+    /// dim_head]`.
+    fn attend(
+        &self,
+        qkv: &[f32],
+        batch: &SequenceBatch<'_, KvCache>,
+        index: usize,
+        attended: &mut [f32],
+    ) {
         let Self { heads, kv_heads, dim_head, .. } = *self;
         let group = heads / kv_heads;
         // Tokens whose queries fill a pass over the keys together.
-        let together = (QUERIES / group).max(1);
-        let mut rows = qkv.chunks(self.qkv.outputs()).zip(mixed.chunks_mut(heads * dim_head));
+        let together = (QUERIES_PER_PASS / group).max(1);
+        let mut rows = qkv.chunks(self.qkv.outputs()).zip(attended.chunks_mut(heads * dim_head));
         let mut tasks = Vec::new();
         for (cache, tokens) in batch {
             let mut seen = cache.len();
@@ -134,7 +144,7 @@ impl Attention {
     }
 }
 
-/// Queries that look at one head of keys.
+/// Queries that attend to one head of keys.
 struct Task<'a> {
     cache: &'a BlockCache,
     head: usize,

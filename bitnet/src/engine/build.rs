@@ -60,10 +60,10 @@ impl Engine {
     }
 }
 
-/// Where the weights of a model come from. They are asked for in the order in which files hold them:
-/// the embedding, blocks, the last norm, the head.
+/// Where the weights of a model come from. They are read in the order in which files hold them: the
+/// embedding, blocks, the last norm, the head.
 pub(crate) trait WeightSource {
-    /// Why they do not come.
+    /// Why they cannot be read.
     type Error: From<EngineError>;
 
     /// Linears of a block that have the same inputs, the outputs of one after those of the other.

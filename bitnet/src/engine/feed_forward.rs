@@ -22,7 +22,7 @@ impl FeedForward {
         [&self.norm, &self.sub_norm]
     }
 
-    /// What a file holds of it.
+    /// Its arrays, as a file holds them.
     pub(super) fn arrays(&self) -> impl Iterator<Item = &[u8]> {
         let hidden = self.norm.array().into_iter().chain(self.hidden.arrays());
         hidden.chain(self.sub_norm.array()).chain(self.down.arrays())

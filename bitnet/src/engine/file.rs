@@ -39,7 +39,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// The bytes of its weights, as a file holds them: in the order in which a source is asked.
+    /// The bytes of its weights, as a file holds them: in the order in which they are
+    /// read.
     pub fn arrays(&self) -> impl Iterator<Item = &[u8]> {
         let blocks = self
             .blocks

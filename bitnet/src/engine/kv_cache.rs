@@ -1,15 +1,9 @@
 use crate::{
-    nn::BitNetTransformerConfig,
+    nn::{BitNetTransformerConfig, INITIAL_CAPACITY, SequenceCache},
     packed::{Keys, Values},
 };
 
-/// Some sequences: what is known of each, and the tokens that follow.
-pub type Batch<'a> = [(&'a mut KvCache, &'a [u32])];
-
-/// Tokens that a new cache has room for: more are made room for as they come.
-const FIRST_CAPACITY: usize = 256;
-
-/// In what a [`KvCache`] holds keys and values.
+/// The format in which a [`KvCache`] holds keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CacheFormat {
     /// 32 bits.
@@ -29,7 +23,7 @@ impl CacheFormat {
     }
 }
 
-/// Keys and values of the tokens of one sequence.
+/// KV cache of one sequence.
 ///
 /// A clone of it goes on from the same tokens: of sequences that begin alike, the common part need
 /// be read once only.
@@ -61,11 +55,11 @@ impl KvCache {
         };
         let blocks = (0..depth).map(block).collect();
         let mut cache = Self { blocks, len: 0 };
-        cache.reserve(FIRST_CAPACITY.min(max_seq_len));
+        cache.reserve(INITIAL_CAPACITY.min(max_seq_len));
         cache
     }
 
-    /// Makes room for `tokens` in all, so that none has to be made before there are more.
+    /// Reserves memory for `tokens` tokens in all.
     pub fn reserve(&mut self, tokens: usize) {
         for block in &mut self.blocks {
             block.keys.reserve(tokens);
@@ -109,5 +103,15 @@ impl KvCache {
     /// Counts tokens that all blocks have been given.
     pub(super) fn advance(&mut self, tokens: usize) {
         self.len += tokens;
+    }
+}
+
+impl SequenceCache for KvCache {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.truncate(len);
     }
 }

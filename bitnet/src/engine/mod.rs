@@ -1,5 +1,5 @@
-//! Inference on the CPU with packed weights: what [`BitNetTransformer`](crate::BitNetTransformer) computes, within the
-//! rounding of 32 bits, with two bits a ternary weight.
+//! Inference on the CPU with packed weights: what [`BitNetTransformer`](crate::BitNetTransformer)
+//! computes, within the rounding of 32 bits, with two bits a ternary weight.
 //!
 //! ```
 //! use bitnet::{BitNetTransformerConfig, engine::Engine, packed::TableFormat};
@@ -35,10 +35,10 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 pub(crate) use build::WeightSource;
-pub use kv_cache::{Batch, CacheFormat, KvCache};
+pub use kv_cache::{CacheFormat, KvCache};
 
 use crate::{
-    nn::{BitNetTransformerConfig, ModelError},
+    nn::{BitNetTransformerConfig, ModelError, SequenceBatch, last_rows},
     packed::{EmbeddingTable, FileError, TableFormat, TernaryMatrix},
 };
 use attention::Attention;
@@ -50,16 +50,16 @@ use workspace::Workspace;
 
 /// Tokens that go through the blocks together: enough to be bound by arithmetic, and few enough for
 /// what they leave between two products to stay small.
-const TOGETHER: usize = 64;
+const TOKENS_PER_PASS: usize = 64;
 
 /// A model that cannot be packed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The quantisers are not of the kind that packed weights can stand for.
+    /// Packed weights cannot represent these quantisers.
     #[error("the packed engine computes with {0}")]
     Unsupported(&'static str),
-    /// The configuration is not one of a model.
+    /// The configuration is invalid.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A file of packed weights cannot be used.
@@ -87,7 +87,7 @@ struct Block {
     feed_forward: FeedForward,
 }
 
-/// Bytes of what an engine holds.
+/// Memory of an engine, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
     /// Ternary weights at two bits, with their scales.
@@ -107,12 +107,12 @@ impl Engine {
         &self.config
     }
 
-    /// In what embedding and output head are held.
+    /// The format of embedding and output head.
     pub fn table_format(&self) -> TableFormat {
         self.embedding.format()
     }
 
-    /// What it holds.
+    /// Its memory.
     pub fn footprint(&self) -> Footprint {
         let matrices = self.blocks.iter().flat_map(|Block { attention, feed_forward }| {
             [&attention.qkv, &attention.output, &feed_forward.hidden, &feed_forward.down]
@@ -131,7 +131,7 @@ impl Engine {
         blocks.chain([&self.norm])
     }
 
-    /// Has new caches hold keys and values in a format; at first that is 32 bits.
+    /// Sets the format in which new caches hold keys and values. Default: 32 bits.
     pub fn with_cache_format(mut self, format: CacheFormat) -> Self {
         self.cache_format = format;
         self
@@ -142,8 +142,8 @@ impl Engine {
         KvCache::new(&self.config, self.cache_format)
     }
 
-    /// Logits of the next token at every new position, for tokens that follow those in their
-    /// caches, which then hold them too: `[all tokens, num_tokens]`, one sequence after the other.
+    /// Logits of the next token at every new position of a batch, whose caches then hold the new
+    /// tokens, too: `[all tokens, num_tokens]`, one sequence after the other.
     ///
     /// The sequences may be of any lengths; all are computed together. The numbers do not depend
     /// on what else is in the batch, on how a sequence is cut into calls, on the number of threads,
@@ -153,7 +153,7 @@ impl Engine {
     /// [`ModelError::MaxSequenceLengthExceeded`] if a sequence would be longer than the model
     /// allows, [`ModelError::UnknownToken`] for a token that it does not have. No cache has
     /// changed then.
-    pub fn forward(&self, batch: &mut Batch<'_>) -> Result<Vec<f32>, ModelError> {
+    pub fn forward(&self, batch: &mut SequenceBatch<'_, KvCache>) -> Result<Vec<f32>, ModelError> {
         let hidden = self.hidden(batch)?;
         Ok(in_pool(|| self.logits(&hidden)))
     }
@@ -163,43 +163,34 @@ impl Engine {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub fn forward_next(&self, batch: &mut Batch<'_>) -> Result<Vec<f32>, ModelError> {
+    pub fn forward_next(
+        &self,
+        batch: &mut SequenceBatch<'_, KvCache>,
+    ) -> Result<Vec<f32>, ModelError> {
         let mut hidden = self.hidden(batch)?;
         let dim = self.config.dim;
-        let (mut end, mut last) = (0, 0);
-        for (_, tokens) in batch.iter().filter(|(_, tokens)| !tokens.is_empty()) {
-            end += tokens.len();
-            hidden.copy_within((end - 1) * dim..end * dim, last * dim);
-            last += 1;
+        let last = last_rows(batch);
+        for (to, from) in last.iter().enumerate() {
+            hidden.copy_within(from * dim..(from + 1) * dim, to * dim);
         }
-        hidden.truncate(last * dim);
+        hidden.truncate(last.len() * dim);
         Ok(in_pool(|| self.logits(&hidden)))
     }
 
     /// The residual stream after the last block, `[all tokens, dim]`.
-    fn hidden(&self, batch: &mut Batch<'_>) -> Result<Vec<f32>, ModelError> {
-        let max = self.config.max_seq_len;
-        for (cache, tokens) in batch.iter() {
-            let actual = cache.len() + tokens.len();
-            if actual > max {
-                return Err(ModelError::MaxSequenceLengthExceeded { actual, max });
-            }
-            let max = self.embedding.rows();
-            if let Some(&token) = tokens.iter().find(|&&token| token as usize >= max) {
-                return Err(ModelError::UnknownToken { token, max });
-            }
-        }
+    fn hidden(&self, batch: &mut SequenceBatch<'_, KvCache>) -> Result<Vec<f32>, ModelError> {
+        self.config.check_batch(batch)?;
         Ok(in_pool(|| {
             let count = batch.iter().map(|(_, tokens)| tokens.len()).sum();
             let mut hidden = Vec::with_capacity(count * self.config.dim);
-            for start in (0..count).step_by(TOGETHER) {
-                hidden.extend(self.run_blocks(&mut slice(batch, start..start + TOGETHER)));
+            for start in (0..count).step_by(TOKENS_PER_PASS) {
+                hidden.extend(self.run_blocks(&mut slice(batch, start..start + TOKENS_PER_PASS)));
             }
             hidden
         }))
     }
 
-    fn run_blocks(&self, batch: &mut Batch<'_>) -> Vec<f32> {
+    fn run_blocks(&self, batch: &mut SequenceBatch<'_, KvCache>) -> Vec<f32> {
         let dim = self.config.dim;
         let positions: Vec<usize> =
             batch.iter().flat_map(|(cache, tokens)| (cache.len()..).take(tokens.len())).collect();
@@ -235,8 +226,11 @@ impl Engine {
     }
 }
 
-/// The part of a batch that the tokens of a range are, counted over all sequences.
-fn slice<'a>(batch: &'a mut Batch<'_>, range: Range<usize>) -> Vec<(&'a mut KvCache, &'a [u32])> {
+/// The part of a batch with the tokens of a range, counted over all sequences.
+fn slice<'a>(
+    batch: &'a mut SequenceBatch<'_, KvCache>,
+    range: Range<usize>,
+) -> Vec<(&'a mut KvCache, &'a [u32])> {
     let mut before = 0;
     let part = batch.iter_mut().map(|(cache, tokens)| {
         let [start, end] = [range.start, range.end]

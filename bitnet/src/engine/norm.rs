@@ -28,7 +28,7 @@ impl Norm {
         Self { kind: Kind::Gains(gains), eps: eps as f32 }
     }
 
-    /// What a file holds of it.
+    /// Its gains, as a file holds them.
     pub(super) fn array(&self) -> Option<&[u8]> {
         match &self.kind {
             Kind::Gains(gains) => Some(bytemuck::cast_slice(gains)),

@@ -9,10 +9,10 @@ use std::{
 
 use rayon::Yield;
 
-/// Looks for work that a thread does in vain before it lets others have the processor.
-const SPINS: usize = 64;
-/// How often it does that before it goes to sleep.
-const YIELDS: usize = 256;
+/// Looks for work without success after which a thread yields the processor.
+const SPINS_PER_YIELD: usize = 64;
+/// Yields after which it goes to sleep.
+const YIELDS_BEFORE_SLEEP: usize = 256;
 
 thread_local! {
     /// Whether this thread is running the part of [`in_pool`] that all others wait for.
@@ -43,12 +43,12 @@ fn stay_awake(done: &AtomicBool) {
         return;
     }
     let mut idle = 0;
-    while !done.load(Ordering::Acquire) && idle < SPINS * YIELDS {
+    while !done.load(Ordering::Acquire) && idle < SPINS_PER_YIELD * YIELDS_BEFORE_SLEEP {
         match rayon::yield_now() {
             Some(Yield::Executed) => idle = 0,
             _ => {
                 idle += 1;
-                match idle % SPINS {
+                match idle % SPINS_PER_YIELD {
                     0 => thread::yield_now(),
                     _ => hint::spin_loop(),
                 }

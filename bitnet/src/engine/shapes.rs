@@ -11,7 +11,7 @@ pub(super) fn matrices(config: &BitNetTransformerConfig) -> [&'static [LinearRol
     [&[Queries, Keys, Values], &[Output], hidden, &[Down]]
 }
 
-/// Sizes of the matrix that some linears of the same inputs are together.
+/// Sizes of the matrix that joins linears of the same inputs.
 pub(super) fn matrix_shape(
     linears: &[LinearRole],
     config: &BitNetTransformerConfig,

@@ -13,7 +13,7 @@ pub(super) struct Workspace {
     /// Outputs of products.
     pub(super) projected: Vec<f32>,
     /// Attention's output before its projection.
-    pub(super) mixed: Vec<f32>,
+    pub(super) attended: Vec<f32>,
 }
 
 impl Workspace {
@@ -22,13 +22,13 @@ impl Workspace {
         let widest = shapes.iter().map(|shape| shape.outputs).max().unwrap_or_default();
         let [qkv, output, _, down] = shapes;
         let inputs = |MatrixShape { inputs, groups, .. }| Activations::new(inputs, groups);
-        let mixed = vec![0.0; tokens * output.inputs];
+        let attended = vec![0.0; tokens * output.inputs];
         Self {
             into_block: inputs(qkv),
             from_heads: inputs(output),
             from_hidden: inputs(down),
             projected: vec![0.0; tokens * widest],
-            mixed,
+            attended,
         }
     }
 

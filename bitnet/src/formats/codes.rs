@@ -6,9 +6,9 @@
 use half::f16;
 
 /// Codes of a TQ block.
-const TQ: usize = 256;
+const CODES_PER_TQ_BLOCK: usize = 256;
 /// Codes of an I2_S block.
-const I2S: usize = 128;
+const CODES_PER_I2S_BLOCK: usize = 128;
 
 /// Parts of a TQ1_0 block: first code, codes from one digit to the next, digits, first byte, bytes.
 /// Four digits are a fifth of zero.
@@ -38,12 +38,12 @@ pub(super) fn block_scales(bytes: &[u8], size: usize) -> impl Iterator<Item = f1
 
 /// Reads a row of TQ2_0. A block whose scale is zero is zero.
 pub(super) fn read_tq2_0(row: &[u8], out: &mut [i8]) {
-    for (block, out) in row.chunks_exact(66).zip(out.chunks_exact_mut(TQ)) {
+    for (block, out) in row.chunks_exact(66).zip(out.chunks_exact_mut(CODES_PER_TQ_BLOCK)) {
         if scale(block) == f16::ZERO {
             out.fill(0);
             continue;
         }
-        for (bytes, out) in block[..64].chunks(32).zip(out.chunks_mut(TQ / 2)) {
+        for (bytes, out) in block[..64].chunks(32).zip(out.chunks_mut(CODES_PER_TQ_BLOCK / 2)) {
             for (plane, out) in out.chunks_mut(32).enumerate() {
                 for (out, byte) in out.iter_mut().zip(bytes) {
                     *out = code(byte >> (2 * plane));
@@ -55,8 +55,8 @@ pub(super) fn read_tq2_0(row: &[u8], out: &mut [i8]) {
 
 /// Writes a row of TQ2_0 whose scale is one.
 pub(crate) fn write_tq2_0(codes: &[i8], out: &mut Vec<u8>) {
-    for block in codes.chunks_exact(TQ) {
-        for half in block.chunks(TQ / 2) {
+    for block in codes.chunks_exact(CODES_PER_TQ_BLOCK) {
+        for half in block.chunks(CODES_PER_TQ_BLOCK / 2) {
             out.extend((0..32).map(|at| {
                 (0..4).fold(0, |byte, plane| byte | bits(half[32 * plane + at]) << (2 * plane))
             }));
@@ -67,7 +67,7 @@ pub(crate) fn write_tq2_0(codes: &[i8], out: &mut Vec<u8>) {
 
 /// Reads a row of TQ1_0. A block whose scale is zero is zero.
 pub(super) fn read_tq1_0(row: &[u8], out: &mut [i8]) {
-    for (block, out) in row.chunks_exact(54).zip(out.chunks_exact_mut(TQ)) {
+    for (block, out) in row.chunks_exact(54).zip(out.chunks_exact_mut(CODES_PER_TQ_BLOCK)) {
         if scale(block) == f16::ZERO {
             out.fill(0);
             continue;
@@ -88,7 +88,7 @@ pub(super) fn read_tq1_0(row: &[u8], out: &mut [i8]) {
 
 /// Writes a row of TQ1_0 whose scale is one.
 pub(crate) fn write_tq1_0(codes: &[i8], out: &mut Vec<u8>) {
-    for block in codes.chunks_exact(TQ) {
+    for block in codes.chunks_exact(CODES_PER_TQ_BLOCK) {
         for (first, step, digits, _, bytes) in TQ1_PARTS {
             out.extend((0..bytes).map(|at| {
                 let number = (0..5).fold(0, |number: u16, digit| {
@@ -106,7 +106,7 @@ pub(crate) fn write_tq1_0(codes: &[i8], out: &mut Vec<u8>) {
 
 /// Reads a row of I2_S.
 pub(super) fn read_i2_s(row: &[u8], out: &mut [i8]) {
-    for (block, out) in row.chunks_exact(32).zip(out.chunks_exact_mut(I2S)) {
+    for (block, out) in row.chunks_exact(32).zip(out.chunks_exact_mut(CODES_PER_I2S_BLOCK)) {
         for (plane, out) in out.chunks_mut(32).enumerate() {
             for (out, byte) in out.iter_mut().zip(block) {
                 *out = code(byte >> (6 - 2 * plane));
@@ -117,7 +117,7 @@ pub(super) fn read_i2_s(row: &[u8], out: &mut [i8]) {
 
 /// Writes a row of I2_S.
 pub(crate) fn write_i2_s(codes: &[i8], out: &mut Vec<u8>) {
-    for block in codes.chunks_exact(I2S) {
+    for block in codes.chunks_exact(CODES_PER_I2S_BLOCK) {
         out.extend((0..32).map(|at| {
             (0..4).fold(0, |byte, plane| byte | bits(block[32 * plane + at]) << (6 - 2 * plane))
         }));

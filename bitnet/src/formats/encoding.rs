@@ -1,4 +1,4 @@
-/// As what the numbers of a tensor are stored.
+/// How the numbers of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// 32 bits.

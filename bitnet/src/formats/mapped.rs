@@ -20,8 +20,8 @@ impl Mapped {
         let read = |error| FormatError::Read { path: path.into(), error };
         let file = open_input(path).map_err(read)?;
         #[expect(unsafe_code, reason = "mapping a file is unsafe: another process may change it")]
-        // SAFETY: model files are replaced by renaming, here and by the programs they come from. What
-        // is read is checked at its use; a file that is cut short while it is mapped ends the
+        // SAFETY: model files are replaced by renaming, here and by the programs they come from.
+        // What is read is checked at its use; a file that is cut short while it is mapped ends the
         // process (`storage::end_with_a_line`).
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
         Ok(Self { map })

@@ -15,13 +15,13 @@ use super::{
 
 /// Largest header, and largest index of shards: those of models of hundreds of billions of
 /// parameters are a few megabytes.
-const MAX_HEADER: usize = 1 << 24;
+const MAX_HEADER_BYTES: usize = 1 << 24;
 /// Most shards of a model.
 const MAX_SHARDS: usize = 1 << 12;
 /// Where the metadata say who wrote a file.
 const PRODUCER_KEY: &str = "producer";
 /// Where a header is written up to: tensors begin at such a multiple.
-const ALIGNMENT: usize = 8;
+const HEADER_ALIGNMENT: usize = 8;
 
 impl Store {
     /// Maps a safetensors file.
@@ -48,8 +48,9 @@ impl Store {
         }
         let name = name_of(index);
         let damaged = |reason: String| FormatError::damaged(&name, reason);
-        let Index { weight_map } = serde_json::from_str(&read_text(index, MAX_HEADER as u64)?)
-            .map_err(|error| damaged(error.to_string()))?;
+        let Index { weight_map } =
+            serde_json::from_str(&read_text(index, MAX_HEADER_BYTES as u64)?)
+                .map_err(|error| damaged(error.to_string()))?;
         let files: BTreeSet<&str> = weight_map.values().map(String::as_str).collect();
         if files.len() > MAX_SHARDS {
             return Err(damaged(format!("it names {} files", files.len())));
@@ -81,7 +82,7 @@ impl Store {
         let mapped = Mapped::open(path)?;
         let bytes = mapped.bytes();
         let header = bytes.first_chunk().map_or(0, |&length| u64::from_le_bytes(length));
-        if header > MAX_HEADER as u64 {
+        if header > MAX_HEADER_BYTES as u64 {
             return Err(damaged(format!("its header has {header} bytes")));
         }
         // Checks that the header's offsets are those of its shapes, one after the other, up to the
@@ -171,7 +172,7 @@ pub(crate) fn is_own_safetensors(path: &Path) -> Result<bool, FormatError> {
 /// Writes a safetensors file: the header, then what `fill` writes for each tensor in turn.
 ///
 /// # Errors
-/// What `fill` and `out` give.
+/// Those of `fill` and `out`.
 pub fn write_safetensors<W: Write, E: From<io::Error>>(
     out: &mut W,
     tensors: &[TensorHeader],
@@ -189,7 +190,7 @@ pub fn write_safetensors<W: Write, E: From<io::Error>>(
         header.insert(name.clone(), info);
     }
     let mut header = serde_json::to_vec(&header).map_err(io::Error::from)?;
-    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+    header.resize(header.len().next_multiple_of(HEADER_ALIGNMENT), b' ');
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
     (0..tensors.len()).try_for_each(|index| fill(index, out))

@@ -46,7 +46,7 @@ impl Store {
         self.tensors.insert(name, Entry { encoding, shape, file, range }).is_none()
     }
 
-    /// Gives a tensor another name; `false` if it is not there, or the new one is.
+    /// Renames a tensor; `false` if it is not there, or the new one is.
     pub(crate) fn rename(&mut self, from: &str, to: String) -> bool {
         match self.tensors.remove(from) {
             Some(entry) => self.tensors.insert(to, entry).is_none(),
@@ -102,7 +102,7 @@ impl<'a> TensorView<'a> {
         self.name
     }
 
-    /// As what its numbers are stored.
+    /// How its numbers are stored.
     pub fn encoding(&self) -> Encoding {
         self.entry.encoding
     }

@@ -42,7 +42,7 @@ pub struct GenerationBatch<'a, M: CausalLm> {
 pub struct SequenceId(usize);
 
 impl<'a, M: CausalLm> GenerationBatch<'a, M> {
-    /// One without sequences.
+    /// A batch without sequences.
     pub fn new(model: &'a M, tokenizer: &'a dyn Tokenizer) -> Self {
         Self { model, tokenizer, sequences: Vec::new(), next: 0 }
     }

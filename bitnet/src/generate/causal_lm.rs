@@ -1,4 +1,4 @@
-//! What a model is to those who generate text with it, or measure text by it.
+//! The interface of a model for generation and evaluation.
 
 use burn::tensor::{ElementConversion, Int, Tensor, TensorData, backend::Backend};
 use rayon::prelude::*;
@@ -6,40 +6,46 @@ use rayon::prelude::*;
 use crate::{
     engine::{self, Engine},
     loss::token_losses,
-    nn::{BitNetTransformer, BitNetTransformerConfig, KvCache, ModelError},
+    nn::{
+        BitNetTransformer, BitNetTransformerConfig, KvCache, ModelError, SequenceBatch,
+        SequenceCache,
+    },
 };
-
-/// Some sequences: what has been read of each, and the tokens that follow.
-pub type Sequences<'a, C> = [(&'a mut C, &'a [u32])];
 
 /// A decoder-only language model, with packed weights or with latent ones. It reads any number of
 /// sequences at a time, each at a position of its own.
 pub trait CausalLm {
-    /// Keys and values of one sequence.
+    /// KV cache of one sequence.
     type Cache: SequenceCache;
 
     /// The configuration of the model.
     fn config(&self) -> &BitNetTransformerConfig;
 
-    /// A cache of a sequence of which nothing has been read.
+    /// An empty cache.
     fn empty_cache(&self) -> Self::Cache;
 
-    /// Reads the tokens that follow those in their caches, which then hold them too, and returns
-    /// the logits of the token after each sequence: `[sequences, num_tokens]`. Sequences without a
-    /// new token are left out.
+    /// Reads the new tokens of a batch, whose caches then hold them too, and returns the logits of
+    /// the token after each sequence: `[sequences, num_tokens]`. Sequences without a new token are
+    /// left out.
     ///
     /// # Errors
     /// [`ModelError::MaxSequenceLengthExceeded`] if a sequence would be longer than the model
     /// allows, [`ModelError::UnknownToken`] for a token that it does not have. No cache has
     /// changed then.
-    fn next_logits(&self, batch: &mut Sequences<'_, Self::Cache>) -> Result<Vec<f32>, ModelError>;
+    fn next_logits(
+        &self,
+        batch: &mut SequenceBatch<'_, Self::Cache>,
+    ) -> Result<Vec<f32>, ModelError>;
 
     /// As [`next_logits`](Self::next_logits), of the token after every new one: `[all tokens,
     /// num_tokens]`, one sequence after the other.
     ///
     /// # Errors
     /// As [`next_logits`](Self::next_logits).
-    fn all_logits(&self, batch: &mut Sequences<'_, Self::Cache>) -> Result<Vec<f32>, ModelError>;
+    fn all_logits(
+        &self,
+        batch: &mut SequenceBatch<'_, Self::Cache>,
+    ) -> Result<Vec<f32>, ModelError>;
 
     /// The sum of `−ln p(token | tokens before it)` over all tokens of some windows of one length
     /// but the first `context + 1` of each. The last token of a window is predicted, not read.
@@ -58,23 +64,6 @@ pub trait CausalLm {
         }
         Ok(nats)
     }
-}
-
-/// Keys and values of the tokens that have been read of one sequence.
-///
-/// A clone goes on from the same tokens: of sequences that begin alike, the common part need be
-/// read once only.
-pub trait SequenceCache: Clone {
-    /// Number of tokens held.
-    fn len(&self) -> usize;
-
-    /// Whether no token is held.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Forgets all tokens but the first `len`; no effect if fewer are held.
-    fn truncate(&mut self, len: usize);
 }
 
 /// `−ln softmax(logits)[target]`.
@@ -97,26 +86,16 @@ impl CausalLm for Engine {
 
     fn next_logits(
         &self,
-        batch: &mut Sequences<'_, engine::KvCache>,
+        batch: &mut SequenceBatch<'_, engine::KvCache>,
     ) -> Result<Vec<f32>, ModelError> {
         self.forward_next(batch)
     }
 
     fn all_logits(
         &self,
-        batch: &mut Sequences<'_, engine::KvCache>,
+        batch: &mut SequenceBatch<'_, engine::KvCache>,
     ) -> Result<Vec<f32>, ModelError> {
         self.forward(batch)
-    }
-}
-
-impl SequenceCache for engine::KvCache {
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.truncate(len);
     }
 }
 
@@ -131,11 +110,17 @@ impl<B: Backend> CausalLm for BitNetTransformer<B> {
         self.new_cache(1)
     }
 
-    fn next_logits(&self, batch: &mut Sequences<'_, KvCache<B>>) -> Result<Vec<f32>, ModelError> {
-        Ok(self.next_of_sequences(batch)?.map(values).unwrap_or_default())
+    fn next_logits(
+        &self,
+        batch: &mut SequenceBatch<'_, KvCache<B>>,
+    ) -> Result<Vec<f32>, ModelError> {
+        Ok(self.forward_sequences_next(batch)?.map(values).unwrap_or_default())
     }
 
-    fn all_logits(&self, batch: &mut Sequences<'_, KvCache<B>>) -> Result<Vec<f32>, ModelError> {
+    fn all_logits(
+        &self,
+        batch: &mut SequenceBatch<'_, KvCache<B>>,
+    ) -> Result<Vec<f32>, ModelError> {
         Ok(self.forward_sequences(batch)?.map(values).unwrap_or_default())
     }
 
@@ -153,16 +138,6 @@ impl<B: Backend> CausalLm for BitNetTransformer<B> {
         };
         let losses = token_losses(self.forward(ids(0))?, ids(1));
         Ok(losses.narrow(1, context, len - context).sum().into_scalar().elem())
-    }
-}
-
-impl<B: Backend> SequenceCache for KvCache<B> {
-    fn len(&self) -> usize {
-        self.len()
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.truncate(len);
     }
 }
 

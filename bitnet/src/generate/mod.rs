@@ -13,12 +13,14 @@ mod stream;
 use thiserror::Error;
 
 pub use batch::{GenerationBatch, SequenceId};
-pub use causal_lm::{CausalLm, SequenceCache, Sequences};
+pub use causal_lm::CausalLm;
 pub use config::GenerationConfig;
 pub use prompt::Prompt;
 pub use sampling::{Sampler, Sampling};
 pub use sequence::{FinishReason, Prefix};
 pub use stream::Generation;
+
+pub use crate::nn::{SequenceBatch, SequenceCache};
 
 use crate::{nn::ModelError, tokenizer::TokenizerError};
 
@@ -47,7 +49,7 @@ pub enum GenerateError {
         /// Its range.
         expected: &'static str,
     },
-    /// The model gave a logit that is not a number.
+    /// The model returned a logit that is not finite.
     #[error("the model's output is not finite; its weights are damaged")]
     NonFinite,
     /// The prompt cannot be encoded.

@@ -1,8 +1,6 @@
-use super::{
-    CausalLm, GenerateError, GenerationConfig, Prompt, Sampler, SequenceCache, stop::StopFilter,
-};
+use super::{CausalLm, GenerateError, GenerationConfig, Prompt, Sampler, stop::StopFilter};
 use crate::{
-    nn::ModelError,
+    nn::{ModelError, SequenceCache},
     tokenizer::{Tokenizer, Utf8Decoder},
 };
 
@@ -28,7 +26,7 @@ pub struct Prefix<C> {
 }
 
 impl<C: SequenceCache> Prefix<C> {
-    /// Nothing: `cache` is emptied.
+    /// The empty prefix: `cache` is emptied.
     pub fn new(mut cache: C) -> Self {
         cache.truncate(0);
         Self { tokens: Vec::new(), cache }
@@ -47,7 +45,7 @@ pub(super) struct Sequence<'a, C> {
     sampler: Sampler,
     decoder: Utf8Decoder,
     stop: StopFilter,
-    ends: Vec<u32>,
+    stop_tokens: Vec<u32>,
     /// Prompt and generated tokens.
     tokens: Vec<u32>,
     /// Tokens at the end of `tokens` that are not in the cache.
@@ -75,10 +73,7 @@ impl<'a, C: SequenceCache> Sequence<'a, C> {
         if tokens.len() > max {
             return Err(GenerateError::PromptTooLong { actual: tokens.len(), max });
         }
-        let known = model.config().num_tokens;
-        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= known) {
-            return Err(ModelError::UnknownToken { token, max: known }.into());
-        }
+        model.config().check_tokens(&tokens)?;
         let sampler = Sampler::new(config.sampling)?;
         let Prefix { tokens: before, mut cache } = read;
         let common = before.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
@@ -91,7 +86,7 @@ impl<'a, C: SequenceCache> Sequence<'a, C> {
             sampler,
             decoder: Utf8Decoder::default(),
             stop: StopFilter::new(&config.stop),
-            ends: config.ends.clone(),
+            stop_tokens: config.stop_tokens.clone(),
             unread: tokens.len() - common,
             tokens,
             generated: 0,
@@ -140,7 +135,7 @@ impl<'a, C: SequenceCache> Sequence<'a, C> {
         self.tokens.push(token);
         self.unread = 1;
         self.generated += 1;
-        if Some(token) == self.tokenizer.end_of_text() || self.ends.contains(&token) {
+        if Some(token) == self.tokenizer.end_of_text() || self.stop_tokens.contains(&token) {
             return Ok(self.finish(FinishReason::EndOfText));
         }
         let text = self.decoder.push(&self.tokenizer.decode(&[token]));
@@ -151,7 +146,7 @@ impl<'a, C: SequenceCache> Sequence<'a, C> {
         Ok(text)
     }
 
-    /// An error ends it.
+    /// Ends the generation with an error.
     pub(super) fn fail(&mut self) {
         self.finished = Some(FinishReason::Error);
     }

@@ -9,17 +9,18 @@ use std::{
 };
 
 /// Blocks from this size on are kept.
-const LARGE: usize = 1 << 12;
+const MIN_KEPT_BYTES: usize = 1 << 12;
 /// Blocks below this size come from the kernel many at a time, and are kept always.
-const MANY: usize = 1 << 18;
+const MIN_BYTES_OF_OWN_MAPPING: usize = 1 << 18;
 /// Bytes of such blocks.
-const SLAB: usize = 1 << 21;
+const BYTES_PER_SLAB: usize = 1 << 21;
 /// Alignment of every block: half a page, as some are a page and a half.
 const ALIGN: usize = 1 << 11;
 /// Sizes are rounded up to one of so many steps between two powers of two.
-const STEPS: usize = 2;
+const SIZES_PER_DOUBLING: usize = 2;
 /// Sizes that blocks can have.
-const CLASSES: usize = (usize::BITS - LARGE.trailing_zeros()) as usize * STEPS;
+const SIZE_CLASSES: usize =
+    (usize::BITS - MIN_KEPT_BYTES.trailing_zeros()) as usize * SIZES_PER_DOUBLING;
 
 /// The system's allocator, but for large blocks: those are not given back to the system when they
 /// are freed, but to the next that asks for as much.
@@ -41,7 +42,7 @@ pub struct KeepBlocks(Mutex<Kept>);
 struct Kept {
     /// For each size the last block that was freed. A block begins with the address of the one
     /// before.
-    last: [usize; CLASSES],
+    last: [usize; SIZE_CLASSES],
     /// Bytes of those, bytes in use, and the most that was in use.
     free: usize,
     used: usize,
@@ -51,7 +52,7 @@ struct Kept {
 impl KeepBlocks {
     /// Nothing is kept yet.
     pub const fn new() -> Self {
-        Self(Mutex::new(Kept { last: [0; CLASSES], free: 0, used: 0, most: 0 }))
+        Self(Mutex::new(Kept { last: [0; SIZE_CLASSES], free: 0, used: 0, most: 0 }))
     }
 
     /// A block that was kept, for a class of this size.
@@ -73,7 +74,7 @@ impl KeepBlocks {
     unsafe fn keep(&self, block: *mut u8, class: usize, size: usize) -> bool {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.used -= size;
-        if size >= MANY && kept.used + kept.free + size > 2 * kept.most {
+        if size >= MIN_BYTES_OF_OWN_MAPPING && kept.used + kept.free + size > 2 * kept.most {
             return false;
         }
         // SAFETY: nobody uses the block, as the caller promises.
@@ -83,13 +84,13 @@ impl KeepBlocks {
 
     /// Zeroed memory from the kernel: a block, or null.
     fn new_block(&self, class: usize, size: usize) -> *mut u8 {
-        if size >= MANY {
+        if size >= MIN_BYTES_OF_OWN_MAPPING {
             return pages::new(size);
         }
-        let slab = pages::new(SLAB);
+        let slab = pages::new(BYTES_PER_SLAB);
         if !slab.is_null() {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            for start in (size..=SLAB - size).step_by(size) {
+            for start in (size..=BYTES_PER_SLAB - size).step_by(size) {
                 // SAFETY: a part of the slab, which nobody has but this.
                 unsafe { kept.push(slab.add(start), class, size) };
             }
@@ -119,15 +120,15 @@ impl Default for KeepBlocks {
 
 /// The class of a size, and the size of its blocks; `None` where blocks are not kept.
 fn class(layout: Layout) -> Option<(usize, usize)> {
-    if layout.size() < LARGE || layout.align() > ALIGN {
+    if layout.size() < MIN_KEPT_BYTES || layout.align() > ALIGN {
         return None;
     }
     let power = layout.size().ilog2();
-    let step = 1 << power >> STEPS.trailing_zeros();
+    let step = 1 << power >> SIZES_PER_DOUBLING.trailing_zeros();
     let size = layout.size().checked_next_multiple_of(step)?;
     let above = (size - (1 << power)) / step;
-    Some(((power - LARGE.trailing_zeros()) as usize * STEPS + above, size))
-        .filter(|(class, _)| *class < CLASSES)
+    Some(((power - MIN_KEPT_BYTES.trailing_zeros()) as usize * SIZES_PER_DOUBLING + above, size))
+        .filter(|(class, _)| *class < SIZE_CLASSES)
 }
 
 // SAFETY: blocks come from the system, as large as their class or as was asked for, and are handed
@@ -214,13 +215,13 @@ mod pages {
         }
     }
 
-    /// Gives a block back.
+    /// Returns a block to the system.
     ///
     /// # Safety
     /// It is one of `new`, of the same size, and nobody uses it.
     pub(super) unsafe fn free(block: *mut u8, size: usize) {
-        // SAFETY: the block is one of `new` that nobody uses, as the caller promises. Where it fails
-        // the memory is lost, which is safe.
+        // SAFETY: the block is one of `new` that nobody uses, as the caller promises. Where it
+        // fails the memory is lost, which is safe.
         let _ = unsafe { munmap(block.cast(), size) };
     }
 }
@@ -242,13 +243,14 @@ mod pages {
         layout(size).map_or(std::ptr::null_mut(), |layout| unsafe { System.alloc_zeroed(layout) })
     }
 
-    /// Gives a block back.
+    /// Returns a block to the system.
     ///
     /// # Safety
     /// It is one of `new`, of the same size, and nobody uses it.
     pub(super) unsafe fn free(block: *mut u8, size: usize) {
         if let Some(layout) = layout(size) {
-            // SAFETY: `new` made the block with this layout, and nobody uses it, as the caller promises.
+            // SAFETY: `new` made the block with this layout, and nobody uses it, as the caller
+            // promises.
             unsafe { System.dealloc(block, layout) };
         }
     }
@@ -264,26 +266,38 @@ mod tests {
 
     #[test]
     fn classes_are_in_order_and_large_enough() {
-        assert_eq!(class(bytes(LARGE - 1)), None);
-        assert_eq!(class(Layout::from_size_align(LARGE, 2 * ALIGN).unwrap()), None);
-        let mut before = (0, LARGE);
-        for size in (LARGE..1 << 24).step_by(777) {
+        assert_eq!(class(bytes(MIN_KEPT_BYTES - 1)), None);
+        assert_eq!(class(Layout::from_size_align(MIN_KEPT_BYTES, 2 * ALIGN).unwrap()), None);
+        let mut before = (0, MIN_KEPT_BYTES);
+        for size in (MIN_KEPT_BYTES..1 << 24).step_by(777) {
             let (class, room) = class(bytes(size)).unwrap();
-            assert!(room >= size && room <= size + size / STEPS, "{room} for {size}");
+            assert!(room >= size && room <= size + size / SIZES_PER_DOUBLING, "{room} for {size}");
             assert!(class == before.0 && room == before.1 || class > before.0 && room > before.1);
             before = (class, room);
         }
         // Between two steps, and on one.
-        assert_eq!(class(bytes(LARGE + 1)), Some((1, LARGE + LARGE / STEPS)));
-        assert_eq!(class(bytes(LARGE + LARGE / STEPS)), Some((1, LARGE + LARGE / STEPS)));
-        assert_eq!(class(bytes(2 * LARGE)), Some((STEPS, 2 * LARGE)));
-        assert_eq!(class(bytes(2 * LARGE - 1)), Some((STEPS, 2 * LARGE)));
+        assert_eq!(
+            class(bytes(MIN_KEPT_BYTES + 1)),
+            Some((1, MIN_KEPT_BYTES + MIN_KEPT_BYTES / SIZES_PER_DOUBLING))
+        );
+        assert_eq!(
+            class(bytes(MIN_KEPT_BYTES + MIN_KEPT_BYTES / SIZES_PER_DOUBLING)),
+            Some((1, MIN_KEPT_BYTES + MIN_KEPT_BYTES / SIZES_PER_DOUBLING))
+        );
+        assert_eq!(
+            class(bytes(2 * MIN_KEPT_BYTES)),
+            Some((SIZES_PER_DOUBLING, 2 * MIN_KEPT_BYTES))
+        );
+        assert_eq!(
+            class(bytes(2 * MIN_KEPT_BYTES - 1)),
+            Some((SIZES_PER_DOUBLING, 2 * MIN_KEPT_BYTES))
+        );
     }
 
     #[test]
     fn a_freed_block_is_handed_out_again_and_zeroed_where_it_must_be() {
         let blocks = KeepBlocks::new();
-        for size in [LARGE, 6_000, 100_000, MANY, 5 << 20] {
+        for size in [MIN_KEPT_BYTES, 6_000, 100_000, MIN_BYTES_OF_OWN_MAPPING, 5 << 20] {
             let layout = bytes(size);
             // SAFETY: each block is used within its size, and freed once, with its layout.
             unsafe {

@@ -3,24 +3,24 @@ use std::{hint::black_box, time::Instant};
 use rayon::prelude::*;
 
 /// Bytes that a thread reads in one go.
-const PIECE: usize = 1 << 20;
+const BYTES_PER_READ: usize = 1 << 20;
 /// Readings of which the fastest counts.
-const READINGS: usize = 3;
+const READS_MEASURED: usize = 3;
 
-/// How fast the machine reads memory: arrays, where they are, are read for the reading's sake.
+/// How fast the machine reads memory, measured by reading arrays where they are.
 #[derive(Debug)]
 pub struct ReadRate<'a>(Vec<&'a [u8]>);
 
 impl<'a> ReadRate<'a> {
-    /// That of these arrays.
+    /// To be measured with these arrays.
     pub fn new(arrays: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        Self(arrays.into_iter().flat_map(|array| array.chunks(PIECE)).collect())
+        Self(arrays.into_iter().flat_map(|array| array.chunks(BYTES_PER_READ)).collect())
     }
 
     /// Reads them with all threads; returns bytes per second, of the fastest of some readings.
     pub fn measure(&self) -> f64 {
         let bytes: usize = self.0.iter().map(|piece| piece.len()).sum();
-        let seconds = (0..READINGS).map(|_| {
+        let seconds = (0..READS_MEASURED).map(|_| {
             let start = Instant::now();
             let pieces = self.0.par_iter();
             black_box(pieces.map(|piece| fold(piece)).reduce(|| 0, |a, b| a | b));
@@ -43,8 +43,8 @@ mod tests {
 
     #[test]
     fn every_byte_is_read() {
-        for at in [0, 7, 8, 2 * PIECE, 2 * PIECE + 2] {
-            let mut bytes = vec![0; 2 * PIECE + 3];
+        for at in [0, 7, 8, 2 * BYTES_PER_READ, 2 * BYTES_PER_READ + 2] {
+            let mut bytes = vec![0; 2 * BYTES_PER_READ + 3];
             bytes[at] = 4;
             let rate = ReadRate::new([&bytes[..]]);
             assert_eq!(

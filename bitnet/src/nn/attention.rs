@@ -18,9 +18,9 @@ use crate::{
 
 /// What the tokens of a forward pass attend to.
 pub(super) enum Context<'a, B: Backend> {
-    /// Their own sequences, which are all there from position 0 on.
+    /// Whole sequences, from position 0 on.
     Whole(&'a Positions<B>),
-    /// Those in caches, too. The segments are the rows of the batch, one after the other.
+    /// The tokens in KV caches, too. The segments are the rows of the batch, one after the other.
     Cached(Vec<Segment<'a, B>>),
 }
 
@@ -112,7 +112,7 @@ impl<B: Backend> Attention<B> {
         let x = x.reshape([batch * seq, dim]);
         let input = LinearInput::new(x.clone()).with_norm(norm.map(RmsNorm::op));
         let projections = [&self.q_proj, &self.k_proj, &self.v_proj];
-        observer.see(&projections, &input);
+        observer.visit(&projections, &input);
         let qkv = project(projections, input);
         let attended = match context {
             Context::Whole(positions) => self.op().apply(qkv, seq, positions),
@@ -120,7 +120,7 @@ impl<B: Backend> Attention<B> {
         };
         let sub_norm = self.attn_sub_norm.as_ref().map(RmsNorm::op);
         let input = LinearInput::new(attended).with_norm(sub_norm).with_residual(x);
-        observer.see(&[&self.o_proj], &input);
+        observer.visit(&[&self.o_proj], &input);
         project([&self.o_proj], input).joined().reshape(shape)
     }
 

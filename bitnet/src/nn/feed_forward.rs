@@ -72,17 +72,17 @@ impl<B: Backend> FeedForward<B> {
         let hidden = match self.gate_proj.as_ref().zip(self.kind.gate()) {
             Some((gate_proj, gate)) => {
                 let projections = [gate_proj, &self.up_proj];
-                observer.see(&projections, &input);
+                observer.visit(&projections, &input);
                 LinearInput::gated(gate, project(projections, input))
             }
             None => {
-                observer.see(&[&self.up_proj], &input);
+                observer.visit(&[&self.up_proj], &input);
                 LinearInput::new(gelu(project([&self.up_proj], input).joined()))
             }
         };
         let sub_norm = self.ffn_sub_norm.as_ref().map(RmsNorm::op);
         let input = hidden.with_norm(sub_norm).with_residual(x);
-        observer.see(&[&self.down_proj], &input);
+        observer.visit(&[&self.down_proj], &input);
         project([&self.down_proj], input).joined().reshape(shape)
     }
 }

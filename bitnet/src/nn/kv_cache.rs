@@ -1,28 +1,27 @@
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{BitNetTransformerConfig, ModelError};
+use super::{BitNetTransformerConfig, ModelError, SequenceCache};
 
 /// Tokens that a new cache has room for. It doubles as it fills: what a model could hold at most
 /// may be far more than a machine can.
-const FIRST_CAPACITY: usize = 256;
+pub(crate) const INITIAL_CAPACITY: usize = 256;
 
-/// Keys and values of the tokens seen so far, so that each new token costs one forward of length
-/// one. Made by [`BitNetTransformer::new_cache`](super::BitNetTransformer::new_cache).
+/// KV cache: keys and values of the tokens read so far, so that each new token costs one forward of
+/// length one. Made by [`BitNetTransformer::new_cache`](super::BitNetTransformer::new_cache).
 #[derive(Debug, Clone)]
 pub struct KvCache<B: Backend> {
     layers: Vec<LayerCache<B>>,
     batch: usize,
     len: usize,
-    max_seq_len: usize,
 }
 
 impl<B: Backend> KvCache<B> {
     pub(super) fn new(config: &BitNetTransformerConfig, batch: usize, device: &B::Device) -> Self {
-        let capacity = FIRST_CAPACITY.min(config.max_seq_len);
+        let capacity = INITIAL_CAPACITY.min(config.max_seq_len);
         let empty = || Tensor::zeros([batch, config.kv_heads, capacity, config.dim_head], device);
         let layers =
             (0..config.depth).map(|_| LayerCache { keys: empty(), values: empty() }).collect();
-        Self { layers, batch, len: 0, max_seq_len: config.max_seq_len }
+        Self { layers, batch, len: 0 }
     }
 
     /// Number of tokens held.
@@ -40,14 +39,10 @@ impl<B: Backend> KvCache<B> {
         self.len = self.len.min(len);
     }
 
-    /// Checks that `[batch, seq]` more tokens fit.
-    pub(super) fn check_room(&self, batch: usize, seq: usize) -> Result<(), ModelError> {
-        if batch != self.batch {
-            return Err(ModelError::CacheBatchMismatch { cached: self.batch, actual: batch });
-        }
-        let actual = self.len + seq;
-        if actual > self.max_seq_len {
-            return Err(ModelError::MaxSequenceLengthExceeded { actual, max: self.max_seq_len });
+    /// Checks that it was made for so many sequences.
+    pub(super) fn check_batch_size(&self, actual: usize) -> Result<(), ModelError> {
+        if actual != self.batch {
+            return Err(ModelError::CacheBatchMismatch { cached: self.batch, actual });
         }
         Ok(())
     }
@@ -58,6 +53,16 @@ impl<B: Backend> KvCache<B> {
 
     pub(super) fn advance(&mut self, seq: usize) {
         self.len += seq;
+    }
+}
+
+impl<B: Backend> SequenceCache for KvCache<B> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.truncate(len);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Layers and the transformer of them: [`BitLinear`], norms, attention, feed-forward network, block,
-//! and the forward passes with and without a cache.
+//! Layers and the transformer of them: [`BitLinear`], norms, attention, feed-forward network,
+//! block, and the forward passes with and without a KV cache.
 
 mod attention;
 mod bit_linear;
@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod feed_forward;
 mod flops;
+mod forward_sequences;
 mod kv_cache;
 mod layers;
 mod norm;
@@ -15,7 +16,7 @@ mod observer;
 mod rope;
 pub(crate) mod schema;
 mod seeded;
-mod sequences;
+mod sequence_batch;
 mod size;
 mod transformer;
 mod validate;
@@ -26,8 +27,11 @@ pub use block::Block;
 pub use config::{BitNetTransformerConfig, FeedForwardKind, NormPlacement};
 pub use error::ModelError;
 pub use feed_forward::FeedForward;
+pub(crate) use kv_cache::INITIAL_CAPACITY;
 pub use kv_cache::KvCache;
 pub use norm::{InnerNorm, RmsNorm, layer_normalize, rms_normalize};
 use observer::Observer;
 pub use rope::RotaryEmbedding;
+pub(crate) use sequence_batch::last_rows;
+pub use sequence_batch::{SequenceBatch, SequenceCache};
 pub use transformer::BitNetTransformer;

@@ -3,24 +3,24 @@ use burn::tensor::{Tensor, backend::Backend};
 use super::BitLinear;
 use crate::ops::quantized_linear::LinearInput;
 
-type See<'a, B> = &'a dyn Fn(&[&BitLinear<B>], &Tensor<B, 2>);
+type Visit<'a, B> = &'a dyn Fn(&[&BitLinear<B>], &Tensor<B, 2>);
 
-/// Is shown the inputs of linears during a forward pass, if anybody looks.
-pub(super) struct Observer<'a, B: Backend>(Option<See<'a, B>>);
+/// Calls a visitor, if there is one, with the inputs of linears during a forward pass.
+pub(super) struct Observer<'a, B: Backend>(Option<Visit<'a, B>>);
 
 impl<'a, B: Backend> Observer<'a, B> {
     pub(super) const NONE: Self = Self(None);
 
-    pub(super) fn new(see: See<'a, B>) -> Self {
-        Self(Some(see))
+    pub(super) fn new(visit: Visit<'a, B>) -> Self {
+        Self(Some(visit))
     }
 
-    /// Shows some linears that are alike but for their weights, and the input that all of them read,
-    /// after its norm.
-    pub(super) fn see(self, linears: &[&BitLinear<B>], input: &LinearInput<B>) {
-        if let Some(see) = self.0 {
+    /// Visits some linears that are alike but for their weights, and the input that all of them
+    /// read, after its norm.
+    pub(super) fn visit(self, linears: &[&BitLinear<B>], input: &LinearInput<B>) {
+        if let Some(visit) = self.0 {
             let (x, _) = input.clone().prepare();
-            see(linears, &x);
+            visit(linears, &x);
         }
     }
 }

@@ -6,16 +6,20 @@ use burn::{
 };
 
 use super::BitNetTransformerConfig;
-use crate::ops::rotate::{Positions, Rotation};
+use crate::{
+    cpu::rope::frequencies,
+    ops::rotate::{Positions, Rotation},
+};
 
 /// Most entries of a table that is made with the model: a context may be longer than any text that
 /// is read. The angles of positions after it are computed for each forward pass.
-const TABLE_ENTRIES: usize = 1 << 20;
+const MAX_TABLE_ENTRIES: usize = 1 << 20;
 
 /// Rotary position embedding of the *half-split* kind: feature `i` is paired with `i + d/2`, as in
 /// the Hugging Face LLaMA and BitNet models. (Burn's own `RotaryEncoding` pairs neighbours.)
 ///
-/// The pair `i` at position `p` turns by the angle `p · θ^(−2i/d)` (RoFormer, arXiv 2104.09864).
+/// The pair `i` at position `p` is rotated by the angle `p · θ^(−2i/d)` (RoFormer, arXiv
+/// 2104.09864).
 #[derive(Module, Debug)]
 pub struct RotaryEmbedding<B: Backend> {
     /// Cosines of the first positions, `[positions, dim_head]`, both halves alike.
@@ -42,7 +46,7 @@ impl<B: Backend> RotaryEmbedding<B> {
             swap[(i + half) * dim_head + i] = -1.0;
             swap[i * dim_head + i + half] = 1.0;
         }
-        let positions = max_seq_len.min(TABLE_ENTRIES / dim_head);
+        let positions = max_seq_len.min(MAX_TABLE_ENTRIES / dim_head);
         let [cos, sin] = angles(0..positions, dim_head, rope_theta, device);
         let swap = Tensor::from_data(TensorData::new(swap, [dim_head, dim_head]), device);
         Self { cos, sin, swap, theta: rope_theta, heads, kv_heads }
@@ -75,9 +79,7 @@ fn angles<B: Backend>(
     theta: f64,
     device: &B::Device,
 ) -> [Tensor<B, 2>; 2] {
-    // In f64: at long contexts f32 angles would lose whole digits.
-    let frequency = |pair| theta.powf(-((2 * pair) as f64) / dim_head as f64);
-    let frequencies: Vec<f64> = (0..dim_head / 2).map(frequency).collect();
+    let frequencies = frequencies(dim_head, theta);
     [f64::cos, f64::sin].map(|function: fn(f64) -> f64| {
         let mut values = Vec::with_capacity(positions.len() * dim_head);
         for position in positions.clone() {
@@ -98,7 +100,7 @@ mod tests {
 
     /// Beyond the table and across its end, the angles are what they would be in a longer one.
     #[test]
-    fn positions_behind_the_table_are_computed() {
+    fn positions_after_the_table_are_computed() {
         let config = BitNetTransformerConfig {
             max_seq_len: 1 << 24,
             ..BitNetTransformerConfig::new(256, 64, 1).with_heads(2).with_dim_head(1024)
@@ -106,7 +108,7 @@ mod tests {
         config.validate().unwrap();
         let device = Default::default();
         let rope = RotaryEmbedding::<B>::new(&config, &device);
-        let rows = TABLE_ENTRIES / 1024;
+        let rows = MAX_TABLE_ENTRIES / 1024;
         assert_eq!(rope.cos.dims(), [rows, 1024]);
         let expected = angles::<B>(0..rows + 2, 1024, config.rope_theta, &device);
         for (start, seq) in [(0, 3), (rows - 2, 2), (rows - 2, 4), (rows, 1)] {

@@ -125,25 +125,26 @@ impl<B: Backend> BitNetTransformer<B> {
         Ok(self.head(self.hidden(tokens, Observer::NONE)?))
     }
 
-    /// Runs the blocks and shows `see` each input `[batch · seq, d_input]` with the linears that read
-    /// it, which quantise it alike; the linears come in the order of [`linears`](Self::linears).
+    /// Runs the blocks and calls `visit` with each input `[batch · seq, d_input]` and the linears
+    /// that read it, which quantise it alike; the linears come in the order of
+    /// [`linears`](Self::linears).
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn observe(
         &self,
         tokens: Tensor<B, 2, Int>,
-        see: impl Fn(&[&BitLinear<B>], &Tensor<B, 2>),
+        visit: impl Fn(&[&BitLinear<B>], &Tensor<B, 2>),
     ) -> Result<(), ModelError> {
-        self.hidden(tokens, Observer::new(&see)).map(|_| ())
+        self.hidden(tokens, Observer::new(&visit)).map(|_| ())
     }
 
     /// The linears with their names, as in Hugging Face checkpoints but for the leading `model.`,
-    /// in the order in which a forward pass comes to them.
+    /// in the order of the forward pass.
     pub fn linears(&self) -> impl Iterator<Item = (String, &BitLinear<B>)> {
         self.layers.iter().enumerate().flat_map(|(index, layer)| {
             LinearRole::all(&self.config).filter_map(move |role| {
-                Some((format!("layers.{index}.{}", role.path()), layer.linear(role)?))
+                Some((format!("layers.{index}.{}", role.hf_name()), layer.linear(role)?))
             })
         })
     }
@@ -154,13 +155,10 @@ impl<B: Backend> BitNetTransformer<B> {
         tokens: Tensor<B, 2, Int>,
         observer: Observer<'_, B>,
     ) -> Result<Tensor<B, 3>, ModelError> {
-        let [_, actual] = tokens.dims();
-        let max = self.config.max_seq_len;
-        if actual > max {
-            return Err(ModelError::MaxSequenceLengthExceeded { actual, max });
-        }
+        let [_, seq] = tokens.dims();
+        self.config.check_seq_len(seq)?;
         let x = embedding(self.embed_tokens.weight.val(), tokens);
-        let positions = self.rope.at(0, actual);
+        let positions = self.rope.at(0, seq);
         let layers = self.layers.iter();
         Ok(layers.fold(x, |x, layer| layer.forward(x, Context::Whole(&positions), observer)))
     }
@@ -210,7 +208,8 @@ impl<B: Backend> BitNetTransformer<B> {
         cache: &mut KvCache<B>,
     ) -> Result<Tensor<B, 3>, ModelError> {
         let [batch, seq] = tokens.dims();
-        cache.check_room(batch, seq)?;
+        cache.check_batch_size(batch)?;
+        self.config.check_seq_len(cache.len() + seq)?;
         let positions = self.rope.at(cache.len(), seq);
         let mut x = embedding(self.embed_tokens.weight.val(), tokens);
         for (index, layer) in self.layers.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Arguments that an operation and its implementations share, which has the composed
-//! form and the choice, and by the implementations of devices.
+//! The arguments of operations: both the file of an operation, with its composed form and the
+//! choice, and the implementations for devices take them.
 
 use burn::tensor::{Tensor, backend::Backend};
 
@@ -9,9 +9,9 @@ use crate::{cpu::gate::Gate, precision::Precision};
 /// The quantiser of a weight with one scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WeightQuantizer {
-    /// [`ternary_absmean`](super::absmean::ternary_absmean)
+    /// [`ternary_absmean`](crate::quant::ternary_absmean)
     Ternary,
-    /// [`binary_absmean`](super::absmean::binary_absmean)
+    /// [`binary_absmean`](crate::quant::binary_absmean)
     Binary,
 }
 
@@ -26,8 +26,7 @@ pub(crate) struct Norm<B: Backend> {
 /// The input of linear layers, and what goes before and after them.
 #[derive(Debug, Clone)]
 pub(crate) struct LinearInput<B: Backend> {
-    /// `[tokens, d_input]`; where there is a gate, what it opens with and what passes it, each of
-    /// these shapes.
+    /// `[tokens, d_input]`; with a gate two of these, the gate projection and the up projection.
     pub(crate) x: Columns<B>,
     pub(crate) gate: Option<Gate>,
     pub(crate) norm: Option<Norm<B>>,
@@ -41,7 +40,7 @@ impl<B: Backend> LinearInput<B> {
         Self { x: Columns::one(x), gate: None, norm: None, residual: None }
     }
 
-    /// What passes a gate: two matrices `[tokens, d_input]`, of which the first opens it.
+    /// A gated input: two matrices `[tokens, d_input]`, the gate projection and the up projection.
     pub(crate) fn gated(gate: Gate, x: Columns<B>) -> Self {
         Self { x, gate: Some(gate), norm: None, residual: None }
     }
@@ -57,7 +56,7 @@ impl<B: Backend> LinearInput<B> {
     }
 }
 
-/// What of self-attention does not change from one sequence to the next.
+/// The parameters of self-attention, the same for all sequences.
 #[derive(Debug, Clone)]
 pub(crate) struct SelfAttention<B: Backend> {
     /// Query heads.

@@ -37,7 +37,7 @@ pub(crate) fn causal_attention<B: Backend>(
     matmul(precision, weights, v) * reciprocal(total)
 }
 
-/// Lowers to −∞ what a query may not look at.
+/// Sets the scores of keys after their query to −∞.
 ///
 /// # Shapes
 /// - `scores`: `[batch, kv_heads, group · seq, start + seq]`; the output has the same shape.

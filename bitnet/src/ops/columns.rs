@@ -2,8 +2,8 @@ use std::ops::Range;
 
 use burn::tensor::{Tensor, backend::Backend};
 
-/// Matrices of as many rows, beside each other: in one tensor, or each in its own, as what made
-/// them found it cheaper.
+/// Matrices of equally many rows, side by side: in one tensor or each in its own, whichever was
+/// cheaper to compute.
 #[derive(Debug, Clone)]
 pub(crate) enum Columns<B: Backend> {
     /// In one, `[rows, all columns]`; of each the number of columns.

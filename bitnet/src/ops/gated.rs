@@ -11,7 +11,7 @@ use burn::tensor::{
 use super::{flex, is_on};
 pub(crate) use crate::cpu::gate::Gate;
 
-/// What passes the gate.
+/// `f(gate) · up`.
 ///
 /// # Shapes
 /// - `gate`, `up`: `[tokens, features]`; the output has the same shape.

@@ -8,7 +8,7 @@ use super::cube;
 use super::{flex, is_on};
 
 /// `mean|w|` over some dimensions, each of size 1 in the output.
-pub(super) fn mean_magnitude<B: Backend, const D: usize>(
+pub(crate) fn mean_magnitude<B: Backend, const D: usize>(
     weight: Tensor<B, D>,
     dims: &[usize],
 ) -> Tensor<B, D> {

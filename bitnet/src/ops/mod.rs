@@ -12,21 +12,19 @@
 //! |---|---|---|
 //! | quantised linears: gate, norm, codes, product, residual | `quantized_linear` | flex, cuda |
 //! | self-attention: norms of heads, rotation, causal attention | `self_attention` | flex, cuda |
-//! | its parts, for a cache of keys and values | `rotate`, `causal_attention`, `swap_heads` | flex |
+//! | its parts, for a KV cache | `rotate`, `causal_attention`, `swap_heads` | flex |
 //! | RMSNorm with gains | `rms_norm` | flex, cuda |
 //! | gate of a feed-forward network | `gated` | flex |
 //! | output head | `output_head` | flex and cuda, in bf16 |
 //! | token embedding | `embedding` | cuda: its gradient |
 //! | losses of tokens | `token_losses` | flex, cuda |
 //! | mean of the losses | `mean` | cuda, in a fixed order |
-//! | quantisers of weights and of activations | `absmean`, `absmax` | flex, cuda: the mean |
+//! | mean magnitude of a weight, for [`quant`](crate::quant) | `mean_magnitude` | flex, cuda |
 //! | a step of AdamW | `adamw` | flex, cuda |
 //! | clipping by the norm of all gradients | `clip` | flex, cuda |
 
-pub(crate) mod absmax;
-pub(crate) mod absmean;
 pub(crate) mod adamw;
-mod arguments;
+pub(crate) mod arguments;
 #[cfg(any(feature = "flex", feature = "cuda"))]
 pub(crate) mod autodiff;
 pub(crate) mod causal_attention;
@@ -40,14 +38,13 @@ pub(crate) mod flex;
 pub(crate) mod gated;
 pub(crate) mod matmul;
 pub(crate) mod mean;
-mod mean_magnitude;
+pub(crate) mod mean_magnitude;
 pub(crate) mod output_head;
 pub(crate) mod quantized_linear;
 mod reciprocal;
 pub(crate) mod rms_norm;
 pub(crate) mod rotate;
 pub(crate) mod self_attention;
-pub(crate) mod straight_through;
 #[cfg(all(test, feature = "flex", feature = "ndarray"))]
 mod suite;
 mod swap_heads;

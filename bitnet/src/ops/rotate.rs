@@ -6,8 +6,8 @@ use burn::tensor::{Tensor, backend::Backend};
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
 
-/// Where the tokens of a forward pass stand, and what that means for queries and keys. Made once
-/// for all layers.
+/// Positions of the tokens of a forward pass, with the rotations of queries and keys there.
+/// Computed once for all layers.
 pub(crate) struct Positions<B: Backend> {
     /// Position of the first token.
     pub(crate) start: usize,

@@ -1,7 +1,7 @@
-//! Self-attention: from what the projections of queries, keys and values computed to what the
-//! output projection takes. Norm of each head of queries and keys, if there is one; rotary
-//! positions; causal attention with grouped queries, where the key/value head `j` serves the query
-//! heads `j·g .. (j+1)·g` with `g = heads / kv_heads`.
+//! Self-attention: from the outputs of the projections of queries, keys and values to the input of
+//! the output projection. Norm of each head of queries and keys, if there is one; rotary positions;
+//! causal attention with grouped queries, where the key/value head `j` serves the query heads `j·g
+//! .. (j+1)·g` with `g = heads / kv_heads`.
 
 use burn::tensor::{Tensor, backend::Backend};
 

@@ -18,7 +18,7 @@ pub struct AdamWConfig {
     pub betas: (f64, f64),
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Returns the weight decay of every step.
+    /// Its weight decay is that of every step.
     pub schedule: Schedule,
 }
 

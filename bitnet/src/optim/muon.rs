@@ -16,7 +16,7 @@ pub struct MuonConfig {
     pub momentum: f64,
     /// Newton–Schulz iterations.
     pub iterations: usize,
-    /// Returns the weight decay of every step.
+    /// Its weight decay is that of every step.
     pub schedule: Schedule,
 }
 

@@ -4,11 +4,11 @@ use crate::cpu::{
     absmax::{self, MAX_CODE},
     gemm::int8::stride,
     isa::Isa,
-    kernels::{Kernels, Rows, TERNARY_BLOCK},
+    kernels::{INPUTS_PER_TERNARY_BLOCK, Kernels, Rows},
 };
 
 /// Tokens that are worth a task of their own.
-const TOKENS: usize = 8;
+const TOKENS_PER_TASK: usize = 8;
 
 /// Inputs of ternary products, as 8-bit codes with one scale a token:
 /// [`absmax_int8`](crate::quant::absmax_int8), to the bit.
@@ -79,14 +79,14 @@ impl Activations {
         self.codes.resize(tokens * row, 0);
         self.sums.resize(tokens * groups, 0);
         self.steps.resize(tokens, 0.0);
-        let parts = self.codes.par_chunks_mut((TOKENS * row).max(1));
-        let parts = parts.zip(self.sums.par_chunks_mut(TOKENS * groups));
-        parts.zip(self.steps.par_chunks_mut(TOKENS)).enumerate().for_each_init(
+        let parts = self.codes.par_chunks_mut((TOKENS_PER_TASK * row).max(1));
+        let parts = parts.zip(self.sums.par_chunks_mut(TOKENS_PER_TASK * groups));
+        parts.zip(self.steps.par_chunks_mut(TOKENS_PER_TASK)).enumerate().for_each_init(
             || vec![0.0; inputs],
             |x, (part, ((codes, sums), steps))| {
                 let of_tokens = codes.chunks_mut(row).zip(sums.chunks_mut(groups)).zip(steps);
                 for (token, ((codes, sums), step)) in of_tokens.enumerate() {
-                    make(part * TOKENS + token, x);
+                    make(part * TOKENS_PER_TASK + token, x);
                     let scale = absmax::scale(x, MAX_CODE);
                     *step = scale.recip();
                     let of_groups = codes.chunks_mut(stride).zip(x.chunks(size)).zip(sums);
@@ -124,7 +124,8 @@ impl Activations {
     /// The codes of a token in a group, in whole blocks of ternary products.
     pub(super) fn token(&self, token: usize, group: usize) -> &[i8] {
         let first = (token * self.groups + group) * self.stride;
-        &self.codes[first..][..(self.inputs / self.groups).next_multiple_of(TERNARY_BLOCK)]
+        &self.codes[first..]
+            [..(self.inputs / self.groups).next_multiple_of(INPUTS_PER_TERNARY_BLOCK)]
     }
 
     /// The codes of tokens from one on, in a group.

@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use memmap2::{Mmap, MmapMut};
 
 /// Bytes from which on an array is put into pages of its own.
-const LARGE: usize = 1 << 20;
+const MIN_BYTES_OF_OWN_PAGES: usize = 1 << 20;
 
 /// Numbers of packed weights: in memory of their own, or in pages that are mapped, from a file or
 /// not. Clones of the latter share it.
@@ -28,7 +28,7 @@ impl<T: Pod> Array<T> {
     /// them: a processor reads no further ahead than its page.
     pub(super) fn filled(len: usize, fill: impl FnOnce(&mut [T])) -> Self {
         let bytes = len * size_of::<T>();
-        let map = (bytes >= LARGE).then(|| MmapMut::map_anon(bytes));
+        let map = (bytes >= MIN_BYTES_OF_OWN_PAGES).then(|| MmapMut::map_anon(bytes));
         let Some(Ok(mut map)) = map else {
             let mut values = vec![T::zeroed(); len];
             fill(&mut values);

@@ -32,14 +32,14 @@ use super::array::Array;
 use crate::storage::{open_input, write_file_with};
 
 const MAGIC: &[u8; 8] = b"BITNETPK";
-const VERSION: u32 = 1;
-const HEADER: usize = 32;
+const FORMAT_VERSION: u32 = 1;
+const HEADER_BYTES: usize = 32;
 /// Bytes of an array in the list.
-const ENTRY: usize = 16;
+const BYTES_PER_ENTRY: usize = 16;
 /// Where arrays begin: at the lines of a processor's cache.
-const ALIGNMENT: usize = 64;
+const ARRAY_ALIGNMENT: usize = 64;
 /// Bytes that one thread sums up at a time.
-const PIECE: usize = 1 << 20;
+const BYTES_PER_SUM: usize = 1 << 20;
 
 /// A file of packed weights that cannot be used.
 #[derive(Debug, Error)]
@@ -51,11 +51,11 @@ pub enum FileError {
     /// It is something else.
     #[error("no file of packed weights")]
     Foreign,
-    /// Numbers stand in it the other way round than in this processor's memory.
+    /// Its numbers have another byte order than this processor.
     #[error("for little-endian processors only")]
     Endian,
     /// It is of a version that this library does not know.
-    #[error("version {0} of the format, only version {VERSION} can be read")]
+    #[error("version {0} of the format, only version {FORMAT_VERSION} can be read")]
     Version(u32),
     /// It ends early, or goes on.
     #[error("cut short or too long")]
@@ -93,10 +93,11 @@ fn write_to(file: &mut File, kind: u32, arrays: &[&[u8]]) -> io::Result<()> {
             [&(array.len() as u64).to_le_bytes()[..], &low, &high].concat()
         })
         .collect();
-    let start = HEADER + list.len();
-    let end = arrays.iter().fold(start, |end, array| end.next_multiple_of(ALIGNMENT) + array.len());
+    let start = HEADER_BYTES + list.len();
+    let end =
+        arrays.iter().fold(start, |end, array| end.next_multiple_of(ARRAY_ALIGNMENT) + array.len());
     let mut header = MAGIC.to_vec();
-    header.extend(VERSION.to_le_bytes());
+    header.extend(FORMAT_VERSION.to_le_bytes());
     header.extend(kind.to_le_bytes());
     header.extend((end as u64).to_le_bytes());
     header.extend((arrays.len() as u32).to_le_bytes());
@@ -107,8 +108,8 @@ fn write_to(file: &mut File, kind: u32, arrays: &[&[u8]]) -> io::Result<()> {
     file.write_all(&list)?;
     let mut position = start;
     for array in arrays {
-        let gap = position.next_multiple_of(ALIGNMENT) - position;
-        file.write_all(&[0; ALIGNMENT][..gap])?;
+        let gap = position.next_multiple_of(ARRAY_ALIGNMENT) - position;
+        file.write_all(&[0; ARRAY_ALIGNMENT][..gap])?;
         file.write_all(array)?;
         position += gap + array.len();
     }
@@ -136,10 +137,10 @@ impl ArrayFile {
         // the process (`storage::end_with_a_line`).
         let file = Arc::new(unsafe { Mmap::map(&file)? });
         let (kind, list) = list(&file)?;
-        let mut end = HEADER + ENTRY * list.len();
+        let mut end = HEADER_BYTES + BYTES_PER_ENTRY * list.len();
         let mut arrays = Vec::new();
         for &(length, expected) in &list {
-            let start = end.next_multiple_of(ALIGNMENT);
+            let start = end.next_multiple_of(ARRAY_ALIGNMENT);
             let stop = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
             let array = stop.and_then(|stop| file.get(start..stop)).ok_or(FileError::Length)?;
             if file[end..start].iter().any(|&byte| byte != 0) || checksum(array) != expected {
@@ -176,7 +177,10 @@ impl ArrayFile {
     /// As [`take`](Self::take), of numbers that are all finite.
     pub(crate) fn take_finite(&mut self, len: usize) -> Result<Array<f32>, FileError> {
         let array = self.take::<f32>(len)?;
-        match array.par_chunks(PIECE).all(|piece| piece.iter().all(|value| value.is_finite())) {
+        match array
+            .par_chunks(BYTES_PER_SUM)
+            .all(|piece| piece.iter().all(|value| value.is_finite()))
+        {
             true => Ok(array),
             false => Err(FileError::Value("numbers that are not finite")),
         }
@@ -193,7 +197,7 @@ impl ArrayFile {
 
 /// The number beside the arrays, and of each array its length and sum.
 fn list(file: &[u8]) -> Result<(u32, Vec<(u64, u32)>), FileError> {
-    let header = file.first_chunk::<HEADER>().filter(|header| header.starts_with(MAGIC));
+    let header = file.first_chunk::<HEADER_BYTES>().filter(|header| header.starts_with(MAGIC));
     let header = header.ok_or(FileError::Foreign)?;
     let number =
         |bytes: &[u8], at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
@@ -201,27 +205,27 @@ fn list(file: &[u8]) -> Result<(u32, Vec<(u64, u32)>), FileError> {
         u64::from(number(bytes, at + 4)) << 32 | u64::from(number(bytes, at))
     };
     match number(header, 8) {
-        VERSION => {}
+        FORMAT_VERSION => {}
         other => return Err(FileError::Version(other)),
     }
     if wide(header, 16) != file.len() as u64 {
         return Err(FileError::Length);
     }
     let list = (number(header, 24) as usize)
-        .checked_mul(ENTRY)
-        .and_then(|bytes| file[HEADER..].get(..bytes))
+        .checked_mul(BYTES_PER_ENTRY)
+        .and_then(|bytes| file[HEADER_BYTES..].get(..bytes))
         .ok_or(FileError::Length)?;
     if crc32c_append(crc32c(&header[..28]), list) != number(header, 28) {
         return Err(FileError::Checksum);
     }
-    let entries = list.chunks(ENTRY).map(|entry| (wide(entry, 0), number(entry, 8)));
+    let entries = list.chunks(BYTES_PER_ENTRY).map(|entry| (wide(entry, 0), number(entry, 8)));
     Ok((number(header, 12), entries.collect()))
 }
 
 /// CRC-32C, on all threads.
 fn checksum(bytes: &[u8]) -> u32 {
-    let pieces: Vec<u32> = bytes.par_chunks(PIECE).map(crc32c).collect();
-    let sums = pieces.into_iter().zip(bytes.chunks(PIECE));
+    let pieces: Vec<u32> = bytes.par_chunks(BYTES_PER_SUM).map(crc32c).collect();
+    let sums = pieces.into_iter().zip(bytes.chunks(BYTES_PER_SUM));
     sums.fold(0, |sum, (next, piece)| crc32c_combine(sum, next, piece.len()))
 }
 
@@ -240,7 +244,7 @@ mod tests {
     #[test]
     fn arrays_come_back() {
         let (_root, path) = path();
-        let long: Vec<u8> = (0..3 * PIECE + 5).map(|i| (i * 7919) as u8).collect();
+        let long: Vec<u8> = (0..3 * BYTES_PER_SUM + 5).map(|i| (i * 7919) as u8).collect();
         let floats = [1.0f32, -2.5, 0.0];
         write(&path, 7, &[&long, bytemuck::cast_slice(&floats), &[]]).unwrap();
         let mut file = ArrayFile::open(&path).unwrap();
@@ -262,7 +266,7 @@ mod tests {
         };
         for len in 0..whole.len() {
             let found = damage(&whole[..len]);
-            let expected = if len < HEADER { "Foreign" } else { "Length" };
+            let expected = if len < HEADER_BYTES { "Foreign" } else { "Length" };
             assert!(len == 0 || format!("{found:?}").starts_with(expected), "{len}: {found:?}");
         }
         assert!(matches!(damage(&[&whole[..], &[0]].concat()), FileError::Length));

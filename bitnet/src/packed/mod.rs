@@ -34,7 +34,7 @@ mod ternary;
 mod tests;
 
 pub use crate::cpu::isa::{ISA_VARIABLE, Isa, UnknownIsa};
-pub(crate) use crate::cpu::kernels::QUERIES;
+pub(crate) use crate::cpu::kernels::QUERIES_PER_PASS;
 pub use activations::Activations;
 pub use file::FileError;
 pub(crate) use file::{ArrayFile, is_one as is_array_file, write as write_arrays};

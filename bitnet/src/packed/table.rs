@@ -4,17 +4,17 @@ use rayon::prelude::*;
 use super::{ArrayFile, FileError, array::Array};
 use crate::cpu::{
     absmax::{self, MAX_CODE},
-    kernels::{Block, INT8_BLOCK, Kernels, PANEL},
+    kernels::{Block, INPUTS_PER_INT8_BLOCK, Kernels, OUTPUTS_PER_PANEL},
 };
 
 /// What is added to 8-bit weights, so that they have no sign.
-const OFFSET: i32 = 128;
+const WEIGHT_OFFSET: i32 = 128;
 /// Most inputs whose products a kernel adds up.
-const EXACT: usize = 1 << 16;
+const INPUTS_PER_EXACT_SUM: usize = 1 << 16;
 /// Rows that are worth a task of their own, in panels.
-const TASK_PANELS: usize = 4;
+const PANELS_PER_TASK: usize = 4;
 
-/// In what an embedding and an output head are held.
+/// The format of an embedding and an output head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TableFormat {
     /// 8 bits, one scale a row.
@@ -51,7 +51,7 @@ pub struct EmbeddingTable {
 #[derive(Debug, Clone)]
 enum Storage {
     Int8 {
-        /// `[panels, blocks]`: weights plus [`OFFSET`].
+        /// `[panels, blocks]`: weights plus [`WEIGHT_OFFSET`].
         weights: Array<Block>,
         /// What a weight of one is worth, `[panels · 32]`.
         steps: Array<f32>,
@@ -102,10 +102,11 @@ impl EmbeddingTable {
         dim: usize,
         format: TableFormat,
     ) -> Result<Self, FileError> {
-        let padded = rows.next_multiple_of(PANEL);
+        let padded = rows.next_multiple_of(OUTPUTS_PER_PANEL);
         let storage = match format {
             TableFormat::Int8 => Storage::Int8 {
-                weights: file.take(padded / PANEL * dim.div_ceil(INT8_BLOCK))?,
+                weights: file
+                    .take(padded / OUTPUTS_PER_PANEL * dim.div_ceil(INPUTS_PER_INT8_BLOCK))?,
                 steps: file.take_finite(padded)?,
             },
             TableFormat::Bf16 => {
@@ -120,7 +121,7 @@ impl EmbeddingTable {
         Ok(Self { rows, dim, storage })
     }
 
-    /// What a file holds of it.
+    /// Its arrays, as a file holds them.
     pub(crate) fn arrays(&self) -> impl Iterator<Item = &[u8]> {
         let (first, second) = match &self.storage {
             Storage::Int8 { weights, steps } => (weights.as_bytes(), Some(steps.as_bytes())),
@@ -157,12 +158,12 @@ impl EmbeddingTable {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         match &self.storage {
             Storage::Int8 { weights, steps } => {
-                let blocks = self.dim.div_ceil(INT8_BLOCK);
-                let panel = &weights[row / PANEL * blocks..][..blocks];
-                let place = 4 * (row % PANEL);
-                for (out, block) in out.chunks_mut(INT8_BLOCK).zip(panel) {
+                let blocks = self.dim.div_ceil(INPUTS_PER_INT8_BLOCK);
+                let panel = &weights[row / OUTPUTS_PER_PANEL * blocks..][..blocks];
+                let place = 4 * (row % OUTPUTS_PER_PANEL);
+                for (out, block) in out.chunks_mut(INPUTS_PER_INT8_BLOCK).zip(panel) {
                     for (out, &weight) in out.iter_mut().zip(&block.0[place..]) {
-                        *out = (i32::from(weight) - OFFSET) as f32 * steps[row];
+                        *out = (i32::from(weight) - WEIGHT_OFFSET) as f32 * steps[row];
                     }
                 }
             }
@@ -187,11 +188,13 @@ impl EmbeddingTable {
             match &self.storage {
                 Storage::Int8 { weights, steps } => multiply_int8(kernels, weights, steps, x, out),
                 Storage::Bf16(weights) => {
-                    let rows = weights.par_chunks(self.dim).zip(out).with_min_len(PANEL);
+                    let rows =
+                        weights.par_chunks(self.dim).zip(out).with_min_len(OUTPUTS_PER_PANEL);
                     rows.for_each(|(row, out)| *out = kernels.dot_bf16(x, row));
                 }
                 Storage::F32(weights) => {
-                    let rows = weights.par_chunks(self.dim).zip(out).with_min_len(PANEL);
+                    let rows =
+                        weights.par_chunks(self.dim).zip(out).with_min_len(OUTPUTS_PER_PANEL);
                     rows.for_each(|(row, out)| *out = kernels.dot(x, row));
                 }
             }
@@ -201,26 +204,33 @@ impl EmbeddingTable {
 
 /// Rows in panels of 32, four inputs a block.
 fn int8(rows: usize, dim: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Storage {
-    let blocks = dim.div_ceil(INT8_BLOCK);
-    let mut steps = vec![0.0; rows.next_multiple_of(PANEL)];
-    let weights = Array::filled(rows.div_ceil(PANEL) * blocks, |weights: &mut [Block]| {
-        let panels = weights.par_chunks_mut(blocks).zip(steps.par_chunks_mut(PANEL)).enumerate();
-        panels.for_each(|(index, (panel, steps))| {
-            panel.fill(Block([OFFSET as u8; 4 * PANEL]));
-            let (mut values, mut codes) = (vec![0.0; dim], vec![0; dim]);
-            for (lane, row) in (index * PANEL..rows).take(PANEL).enumerate() {
-                fill(row, &mut values);
-                let scale = absmax::scale(&values, MAX_CODE);
-                absmax::encode(&values, scale, &mut codes);
-                steps[lane] = scale.recip();
-                for (codes, block) in codes.chunks(INT8_BLOCK).zip(panel.iter_mut()) {
-                    for (code, weight) in codes.iter().zip(&mut block.0[4 * lane..]) {
-                        *weight = (i32::from(*code) + OFFSET) as u8;
+    let blocks = dim.div_ceil(INPUTS_PER_INT8_BLOCK);
+    let mut steps = vec![0.0; rows.next_multiple_of(OUTPUTS_PER_PANEL)];
+    let weights =
+        Array::filled(rows.div_ceil(OUTPUTS_PER_PANEL) * blocks, |weights: &mut [Block]| {
+            let panels = weights
+                .par_chunks_mut(blocks)
+                .zip(steps.par_chunks_mut(OUTPUTS_PER_PANEL))
+                .enumerate();
+            panels.for_each(|(index, (panel, steps))| {
+                panel.fill(Block([WEIGHT_OFFSET as u8; 4 * OUTPUTS_PER_PANEL]));
+                let (mut values, mut codes) = (vec![0.0; dim], vec![0; dim]);
+                for (lane, row) in
+                    (index * OUTPUTS_PER_PANEL..rows).take(OUTPUTS_PER_PANEL).enumerate()
+                {
+                    fill(row, &mut values);
+                    let scale = absmax::scale(&values, MAX_CODE);
+                    absmax::encode(&values, scale, &mut codes);
+                    steps[lane] = scale.recip();
+                    for (codes, block) in codes.chunks(INPUTS_PER_INT8_BLOCK).zip(panel.iter_mut())
+                    {
+                        for (code, weight) in codes.iter().zip(&mut block.0[4 * lane..]) {
+                            *weight = (i32::from(*code) + WEIGHT_OFFSET) as u8;
+                        }
                     }
                 }
-            }
+            });
         });
-    });
     Storage::Int8 { weights, steps: steps.into() }
 }
 
@@ -236,7 +246,7 @@ impl Halves {
     fn new(x: &[f32]) -> Self {
         // 127 · 256: the high byte of every code then lies within ±127.
         let scale = absmax::scale(x, 32_512.0);
-        let padded = x.len().next_multiple_of(INT8_BLOCK);
+        let padded = x.len().next_multiple_of(INPUTS_PER_INT8_BLOCK);
         let mut halves = Self { high: vec![0; padded], low: vec![0; padded], step: scale.recip() };
         for ((high, low), x) in halves.high.iter_mut().zip(&mut halves.low).zip(x) {
             let code = (x * scale).round_ties_even() as i32;
@@ -251,25 +261,25 @@ impl Halves {
 type Part<'a> = (usize, [&'a [i8]; 2], [i32; 2]);
 
 fn multiply_int8(kernels: &Kernels, weights: &[Block], steps: &[f32], x: &[f32], out: &mut [f32]) {
-    let blocks = x.len().div_ceil(INT8_BLOCK);
+    let blocks = x.len().div_ceil(INPUTS_PER_INT8_BLOCK);
     let x = Halves::new(x);
     // Whole panels: what a kernel adds up, and the sums of the inputs, which the offset of the
     // weights has added that many times.
     let parts: Vec<Part> = (0..)
-        .step_by(EXACT)
-        .zip(x.high.chunks(EXACT).zip(x.low.chunks(EXACT)))
+        .step_by(INPUTS_PER_EXACT_SUM)
+        .zip(x.high.chunks(INPUTS_PER_EXACT_SUM).zip(x.low.chunks(INPUTS_PER_EXACT_SUM)))
         .map(|(first, (high, low))| {
-            let sum = |x: &[i8]| OFFSET * x.iter().map(|&x| i32::from(x)).sum::<i32>();
-            (first / INT8_BLOCK, [high, low], [sum(high), sum(low)])
+            let sum = |x: &[i8]| WEIGHT_OFFSET * x.iter().map(|&x| i32::from(x)).sum::<i32>();
+            (first / INPUTS_PER_INT8_BLOCK, [high, low], [sum(high), sum(low)])
         })
         .collect();
-    let panels = out.par_chunks_mut(PANEL).zip(weights.par_chunks(blocks));
-    panels.zip(steps.par_chunks(PANEL)).with_min_len(TASK_PANELS).for_each(
+    let panels = out.par_chunks_mut(OUTPUTS_PER_PANEL).zip(weights.par_chunks(blocks));
+    panels.zip(steps.par_chunks(OUTPUTS_PER_PANEL)).with_min_len(PANELS_PER_TASK).for_each(
         |((out, panel), steps)| {
-            let mut products = [[0; PANEL]; 2];
-            let mut sums = [0.0; PANEL];
+            let mut products = [[0; OUTPUTS_PER_PANEL]; 2];
+            let mut sums = [0.0; OUTPUTS_PER_PANEL];
             for (first, x, offsets) in &parts {
-                let panel = &panel[*first..][..x[0].len() / INT8_BLOCK];
+                let panel = &panel[*first..][..x[0].len() / INPUTS_PER_INT8_BLOCK];
                 kernels.int8_gemv(panel, *x, &mut products);
                 for (row, sum) in sums.iter_mut().enumerate() {
                     let [high, low] =

@@ -6,16 +6,16 @@ use super::{Activations, ArrayFile, FileError, array::Array};
 use crate::cpu::{
     column_blocks::{ColumnBlock, column_blocks},
     gemm::int8::{add_scaled, unpack},
-    kernels::{Block, PANEL, Sums, TERNARY_BLOCK, TILE},
+    kernels::{Block, INPUTS_PER_TERNARY_BLOCK, OUTPUTS_PER_PANEL, Sums, TOKENS_PER_TILE},
 };
 
 /// Blocks of a panel that are unpacked at a time: 16 KiB of codes, so that they are in the
 /// processor's first cache for all tokens that they are multiplied by.
-const UNPACKED_BLOCKS: usize = 32;
+const BLOCKS_PER_UNPACKING: usize = 32;
 /// Tokens that they are unpacked for, whose sums are kept meanwhile.
-const BAND: usize = 4 * TILE;
+const TOKENS_PER_BAND: usize = 4 * TOKENS_PER_TILE;
 /// Bytes of codes that are worth a task of their own.
-const TASK_BYTES: usize = 1 << 16;
+const BYTES_PER_TASK: usize = 1 << 16;
 
 /// Ternary weights in plain form: `weight = codes · scales`.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,12 +56,12 @@ pub(crate) struct MatrixShape {
 
 impl MatrixShape {
     fn panels(self) -> usize {
-        self.outputs.div_ceil(PANEL)
+        self.outputs.div_ceil(OUTPUTS_PER_PANEL)
     }
 
     /// Blocks of a group in a panel.
     fn blocks(self) -> usize {
-        (self.inputs / self.groups).div_ceil(TERNARY_BLOCK)
+        (self.inputs / self.groups).div_ceil(INPUTS_PER_TERNARY_BLOCK)
     }
 
     /// Blocks of all.
@@ -122,7 +122,7 @@ impl TernaryMatrix {
     }
 
     /// Packs rows (outputs) of codes that `fill` writes, each for itself, in any order; `scale`
-    /// gives that of a group and a row.
+    /// returns that of a group and a row.
     ///
     /// # Panics
     /// If `groups` does not divide `inputs`.
@@ -142,12 +142,15 @@ impl TernaryMatrix {
                 || vec![0; inputs],
                 |row_codes, (index, panel)| {
                     // The code of a weight of zero, four times.
-                    panel.fill(Block([0b01_01_01_01; 4 * PANEL]));
-                    for (lane, row) in (index * PANEL..outputs).take(PANEL).enumerate() {
+                    panel.fill(Block([0b01_01_01_01; 4 * OUTPUTS_PER_PANEL]));
+                    for (lane, row) in
+                        (index * OUTPUTS_PER_PANEL..outputs).take(OUTPUTS_PER_PANEL).enumerate()
+                    {
                         fill(row, row_codes);
                         let groups = row_codes.chunks(size).zip(panel.chunks_mut(blocks));
                         for (codes, blocks) in groups {
-                            for (codes, block) in codes.chunks(TERNARY_BLOCK).zip(blocks) {
+                            for (codes, block) in codes.chunks(INPUTS_PER_TERNARY_BLOCK).zip(blocks)
+                            {
                                 let row = &mut block.0.as_chunks_mut::<4>().0[lane];
                                 *row = pack_row(codes);
                             }
@@ -157,14 +160,16 @@ impl TernaryMatrix {
             );
         };
         let codes = Array::filled(shape.all_blocks(), fill_panels);
-        let mut scales = vec![0.0; groups * shape.panels() * PANEL];
-        for (group, scales) in scales.chunks_mut((shape.panels() * PANEL).max(1)).enumerate() {
+        let mut scales = vec![0.0; groups * shape.panels() * OUTPUTS_PER_PANEL];
+        for (group, scales) in
+            scales.chunks_mut((shape.panels() * OUTPUTS_PER_PANEL).max(1)).enumerate()
+        {
             for (row, out) in scales.iter_mut().take(outputs).enumerate() {
                 *out = scale(group, row);
             }
         }
         let bias = bias.map(|mut bias| {
-            bias.resize(shape.panels() * PANEL, 0.0);
+            bias.resize(shape.panels() * OUTPUTS_PER_PANEL, 0.0);
             bias.into()
         });
         Self { shape, codes, scales: scales.into(), bias }
@@ -182,13 +187,13 @@ impl TernaryMatrix {
         if !codes.par_iter().with_min_len(1 << 12).all(valid) {
             return Err(FileError::Value("codes that are not ternary"));
         }
-        let padded = shape.panels() * PANEL;
+        let padded = shape.panels() * OUTPUTS_PER_PANEL;
         let scales = file.take_finite(shape.groups * padded)?;
         let bias = has_bias.then(|| file.take_finite(padded)).transpose()?;
         Ok(Self { shape, codes, scales, bias })
     }
 
-    /// What a file holds of it.
+    /// Its arrays, as a file holds them.
     pub(crate) fn arrays(&self) -> impl Iterator<Item = &[u8]> {
         let floats = [&self.scales].into_iter().chain(&self.bias);
         [self.codes.as_bytes()].into_iter().chain(floats.map(Array::as_bytes))
@@ -199,10 +204,11 @@ impl TernaryMatrix {
         let MatrixShape { inputs, outputs, groups } = self.shape;
         let size = inputs / groups;
         let code = |input: usize, output: usize| {
-            let (panel, lane) = (output / PANEL, output % PANEL);
+            let (panel, lane) = (output / OUTPUTS_PER_PANEL, output % OUTPUTS_PER_PANEL);
             let (group, place) = (input / size, input % size);
-            let block = (panel * groups + group) * self.shape.blocks() + place / TERNARY_BLOCK;
-            let (byte, shift) = position(place % TERNARY_BLOCK);
+            let block =
+                (panel * groups + group) * self.shape.blocks() + place / INPUTS_PER_TERNARY_BLOCK;
+            let (byte, shift) = position(place % INPUTS_PER_TERNARY_BLOCK);
             let code = self.codes[block].0[4 * lane + byte] >> shift & 3;
             code.cast_signed() - 1
         };
@@ -214,7 +220,7 @@ impl TernaryMatrix {
 
     /// The scales `[groups, outputs]`.
     pub fn scales(&self) -> Vec<f32> {
-        let padded = self.shape.panels() * PANEL;
+        let padded = self.shape.panels() * OUTPUTS_PER_PANEL;
         let scales = self.scales.chunks(padded);
         scales.flat_map(|scales| &scales[..self.shape.outputs]).copied().collect()
     }
@@ -257,8 +263,8 @@ impl TernaryMatrix {
             1 => return self.multiply_token(x, out),
             _ => {}
         }
-        let last = outputs - (self.shape.panels() - 1) * PANEL;
-        let mut widths = vec![PANEL; self.shape.panels()];
+        let last = outputs - (self.shape.panels() - 1) * OUTPUTS_PER_PANEL;
+        let mut widths = vec![OUTPUTS_PER_PANEL; self.shape.panels()];
         widths[self.shape.panels() - 1] = last;
         let blocks = column_blocks(out, x.tokens(), &widths).into_iter().flatten();
         let panels: Vec<_> = blocks.enumerate().collect();
@@ -274,11 +280,11 @@ impl TernaryMatrix {
     /// One token: every weight is read once, and what counts is how fast.
     fn multiply_token(&self, x: &Activations, out: &mut [f32]) {
         let panel_bytes = self.groups() * self.shape.blocks() * size_of::<Block>();
-        let together = TASK_BYTES.div_ceil(panel_bytes.max(1));
-        let panels = out.par_chunks_mut(PANEL).enumerate().with_min_len(together);
+        let together = BYTES_PER_TASK.div_ceil(panel_bytes.max(1));
+        let panels = out.par_chunks_mut(OUTPUTS_PER_PANEL).enumerate().with_min_len(together);
         panels.for_each(|(panel, out)| {
-            let mut sums = [0.0; PANEL];
-            let mut products = [0; PANEL];
+            let mut sums = [0.0; OUTPUTS_PER_PANEL];
+            let mut products = [0; OUTPUTS_PER_PANEL];
             for (group, codes) in self.panel(panel).enumerate() {
                 x.kernels().ternary_gemv(codes, x.token(0, group), &mut products);
                 self.add_scaled(panel, group, x, 0, &products, &mut sums);
@@ -295,9 +301,9 @@ impl TernaryMatrix {
         }
         (0..x.tokens()).for_each(|token| out.row(token).fill(0.0));
         SCRATCH.with_borrow_mut(|scratch| {
-            for first in (0..x.tokens()).step_by(BAND) {
+            for first in (0..x.tokens()).step_by(TOKENS_PER_BAND) {
                 for (group, codes) in self.panel(panel).enumerate() {
-                    let tokens = first..x.tokens().min(first + BAND);
+                    let tokens = first..x.tokens().min(first + TOKENS_PER_BAND);
                     scratch.multiply(codes, x, group, tokens.clone());
                     for (token, sums) in tokens.zip(&scratch.sums.0) {
                         self.add_scaled(panel, group, x, token, sums, out.row(token));
@@ -316,17 +322,17 @@ impl TernaryMatrix {
         group: usize,
         x: &Activations,
         token: usize,
-        products: &[i32; PANEL],
+        products: &[i32; OUTPUTS_PER_PANEL],
         out: &mut [f32],
     ) {
-        let first = (group * self.shape.panels() + panel) * PANEL;
+        let first = (group * self.shape.panels() + panel) * OUTPUTS_PER_PANEL;
         let scales = self.scales[first..].first_chunk().expect("scales of whole panels");
         add_scaled(products, x.sum(token, group), scales, x.step(token), out);
     }
 
     fn add_bias(&self, panel: usize, out: &mut [f32]) {
         if let Some(bias) = &self.bias {
-            for (out, bias) in out.iter_mut().zip(&bias[panel * PANEL..]) {
+            for (out, bias) in out.iter_mut().zip(&bias[panel * OUTPUTS_PER_PANEL..]) {
                 *out += bias;
             }
         }
@@ -336,27 +342,31 @@ impl TernaryMatrix {
 /// What a thread multiplies a panel with.
 struct Scratch {
     /// Some of its blocks, a code a byte.
-    unpacked: [Block; 4 * UNPACKED_BLOCKS],
+    unpacked: [Block; 4 * BLOCKS_PER_UNPACKING],
     /// Sums of tokens.
-    sums: Sums<BAND>,
+    sums: Sums<TOKENS_PER_BAND>,
 }
 
 impl Scratch {
     fn new() -> Self {
-        Self { unpacked: [Block::default(); 4 * UNPACKED_BLOCKS], sums: Sums::zero() }
+        Self { unpacked: [Block::default(); 4 * BLOCKS_PER_UNPACKING], sums: Sums::zero() }
     }
 
-    /// The sums of up to [`BAND`] tokens with a group of a panel.
+    /// The sums of up to [`TOKENS_PER_BAND`] tokens with a group of a panel.
     fn multiply(&mut self, codes: &[Block], x: &Activations, group: usize, tokens: Range<usize>) {
         let sums = &mut self.sums.0[..tokens.len()];
         if x.kernels().ternary_gemm(codes, x.rows(tokens.start, group), sums) {
             return;
         }
-        for (part, codes) in codes.chunks(UNPACKED_BLOCKS).enumerate() {
+        for (part, codes) in codes.chunks(BLOCKS_PER_UNPACKING).enumerate() {
             let unpacked = &mut self.unpacked[..4 * codes.len()];
             unpack(codes, unpacked);
-            for (first, sums) in tokens.clone().step_by(TILE).zip(sums.chunks_mut(TILE)) {
-                let rows = x.rows(first, group).skip(part * UNPACKED_BLOCKS * TERNARY_BLOCK);
+            for (first, sums) in
+                tokens.clone().step_by(TOKENS_PER_TILE).zip(sums.chunks_mut(TOKENS_PER_TILE))
+            {
+                let rows = x
+                    .rows(first, group)
+                    .skip(part * BLOCKS_PER_UNPACKING * INPUTS_PER_TERNARY_BLOCK);
                 x.kernels().gemm(unpacked, rows, part > 0, sums);
             }
         }
@@ -365,7 +375,7 @@ impl Scratch {
 
 /// The codes of a row in a block: those of up to 16 inputs, zeros in the place of others.
 fn pack_row(codes: &[i8]) -> [u8; 4] {
-    let mut padded = [0; TERNARY_BLOCK];
+    let mut padded = [0; INPUTS_PER_TERNARY_BLOCK];
     padded[..codes.len()].copy_from_slice(codes);
     let mut row = [0; 4];
     for (input, code) in padded.into_iter().enumerate() {

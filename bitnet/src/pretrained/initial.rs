@@ -9,14 +9,14 @@ use crate::{nn::BitNetTransformerConfig, tokenizer::Tokenizer};
 /// feed-forward networks and half-split rotary embeddings.
 const MODEL_TYPES: [&str; 3] = ["bitnet", "llama", "qwen3"];
 
-/// A checkpoint as the beginning of a model of `config`, to be [loaded](CheckpointReader::load): a BitNet of
-/// any form that [`CheckpointReader`] opens, or a folder of a full-precision LLaMA or Qwen3, whose linears
-/// become latent weights as they are. With `insert_sub_norms`, norms before the output and down
-/// projections that the checkpoint lacks begin with gains of one, as in BitDistill (arXiv
-/// 2510.13998).
+/// A checkpoint as the beginning of a model of `config`, to be [loaded](CheckpointReader::load): a
+/// BitNet of any form that [`CheckpointReader`] opens, or a folder of a full-precision LLaMA or
+/// Qwen3, whose linears become latent weights as they are. With `insert_sub_norms`, norms before
+/// the output and down projections that the checkpoint lacks begin with gains of one, as in
+/// BitDistill (arXiv 2510.13998).
 ///
 /// Its context, and how `config` quantises, may be others; what the weights mean may not. Every
-/// number is looked at.
+/// number is checked to be finite.
 ///
 /// # Errors
 /// [`PretrainedError`] if the checkpoint is damaged, or of another shape or tokenizer.

@@ -1,6 +1,6 @@
 //! A model on disk: a folder with `config.json`, `model.safetensors` and `tokenizer.json` in the
-//! layout of the Hugging Face BitNet checkpoints, or a GGUF file. [`CheckpointReader`] opens it, as it is or
-//! packed; [`export`] writes it for other programs.
+//! layout of the Hugging Face BitNet checkpoints, or a GGUF file. [`CheckpointReader`] opens it, as
+//! it is or packed; [`export`] writes it for other programs.
 //!
 //! ```no_run
 //! use bitnet::{generate::GenerationConfig, pretrained::FloatModel};

@@ -57,10 +57,11 @@ impl WeightSource for StoredSource<'_> {
         let mut parts = Vec::with_capacity(linears.len());
         let mut bias = Vec::new();
         for &role in linears {
-            let part = self.stored.ternary(TensorId::Linear(block, role, LinearPart::Weight))?;
+            let part =
+                self.stored.ternary(TensorId::Linear { block, role, part: LinearPart::Weight })?;
             parts.push(part.ok_or(EngineError::Unsupported("quantised weights only"))?);
             if self.stored.config.bias {
-                let id = TensorId::Linear(block, role, LinearPart::Bias);
+                let id = TensorId::Linear { block, role, part: LinearPart::Bias };
                 bias.extend(self.stored.floats(id)?);
             }
         }
@@ -70,7 +71,7 @@ impl WeightSource for StoredSource<'_> {
     }
 
     fn gains(&self, block: usize, norm: NormRole) -> Result<Vec<f32>, Self::Error> {
-        self.stored.floats(TensorId::Norm(block, norm))
+        self.stored.floats(TensorId::Norm { block, role: norm })
     }
 
     fn last_gains(&self) -> Result<Vec<f32>, Self::Error> {

@@ -12,16 +12,16 @@ use crate::{
     storage::{Kind, Product},
 };
 
-const REASON: &str = "is no earlier export";
+const NO_EXPORT: &str = "is no earlier export";
 /// What a folder holds beside its weights.
-const SETTINGS: [&str; 4] = [CONFIG, TOKENIZER, GENERATION, TOKENIZER_CONFIG];
+const SETTINGS_FILES: [&str; 4] = [CONFIG, TOKENIZER, GENERATION, TOKENIZER_CONFIG];
 
 /// A file that [`export`](super::export) has written.
-pub const EXPORTED_FILE: Product = Product { reason: REASON, is_one: is_file };
+pub const EXPORTED_FILE: Product = Product { reason: NO_EXPORT, is_one: is_file };
 
-/// A folder that [`export`](super::export) or [`PackedModel::save`](super::PackedModel::save) has written,
-/// and to which nothing was added.
-pub const EXPORTED_FOLDER: Product = Product { reason: REASON, is_one: is_folder };
+/// A folder that [`export`](super::export) or [`PackedModel::save`](super::PackedModel::save) has
+/// written, and to which nothing was added.
+pub const EXPORTED_FOLDER: Product = Product { reason: NO_EXPORT, is_one: is_folder };
 
 fn is_file(path: &Path) -> io::Result<bool> {
     match Gguf::open(path) {
@@ -42,7 +42,7 @@ fn is_folder(path: &Path) -> io::Result<bool> {
             own = is_array_file(&path)?;
         } else if name == WEIGHTS {
             own = is_own_safetensors(&path).or_else(unreadable)?;
-        } else if !SETTINGS.iter().any(|settings| name == *settings) {
+        } else if !SETTINGS_FILES.iter().any(|settings| name == *settings) {
             return Ok(false);
         }
     }

@@ -192,7 +192,7 @@ impl CheckpointReader {
 
     /// Whether these are the gains of a norm that is to be inserted.
     pub(super) fn is_inserted(&self, id: TensorId) -> bool {
-        let is_sub_norm = matches!(id, TensorId::Norm(_, role) if role.is_sub_norm());
+        let is_sub_norm = matches!(id, TensorId::Norm { role, .. } if role.is_sub_norm());
         self.insert_sub_norms && is_sub_norm && self.find(id).is_none()
     }
 
@@ -262,7 +262,7 @@ pub struct CheckpointLayer {
     pub zeros: usize,
     /// All scales.
     pub scales: Vec<f32>,
-    /// As what its weight is stored.
+    /// How its weight is stored.
     pub encoding: Encoding,
 }
 

@@ -11,11 +11,11 @@ use crate::{
 /// `tokenizer_config.json`, or the metadata of a GGUF file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
-    /// The tokens that are put before a text.
-    pub begin: Vec<u32>,
-    /// The tokens that end what is generated, besides the tokenizer's
+    /// The tokens that are put before a text (BOS).
+    pub bos_tokens: Vec<u32>,
+    /// The stop tokens: they end what is generated, besides the tokenizer's
     /// [`end_of_text`](Tokenizer::end_of_text).
-    pub ends: Vec<u32>,
+    pub stop_tokens: Vec<u32>,
     /// How tokens are to be drawn.
     pub defaults: GenerationDefaults,
     /// How chats are written.
@@ -64,25 +64,25 @@ impl Settings {
         self.chat.as_ref().ok_or(ChatError::Missing)?.encode(messages, tokenizer)
     }
 
-    /// A prompt with what is put before a text.
-    pub(super) fn with_begin<'p>(
+    /// A prompt with the tokens that are put before a text.
+    pub(super) fn with_bos<'p>(
         &self,
         prompt: Prompt<'p>,
         tokenizer: &dyn Tokenizer,
     ) -> Result<Prompt<'p>, TokenizerError> {
         match prompt {
-            Prompt::Text(text) if !self.begin.is_empty() => {
+            Prompt::Text(text) if !self.bos_tokens.is_empty() => {
                 let tokens = tokenizer.encode(text.as_bytes())?;
-                Ok(Prompt::Tokens([&self.begin[..], &tokens].concat()))
+                Ok(Prompt::Tokens([&self.bos_tokens[..], &tokens].concat()))
             }
             prompt => Ok(prompt),
         }
     }
 
-    /// A configuration with the tokens that end what is generated.
-    pub(super) fn with_ends(&self, config: &GenerationConfig) -> GenerationConfig {
+    /// A configuration with the stop tokens of these settings.
+    pub(super) fn with_stop_tokens(&self, config: &GenerationConfig) -> GenerationConfig {
         let mut config = config.clone();
-        config.ends.extend(&self.ends);
+        config.stop_tokens.extend(&self.stop_tokens);
         config
     }
 }

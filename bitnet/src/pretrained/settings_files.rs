@@ -12,11 +12,11 @@ use super::{
 use crate::{
     chat::ChatTemplate,
     formats::read_text,
-    tokenizer::{Tokenizer, begin},
+    tokenizer::{Tokenizer, bos},
 };
 
 /// Where newer versions of `transformers` keep the template.
-const TEMPLATE: &str = "chat_template.jinja";
+const TEMPLATE_FILE: &str = "chat_template.jinja";
 /// Largest of these files: `tokenizer_config.json` may name thousands of tokens.
 const MAX_BYTES: u64 = 1 << 24;
 
@@ -126,21 +126,21 @@ pub(super) fn read(
     let TokenizerFile { add_bos_token, bos_token, eos_token, chat_template } = file;
     let [bos_token, eos_token] =
         [bos_token, eos_token].map(|token| token.map(TokenText::text).unwrap_or_default());
-    let begin = match add_bos_token {
+    let bos_tokens = match add_bos_token {
         Some(true) => id_of(&bos_token, tokenizer).into_iter().collect(),
         Some(false) => Vec::new(),
-        None => tokenizer.begin_of_text().to_vec(),
+        None => tokenizer.bos_tokens().to_vec(),
     };
-    let ends = match generation.eos_token_id {
+    let stop_tokens = match generation.eos_token_id {
         Some(ids) => ids.all(),
         None => id_of(&eos_token, tokenizer).into_iter().collect(),
     };
-    let template = match optional(&folder.join(TEMPLATE))? {
+    let template = match optional(&folder.join(TEMPLATE_FILE))? {
         Some(template) => Some(template),
         None => chat_template.and_then(Templates::default_one),
     };
     let chat = template.map(|template| ChatTemplate::new(template, bos_token, eos_token));
-    Ok(Settings { begin, ends, defaults: generation.defaults, chat })
+    Ok(Settings { bos_tokens, stop_tokens, defaults: generation.defaults, chat })
 }
 
 fn optional(path: &Path) -> Result<Option<String>, PretrainedError> {
@@ -179,27 +179,28 @@ pub(super) fn write(
 /// files name does not look elsewhere.
 fn tokenizer_json(settings: &Settings, tokenizer: &dyn Tokenizer) -> String {
     let json = tokenizer.to_json();
-    if settings.begin == tokenizer.begin_of_text() {
+    if settings.bos_tokens == tokenizer.bos_tokens() {
         return json;
     }
     let Ok(mut value) = serde_json::from_str::<Value>(&json) else { return json };
     let name = |&id: &u32| text_of(id, tokenizer).map(|text| (text, id));
-    let begin: Vec<(&str, u32)> = settings.begin.iter().filter_map(name).collect();
-    value["post_processor"] = begin::processor(&begin);
+    let bos_tokens: Vec<(&str, u32)> = settings.bos_tokens.iter().filter_map(name).collect();
+    value["post_processor"] = bos::processor(&bos_tokens);
     format!("{value:#}\n")
 }
 
 fn generation_config(settings: &Settings, tokenizer: &dyn Tokenizer) -> Value {
     let mut value = json!(settings.defaults);
-    let mut ends = settings.ends.clone();
-    ends.extend(tokenizer.end_of_text().filter(|_| settings.ends.is_empty()));
-    if let Some(&first) = ends.first() {
-        value["eos_token_id"] = if ends.len() == 1 { json!(first) } else { json!(ends) };
+    let mut stop_tokens = settings.stop_tokens.clone();
+    stop_tokens.extend(tokenizer.end_of_text().filter(|_| settings.stop_tokens.is_empty()));
+    if let Some(&first) = stop_tokens.first() {
+        value["eos_token_id"] =
+            if stop_tokens.len() == 1 { json!(first) } else { json!(stop_tokens) };
         if value["pad_token_id"].is_null() {
             value["pad_token_id"] = json!(first);
         }
     }
-    if let Some(first) = settings.begin.first() {
+    if let Some(first) = settings.bos_tokens.first() {
         value["bos_token_id"] = json!(first);
     }
     value
@@ -215,8 +216,8 @@ fn tokenizer_config(settings: &Settings, tokenizer: &dyn Tokenizer, max_seq_len:
     let chat = |text: fn(&ChatTemplate) -> &str| {
         settings.chat.as_ref().map(text).filter(|text| !text.is_empty())
     };
-    let bos = chat(ChatTemplate::bos_token).or(text_of(settings.begin.first().copied()));
-    let end = settings.ends.first().copied().or(tokenizer.end_of_text());
+    let bos = chat(ChatTemplate::bos_token).or(text_of(settings.bos_tokens.first().copied()));
+    let end = settings.stop_tokens.first().copied().or(tokenizer.end_of_text());
     let eos = chat(ChatTemplate::eos_token).or(text_of(end));
     for (key, text) in
         [("bos_token", bos), ("eos_token", eos), ("chat_template", chat(ChatTemplate::source))]
@@ -225,7 +226,7 @@ fn tokenizer_config(settings: &Settings, tokenizer: &dyn Tokenizer, max_seq_len:
             value[key] = json!(text);
         }
     }
-    if !settings.begin.is_empty() {
+    if !settings.bos_tokens.is_empty() {
         value["add_bos_token"] = json!(true);
     }
     value

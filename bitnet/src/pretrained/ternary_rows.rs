@@ -1,13 +1,14 @@
 use rayon::prelude::*;
 
 use crate::{
+    cpu::absmean::CodeRule,
     formats::{Encoding, FormatError, TensorView},
     packed::TernaryMatrix,
     quant::{SCALE_EPS, WeightQuant},
 };
 
 /// The weight of a linear in a file as codes and scales, read row by row: as they are stored, or as
-/// quantising the latent weight gives them ([`WeightQuant::quantize`]).
+/// quantising the latent weight computes them ([`WeightQuant::quantize`]).
 #[derive(Debug)]
 pub(crate) struct TernaryRows<'a> {
     tensor: TensorView<'a>,
@@ -18,18 +19,16 @@ pub(crate) struct TernaryRows<'a> {
     scales: Vec<f32>,
 }
 
-/// How codes come of what is stored. Numbers are one a scale.
+/// How codes are computed from what is stored.
 #[derive(Debug)]
 enum Coding {
     /// They are stored.
     Stored,
     /// The sign of a float, of which each is zero or of one magnitude.
     Signs,
-    /// `round(w · s)`, from −1 to 1.
-    Ternary(Vec<f32>),
-    /// The sign of `w − α`.
-    Binary(Vec<f32>),
-    /// The same, −1 for zero.
+    /// By the rule of each scale.
+    Rules(Vec<CodeRule>),
+    /// The sign of `w − α`, −1 for zero, with α of each scale.
     BinaryPaper(Vec<f32>),
 }
 
@@ -125,14 +124,11 @@ impl<'a> TernaryRows<'a> {
         };
         let magnitudes = means(|moments| moments.magnitude);
         let (coding, scales) = match quant {
-            WeightQuant::Ternary => {
-                let lowest = SCALE_EPS as f32;
-                let factors: Vec<f32> =
-                    magnitudes.into_iter().map(|mean| mean.max(lowest).recip()).collect();
-                let scales = factors.iter().map(|factor| factor.recip()).collect();
-                (Coding::Ternary(factors), scales)
+            WeightQuant::Ternary => by_rules(magnitudes.into_iter().map(CodeRule::ternary)),
+            WeightQuant::Binary => {
+                let measured = magnitudes.into_iter().zip(means(|moments| moments.sum));
+                by_rules(measured.map(|(magnitude, mean)| CodeRule::binary(magnitude, mean)))
             }
-            WeightQuant::Binary => (Coding::Binary(means(|moments| moments.sum)), magnitudes),
             _ => (Coding::BinaryPaper(means(|moments| moments.sum)), magnitudes),
         };
         Ok(Some(Self { tensor, coding, groups, scales }))
@@ -190,14 +186,9 @@ impl<'a> TernaryRows<'a> {
             match &self.coding {
                 Coding::Stored => {}
                 Coding::Signs => pairs.for_each(|(code, &w)| *code = sign(w)),
-                Coding::Ternary(factors) => {
-                    let factor = factors[place];
-                    pairs.for_each(|(code, w)| {
-                        *code = (w * factor).round_ties_even().clamp(-1.0, 1.0) as i8;
-                    });
-                }
-                Coding::Binary(centers) => {
-                    pairs.for_each(|(code, w)| *code = sign(w - centers[place]));
+                Coding::Rules(rules) => {
+                    let rule = rules[place];
+                    pairs.for_each(|(code, &w)| *code = rule.code(w));
                 }
                 Coding::BinaryPaper(centers) => {
                     pairs.for_each(|(code, w)| *code = if *w > centers[place] { 1 } else { -1 });
@@ -242,6 +233,13 @@ impl<'a> TernaryRows<'a> {
         );
         Ok(latent)
     }
+}
+
+/// Codes by rules, and the scales of these.
+fn by_rules(rules: impl Iterator<Item = CodeRule>) -> (Coding, Vec<f32>) {
+    let rules: Vec<CodeRule> = rules.collect();
+    let scales = rules.iter().map(|rule| rule.scale).collect();
+    (Coding::Rules(rules), scales)
 }
 
 /// Packs linears of the same inputs, the outputs of one after those of the other.

@@ -62,8 +62,8 @@ impl<M: CausalLm> TextModel<M> {
         config: &GenerationConfig,
     ) -> Result<Generation<'_, M>, GenerateError> {
         let tokenizer = self.tokenizer.as_ref();
-        let prompt = self.settings.with_begin(prompt.into(), tokenizer)?;
-        let config = self.settings.with_ends(config);
+        let prompt = self.settings.with_bos(prompt.into(), tokenizer)?;
+        let config = self.settings.with_stop_tokens(config);
         Generation::after(read, &self.model, tokenizer, prompt, &config)
     }
 
@@ -77,11 +77,11 @@ impl<M: CausalLm> TextModel<M> {
         config: &GenerationConfig,
     ) -> Result<Vec<String>, GenerateError> {
         let tokenizer = self.tokenizer.as_ref();
-        let config = self.settings.with_ends(config);
+        let config = self.settings.with_stop_tokens(config);
         let mut batch = GenerationBatch::new(&self.model, tokenizer);
         let mut texts = Vec::new();
         for prompt in prompts {
-            let prompt = self.settings.with_begin(prompt.into(), tokenizer)?;
+            let prompt = self.settings.with_bos(prompt.into(), tokenizer)?;
             texts.push((batch.push(prompt, &config)?, String::new()));
         }
         while !batch.is_finished() {

@@ -7,24 +7,32 @@
 //!
 //! Every quantiser returns integer *codes* (held as floats) beside the scale that turns them back
 //! into values, because packing needs the codes and training needs the values. Rounding is
-//! half-to-even, as PyTorch's. [`straight_through`] gives any of them the identity as gradient.
+//! half-to-even, as PyTorch's. With [`straight_through`] the gradient of any of them is the
+//! identity.
+//!
+//! | quantiser | file |
+//! |---|---|
+//! | weights, b1.58: [`ternary_absmean`] | `absmean` |
+//! | weights, training tips and b1: [`binary_absmean`], [`binary_paper`] | `absmean` |
+//! | activations, b1.58: [`absmax_int8`] | `absmax` |
+//! | activations, b1: [`absmax_paper`], [`absmax_paper_non_negative`] | `absmax` |
+//! | which of them a layer uses: [`WeightQuant`], [`ActivationQuant`] | `weight`, `activation` |
 //!
 //! Sources: BitNet (arXiv 2310.11453), BitNet b1.58 (arXiv 2402.17764) and its "Training Tips,
 //! Code and FAQ".
 
+mod absmax;
+mod absmean;
 mod activation;
 mod packed_codes;
+mod straight_through;
 mod weight;
 
+pub use absmax::{QuantizedActivation, absmax_int8, absmax_paper, absmax_paper_non_negative};
+pub use absmean::{binary_absmean, binary_paper, ternary_absmean};
 pub use activation::ActivationQuant;
 pub use packed_codes::PackedCodes;
+pub use straight_through::straight_through;
 pub use weight::{QuantizedWeight, WeightQuant};
 
-pub use crate::{
-    cpu::absmax::SCALE_EPS,
-    ops::{
-        absmax::{QuantizedActivation, absmax_int8, absmax_paper, absmax_paper_non_negative},
-        absmean::{binary_absmean, binary_paper, ternary_absmean},
-        straight_through::straight_through,
-    },
-};
+pub use crate::cpu::absmax::SCALE_EPS;

@@ -1,11 +1,11 @@
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::cpu::float::ROUND;
+use crate::cpu::float::ROUNDING_ADDEND;
 
 /// Codes in a word, two bits each.
-const CODES: usize = 32;
+const CODES_PER_WORD: usize = 32;
 /// The lower bit of each code.
-const LOW: u64 = 0x5555_5555_5555_5555;
+const LOWER_BITS: u64 = 0x5555_5555_5555_5555;
 
 /// The codes of a quantised weight on the host, two bits each (code + 1), for comparing them with
 /// later ones.
@@ -21,7 +21,7 @@ impl PackedCodes {
         let data = codes.into_data().convert::<f32>();
         let values = data.as_slice::<f32>().unwrap_or_default();
         let (words, rest) = values.as_chunks();
-        let mut last = [-1.0; CODES];
+        let mut last = [-1.0; CODES_PER_WORD];
         last[..rest.len()].copy_from_slice(rest);
         let last = (!rest.is_empty()).then_some(&last);
         Self { words: words.iter().chain(last).map(word).collect(), len: values.len() }
@@ -40,14 +40,14 @@ impl PackedCodes {
     /// Number of zeros among them.
     pub fn zeros(&self) -> usize {
         // A zero is stored as 1, the only code with its lower bit set.
-        self.words.iter().map(|word| (word & LOW).count_ones() as usize).sum()
+        self.words.iter().map(|word| (word & LOWER_BITS).count_ones() as usize).sum()
     }
 
     /// Number of codes that differ from those of `other`, which must be as many.
     pub fn flips(&self, other: &Self) -> usize {
         let differing = self.words.iter().zip(&other.words).map(|(a, b)| {
             let bits = a ^ b;
-            ((bits | (bits >> 1)) & LOW).count_ones() as usize
+            ((bits | (bits >> 1)) & LOWER_BITS).count_ones() as usize
         });
         differing.sum()
     }
@@ -75,9 +75,9 @@ impl PackedCodes {
 }
 
 /// Packs some codes, in steps that vector units can take.
-fn word(codes: &[f32; CODES]) -> u64 {
+fn word(codes: &[f32; CODES_PER_WORD]) -> u64 {
     // The last byte of the sum with 1.5 · 2²³ is the integer.
-    let bytes = codes.map(|code| ((code + ROUND).to_bits() as u8).wrapping_add(1));
+    let bytes = codes.map(|code| ((code + ROUNDING_ADDEND).to_bits() as u8).wrapping_add(1));
     let quads = bytes.as_chunks::<4>().0.iter();
     let pack = |quad: &[u8; 4]| {
         let wide = u32::from_le_bytes(*quad);

@@ -1,6 +1,6 @@
 //! Tokenizers: text to token ids and back, and their file `tokenizer.json`.
 
-pub(crate) mod begin;
+pub(crate) mod bos;
 mod byte;
 mod byte_level;
 mod charsmap;
@@ -37,14 +37,14 @@ pub trait Tokenizer: Send + Sync {
     fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError>;
 
     /// The bytes of `tokens`, which are those of each token, one after the other. Special tokens
-    /// and ids outside the vocabulary give none.
+    /// and ids outside the vocabulary have none.
     fn decode(&self, tokens: &[u32]) -> Vec<u8>;
 
     /// The token that ends a document, if there is one. No text is encoded to it.
     fn end_of_text(&self) -> Option<u32>;
 
     /// The tokens that its file says are put before a text; [`encode`](Self::encode) does not.
-    fn begin_of_text(&self) -> &[u32] {
+    fn bos_tokens(&self) -> &[u32] {
         &[]
     }
 

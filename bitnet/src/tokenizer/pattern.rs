@@ -5,12 +5,12 @@ use fancy_regex::{Expr, RegexBuilder};
 /// Most bytes of an expression: those of published models have a few hundred.
 const MAX_BYTES: usize = 1 << 12;
 /// Characters in a row of the texts that an expression is tried on.
-const RUN: usize = 64;
+const CHARACTERS_PER_RUN: usize = 64;
 /// Steps back of one match in such a text. Good expressions take as many as there are characters,
 /// bad ones twice as many for each character more.
 const MAX_STEPS: usize = 10_000;
 /// What runs are made of, besides the characters of the expression itself.
-const LETTERS: &str = "aA0 \n\r\t_'.é中";
+const RUN_CHARACTERS: &str = "aA0 \n\r\t_'.é中";
 
 /// Checks that an expression can be matched in reasonable time, as far as trying tells.
 ///
@@ -29,11 +29,12 @@ pub(super) fn check(expression: &str) -> Result<(), String> {
         .backtrack_limit(MAX_STEPS)
         .build()
         .map_err(|error| format!("an expression: {error}"))?;
-    let mut letters: Vec<char> = LETTERS.chars().chain(expression.chars().take(RUN)).collect();
+    let mut letters: Vec<char> =
+        RUN_CHARACTERS.chars().chain(expression.chars().take(CHARACTERS_PER_RUN)).collect();
     letters.sort_unstable();
     letters.dedup();
     for letter in letters {
-        let text = letter.to_string().repeat(RUN) + "\u{1}";
+        let text = letter.to_string().repeat(CHARACTERS_PER_RUN) + "\u{1}";
         if regex.find_iter(&text).any(|found| found.is_err()) {
             return Err("an expression tries too many ways to match a text".into());
         }

@@ -7,7 +7,7 @@ use tokenizers::{
 };
 
 use super::{
-    SpecialToken, Tokenizer, TokenizerError, begin,
+    SpecialToken, Tokenizer, TokenizerError, bos,
     byte_level::stand_ins,
     normalizer::{Steps, bounded},
     parts,
@@ -21,7 +21,7 @@ const MAX_HOLES: usize = 1 << 16;
 /// What tokenizers call the token that ends a document, the first that is there.
 const END_NAMES: [&str; 4] = ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>"];
 /// What stands for a space in SentencePiece's tokens.
-const SPACE: char = '▁';
+const SPACE_MARK: char = '▁';
 
 /// A tokenizer of the Hugging Face `tokenizers` library whose tokens each stand for certain bytes:
 /// byte-level BPE (GPT-2 and what followed), and SentencePiece's BPE and unigram models.
@@ -36,7 +36,7 @@ pub struct SubwordTokenizer {
     /// The tokens of single bytes.
     singles: HashMap<u8, u32>,
     end_of_text: Option<u32>,
-    begin_of_text: Vec<u32>,
+    bos_tokens: Vec<u32>,
     /// In the order of their ids.
     special: Vec<SpecialToken>,
     /// The token for characters that are not known.
@@ -91,8 +91,8 @@ impl SubwordTokenizer {
             (_, Value::String(token)) => inner.token_to_id(token),
             _ => None,
         };
-        let mut begin_of_text = begin::tokens(&value["post_processor"]);
-        begin_of_text.retain(|&id| (id as usize) < size);
+        let mut bos_tokens = bos::tokens(&value["post_processor"]);
+        bos_tokens.retain(|&id| (id as usize) < size);
         for name in END_NAMES.into_iter().rev() {
             let id = inner.token_to_id(name).filter(|&id| bytes[id as usize].is_empty());
             end_of_text = id.or(end_of_text);
@@ -110,7 +110,7 @@ impl SubwordTokenizer {
             bytes,
             singles,
             end_of_text,
-            begin_of_text,
+            bos_tokens,
             special,
             unknown,
         })
@@ -190,8 +190,8 @@ impl Tokenizer for SubwordTokenizer {
         self.end_of_text
     }
 
-    fn begin_of_text(&self) -> &[u32] {
-        &self.begin_of_text
+    fn bos_tokens(&self) -> &[u32] {
+        &self.bos_tokens
     }
 
     fn special_tokens(&self) -> &[SpecialToken] {
@@ -255,7 +255,7 @@ fn bytes_of(decoder: &Value) -> Result<BytesOf, String> {
         let hex = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
         match hex.filter(|hex| hex.len() == 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => vec![byte],
-            None => token.replace(SPACE, " ").into_bytes(),
+            None => token.replace(SPACE_MARK, " ").into_bytes(),
         }
     }))
 }

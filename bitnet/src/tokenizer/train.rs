@@ -7,7 +7,7 @@ use tokenizers::{
 
 use super::{SubwordTokenizer, TokenizerError};
 
-/// The token that [`train_bpe`] gives the end of a document.
+/// The token with which [`train_bpe`] has documents end.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// All bytes and the end of a text.
@@ -20,8 +20,9 @@ const MAX_TOKENS: usize = 1 << 16;
 const MAX_WORD: usize = 256;
 
 /// Trains a byte-level BPE as GPT-2's: `vocab_size` tokens, of which 0 is [`END_OF_TEXT`] and 256
-/// are the bytes, so that any text can be encoded and none is lost. The same texts give the same
-/// tokenizer. A short text gives fewer tokens. Words of more than 256 characters are cut.
+/// are the bytes, so that any text can be encoded and none is lost. From the same texts comes the
+/// same tokenizer. From a short text there are fewer tokens. Words of more than 256 characters are
+/// cut.
 ///
 /// # Errors
 /// [`TokenizerError::Vocabulary`] and [`TokenizerError::Training`].

@@ -69,7 +69,7 @@ fn tokens_are_those_of_transformers() {
     for (text, ids) in
         texts["texts"].as_array().unwrap().iter().zip(texts["ids"].as_array().unwrap())
     {
-        let mut tokens = tokenizer.begin_of_text().to_vec();
+        let mut tokens = tokenizer.bos_tokens().to_vec();
         tokens.extend(tokenizer.encode(text.as_str().unwrap().as_bytes()).unwrap());
         assert_eq!(serde_json::to_value(tokens).unwrap(), *ids);
     }

@@ -51,16 +51,16 @@ fn settings(root: &TempDir) -> Settings {
 #[test]
 fn what_the_files_say() {
     let root = folder();
-    let nothing = Settings { begin: vec![BEGIN], ..Settings::default() };
+    let nothing = Settings { bos_tokens: vec![BEGIN], ..Settings::default() };
     assert_eq!(settings(&root), nothing);
 
     write(&root, "tokenizer_config.json", &json!({"eos_token": "<|eot_id|>", "bos_token": null}));
-    assert_eq!(settings(&root).ends, [TURN]);
+    assert_eq!(settings(&root).stop_tokens, [TURN]);
     let config = root.path().join("model/config.json");
     let mut value: Value = serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
     value["eos_token_id"] = json!([END]);
     fs::write(&config, value.to_string()).unwrap();
-    assert_eq!(settings(&root).ends, [END]);
+    assert_eq!(settings(&root).stop_tokens, [END]);
 
     let generation = json!({
         "bos_token_id": BEGIN, "eos_token_id": [END, TURN], "do_sample": true, "temperature": 1,
@@ -82,17 +82,17 @@ fn what_the_files_say() {
             .collect(),
     };
     assert_eq!(settings(&root).defaults, expected);
-    assert_eq!(settings(&root).ends, [END, TURN]);
+    assert_eq!(settings(&root).stop_tokens, [END, TURN]);
     write(&root, "generation_config.json", &json!({"eos_token_id": TURN}));
-    assert_eq!(settings(&root).ends, [TURN]);
+    assert_eq!(settings(&root).stop_tokens, [TURN]);
 
-    for (adds, begin) in
+    for (adds, bos_tokens) in
         [(json!(true), vec![END]), (json!(false), vec![]), (json!(null), vec![BEGIN])]
     {
         let bos = json!({"content": "<|end_of_text|>", "special": true});
         let file = json!({"bos_token": bos, "add_bos_token": adds});
         write(&root, "tokenizer_config.json", &file);
-        assert_eq!(settings(&root).begin, begin);
+        assert_eq!(settings(&root).bos_tokens, bos_tokens);
     }
 }
 
@@ -158,7 +158,7 @@ fn chatting() -> TempDir {
 fn settings_travel() {
     let root = chatting();
     let expected = settings(&root);
-    assert_eq!(expected.begin, [BEGIN]);
+    assert_eq!(expected.bos_tokens, [BEGIN]);
     let open = |path: &Path| CheckpointReader::open(path).unwrap().settings().clone();
     let model = || CheckpointReader::open(&root.path().join("model")).unwrap();
     let out = |name: &str| root.path().join(name);
@@ -175,8 +175,8 @@ fn settings_travel() {
     export(&stored, ExportFormat::HfPacked, &out("back"), &Silent).unwrap();
     let back = open(&out("back"));
     assert_eq!(
-        (&back.begin, &back.ends, &back.chat),
-        (&expected.begin, &expected.ends, &expected.chat)
+        (&back.bos_tokens, &back.stop_tokens, &back.chat),
+        (&expected.bos_tokens, &expected.stop_tokens, &expected.chat)
     );
 
     let packed = model().pack(TableFormat::Int8, &Silent).unwrap();
@@ -190,18 +190,18 @@ fn settings_travel() {
 
 /// What a folder says against its own tokenizer is in the tokenizer that is written.
 #[test]
-fn a_beginning_that_is_switched_off_stays_off() {
+fn a_bos_token_that_is_switched_off_stays_off() {
     let root = chatting();
     write(&root, "tokenizer_config.json", &json!({"add_bos_token": false}));
     let out = root.path().join("out");
     let model = CheckpointReader::open(&root.path().join("model")).unwrap();
     export(&model, ExportFormat::HfPacked, &out, &Silent).unwrap();
-    assert!(CheckpointReader::open(&out).unwrap().tokenizer().begin_of_text().is_empty());
-    assert!(CheckpointReader::open(&out).unwrap().settings().begin.is_empty());
+    assert!(CheckpointReader::open(&out).unwrap().tokenizer().bos_tokens().is_empty());
+    assert!(CheckpointReader::open(&out).unwrap().settings().bos_tokens.is_empty());
     let out = root.path().join("out.gguf");
     let gguf = ExportFormat::Gguf { linears: Encoding::Tq2_0, embedding: None };
     export(&model, gguf, &out, &Silent).unwrap();
-    assert!(CheckpointReader::open(&out).unwrap().settings().begin.is_empty());
+    assert!(CheckpointReader::open(&out).unwrap().settings().bos_tokens.is_empty());
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn a_text_begins_and_ends_as_the_model_says() {
     let mut model = FloatModel::<B>::load(&path, &Default::default()).unwrap();
     let greedy =
         GenerationConfig { max_tokens: 20, sampling: Sampling::greedy(), ..Default::default() };
-    let tokens = |prompt: Vec<u32>, ends: Vec<u32>| {
-        let config = GenerationConfig { ends, ..greedy.clone() };
+    let tokens = |prompt: Vec<u32>, stop_tokens: Vec<u32>| {
+        let config = GenerationConfig { stop_tokens, ..greedy.clone() };
         let tokenizer = model.tokenizer.as_ref();
         let mut text = String::new();
         let mut stream =
@@ -223,20 +223,20 @@ fn a_text_begins_and_ends_as_the_model_says() {
         (text, stream.finish_reason().unwrap(), stream.generated())
     };
     let hello = model.tokenizer.encode(b"Hello").unwrap();
-    let begun = [&[BEGIN], &hello[..]].concat();
-    let (with, _, _) = tokens(begun.clone(), vec![TURN, END]);
+    let with_bos = [&[BEGIN], &hello[..]].concat();
+    let (with, _, _) = tokens(with_bos.clone(), vec![TURN, END]);
     let (without, _, _) = tokens(hello, vec![TURN, END]);
-    assert_ne!(with, without, "the beginning changes nothing");
+    assert_ne!(with, without, "the BOS token changes nothing");
     assert_eq!(model.generate("Hello", &greedy).unwrap(), with);
-    let prompt = Prompt::Tokens(begun.clone());
+    let prompt = Prompt::Tokens(with_bos.clone());
     assert_eq!(model.generate(prompt, &greedy).unwrap(), with);
 
     // Any token of a list ends a text, and is not in it: here the third that is generated.
-    let (long, reason, count) = tokens(begun.clone(), vec![]);
+    let (long, reason, count) = tokens(with_bos.clone(), vec![]);
     assert_eq!((reason, count), (FinishReason::Length, 20));
     let mut at = Vec::new();
     for end in 0..325 {
-        let (text, reason, count) = tokens(begun.clone(), vec![325, end]);
+        let (text, reason, count) = tokens(with_bos.clone(), vec![325, end]);
         if reason == FinishReason::EndOfText {
             assert!(long.starts_with(&text) && count <= 20, "{text} {long}");
             at.push((count, end));
@@ -245,7 +245,7 @@ fn a_text_begins_and_ends_as_the_model_says() {
     at.sort_unstable();
     assert!(at.len() > 1, "all tokens are the same");
     let (count, end) = at[1];
-    model.settings.ends = vec![7, end];
+    model.settings.stop_tokens = vec![7, end];
     let mut stream = model.stream("Hello", &greedy).unwrap();
     stream.by_ref().for_each(drop);
     assert_eq!(

@@ -94,7 +94,7 @@ impl GenerateArgs {
             max_tokens: options.max_tokens(&model.settings.defaults),
             sampling,
             stop: self.stop.clone(),
-            ends: Vec::new(),
+            stop_tokens: Vec::new(),
         };
         if self.chat {
             return Chat::new(model, self.system.as_deref(), config)

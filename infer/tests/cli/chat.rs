@@ -47,7 +47,7 @@ fn answers(folder: &Folder, system: Option<&str>, turns: &[&str]) -> String {
         max_tokens: 12,
         sampling: Sampling::greedy(),
         // That of a turn, by the template.
-        ends: vec![324],
+        stop_tokens: vec![324],
         ..GenerationConfig::default()
     };
     let mut messages: Vec<Message> =

@@ -2,11 +2,11 @@ use std::cell::Cell;
 
 /// What a rendering may cost: a unit is about a byte that is made. Templates of released models
 /// take a few thousand for a message.
-const UNITS: usize = 1 << 23;
+const UNITS_PER_RENDERING: usize = 1 << 23;
 /// Cost of a statement or of a part of an expression.
-pub(super) const STEP: usize = 16;
+pub(super) const UNITS_PER_STEP: usize = 16;
 /// Cost of an item of a list.
-pub(super) const ITEM: usize = 32;
+pub(super) const UNITS_PER_ITEM: usize = 32;
 
 /// Why a rendering ends early, in words.
 #[derive(Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self { left: Cell::new(UNITS) }
+        Self { left: Cell::new(UNITS_PER_RENDERING) }
     }
 
     /// Pays for what is about to be done or made.

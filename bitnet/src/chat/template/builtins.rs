@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use super::{
-    budget::{Budget, Failure, ITEM},
+    budget::{Budget, Failure, UNITS_PER_ITEM},
     methods,
     value::Value,
 };
@@ -60,7 +60,7 @@ fn range(start: i64, end: i64, step: i64, budget: &Budget) -> Result<Value, Fail
     let mut items = Vec::new();
     let mut number = start;
     while if step > 0 { number < end } else { number > end } {
-        budget.spend(ITEM)?;
+        budget.spend(UNITS_PER_ITEM)?;
         items.push(Value::Int(number));
         let Some(next) = number.checked_add(step) else { break };
         number = next;
@@ -170,7 +170,7 @@ fn select(
     };
     let mut kept = Vec::new();
     for item in list.iterated(budget)?.items() {
-        budget.spend(ITEM)?;
+        budget.spend(UNITS_PER_ITEM)?;
         let value = field(item, name);
         let does = match rest {
             [] => value.is_true(),

@@ -6,7 +6,7 @@ use minijinja::{
 };
 
 use super::{
-    budget::{Failure, STEP},
+    budget::{Failure, UNITS_PER_STEP},
     builtins::{self, Arguments, FUNCTIONS},
     methods,
     run::Run,
@@ -16,7 +16,7 @@ use super::{
 impl<'a> Run<'a> {
     /// The value of an expression.
     pub(super) fn value(&mut self, expression: &'a Expr<'a>) -> Result<Value, Failure> {
-        self.budget.spend(STEP)?;
+        self.budget.spend(UNITS_PER_STEP)?;
         match expression {
             Expr::Var(var) => Ok(self.variable(var.id)),
             Expr::Const(constant) => self.constant(&constant.value),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{
-    budget::{Budget, Failure, ITEM},
+    budget::{Budget, Failure, UNITS_PER_ITEM},
     value::Value,
 };
 
@@ -72,7 +72,7 @@ fn of_text(text: &str, name: &str, args: &[Value], budget: &Budget) -> Result<Va
                 Value::List(list) => list.items(),
                 one => std::slice::from_ref(one),
             };
-            budget.spend(ITEM * ends.len())?;
+            budget.spend(UNITS_PER_ITEM * ends.len())?;
             let is_end = |end: &str| match name {
                 "startswith" => text.starts_with(end),
                 _ => text.ends_with(end),
@@ -107,7 +107,7 @@ fn of_text(text: &str, name: &str, args: &[Value], budget: &Budget) -> Result<Va
 fn texts<'t>(texts: impl Iterator<Item = &'t str>, budget: &Budget) -> Result<Value, Failure> {
     let mut items = Vec::new();
     for text in texts {
-        budget.spend(ITEM)?;
+        budget.spend(UNITS_PER_ITEM)?;
         items.push(Value::text(text, budget)?);
     }
     Value::list(items, budget)
@@ -159,7 +159,7 @@ pub(super) fn replace(text: &str, from: &str, to: &str, budget: &Budget) -> Resu
 pub(super) fn join(list: &Value, by: &str, budget: &Budget) -> Result<Value, Failure> {
     let mut text = String::new();
     for (index, item) in list.iterated(budget)?.items().iter().enumerate() {
-        budget.spend(ITEM + by.len())?;
+        budget.spend(UNITS_PER_ITEM + by.len())?;
         if index > 0 {
             text.push_str(by);
         }

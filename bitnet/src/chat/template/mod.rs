@@ -20,10 +20,10 @@ use run::Run;
 use value::Value;
 
 /// Longest template in bytes; those of released models have less than half of that.
-const MAX_TEMPLATE: usize = 1 << 16;
+const MAX_TEMPLATE_BYTES: usize = 1 << 16;
 /// A long expression is a deep tree, and is walked on a stack of its own: memory is only taken
 /// where it is deep.
-const STACK: usize = 256 << 20;
+const STACK_BYTES: usize = 256 << 20;
 
 /// What a template is about.
 pub(super) struct Variables<'a> {
@@ -36,11 +36,11 @@ pub(super) struct Variables<'a> {
 
 /// The text that a template makes, as `transformers` has it made; or in words why there is none.
 pub(super) fn render(source: &str, variables: &Variables<'_>) -> Result<String, String> {
-    if source.len() > MAX_TEMPLATE {
-        return Err(format!("it has more than {MAX_TEMPLATE} bytes"));
+    if source.len() > MAX_TEMPLATE_BYTES {
+        return Err(format!("it has more than {MAX_TEMPLATE_BYTES} bytes"));
     }
     let rendered = thread::scope(|scope| {
-        let builder = thread::Builder::new().name("template".into()).stack_size(STACK);
+        let builder = thread::Builder::new().name("template".into()).stack_size(STACK_BYTES);
         let render = builder.spawn_scoped(scope, || follow(source, variables));
         Ok(render?.join())
     });

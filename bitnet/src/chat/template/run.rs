@@ -3,7 +3,7 @@ use std::{collections::HashMap, rc::Rc};
 use minijinja::machinery::ast::{Expr, ForLoop, Macro, Stmt};
 
 use super::{
-    budget::{Budget, Failure, ITEM, STEP},
+    budget::{Budget, Failure, UNITS_PER_ITEM, UNITS_PER_STEP},
     builtins::{self, Arguments},
     value::{Loop, Value},
 };
@@ -11,7 +11,7 @@ use super::{
 /// How deep macros may call each other.
 const MAX_CALLS: usize = 16;
 
-/// A template that is being followed.
+/// A template that is being run.
 pub(super) struct Run<'a> {
     pub(super) budget: Budget,
     /// Variables, those of the innermost block last.
@@ -43,7 +43,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Follows a template and gives its text.
+    /// Runs a template and returns its text.
     pub(super) fn text(&mut self, template: &'a Stmt<'a>) -> Result<String, Failure> {
         self.statement(template)?;
         Ok(std::mem::take(&mut self.out))
@@ -55,7 +55,7 @@ impl<'a> Run<'a> {
     }
 
     fn set(&mut self, name: &'a str, value: Value) -> Result<(), Failure> {
-        self.budget.spend(2 * ITEM)?;
+        self.budget.spend(2 * UNITS_PER_ITEM)?;
         if let Some(scope) = self.scopes.last_mut() {
             scope.insert(name, value);
         }
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
     }
 
     fn statement(&mut self, statement: &'a Stmt<'a>) -> Result<Flow, Failure> {
-        self.budget.spend(STEP)?;
+        self.budget.spend(UNITS_PER_STEP)?;
         let mut at = |line: u16| self.line = line;
         match statement {
             Stmt::Template(template) => return self.statements(&template.children),
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
         if let Some(filter) = &each.filter_expr {
             let mut kept = Vec::new();
             for item in items.items() {
-                self.budget.spend(ITEM)?;
+                self.budget.spend(UNITS_PER_ITEM)?;
                 self.scopes.push(HashMap::new());
                 self.assign(&each.target, item.clone())?;
                 if self.value(filter)?.is_true() {
@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
             return self.statements(&each.else_body);
         }
         for (index, item) in items.items().iter().enumerate() {
-            self.budget.spend(8 * ITEM)?;
+            self.budget.spend(8 * UNITS_PER_ITEM)?;
             self.scopes.push(HashMap::new());
             let place = Value::Loop(Rc::new(Loop { items: items.clone(), index }));
             self.set("loop", place)?;
@@ -191,12 +191,12 @@ impl<'a> Run<'a> {
         Ok(Flow::On)
     }
 
-    /// Gives names, fields of namespaces, or several at once a value.
+    /// Assigns a value to a name, to a field of a namespace, or to several names at once.
     fn assign(&mut self, target: &'a Expr<'a>, value: Value) -> Result<(), Failure> {
         match target {
             Expr::Var(var) => self.set(var.id, value),
             Expr::GetAttr(field) => {
-                self.budget.spend(2 * ITEM)?;
+                self.budget.spend(2 * UNITS_PER_ITEM)?;
                 let target = self.value(&field.expr)?;
                 builtins::assign(&target, field.name, value)
             }

@@ -1,6 +1,6 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-use super::budget::{Budget, Failure, ITEM};
+use super::budget::{Budget, Failure, UNITS_PER_ITEM};
 
 /// Deepest nesting of lists.
 const MAX_DEPTH: usize = 8;
@@ -70,14 +70,14 @@ impl Value {
 
     /// A list, which is paid for.
     pub(super) fn list(items: Vec<Self>, budget: &Budget) -> Result<Self, Failure> {
-        budget.spend(ITEM * items.len())?;
+        budget.spend(UNITS_PER_ITEM * items.len())?;
         let depth = nested(items.iter())?;
         Ok(Self::List(List { items: items.into(), depth }))
     }
 
     /// A mapping, which is paid for.
     pub(super) fn map(fields: Vec<(Rc<str>, Self)>, budget: &Budget) -> Result<Self, Failure> {
-        budget.spend(2 * ITEM * fields.len())?;
+        budget.spend(2 * UNITS_PER_ITEM * fields.len())?;
         let depth = nested(fields.iter().map(|(_, value)| value))?;
         Ok(Self::Map(Rc::new(Map { fields, depth })))
     }
@@ -137,14 +137,14 @@ impl Value {
             Self::Undefined => Vec::new(),
             Self::Map(map) => map.fields.iter().map(|(name, _)| Self::Text(name.clone())).collect(),
             Self::Text(text) => {
-                budget.spend(ITEM * text.len())?;
+                budget.spend(UNITS_PER_ITEM * text.len())?;
                 text.chars().map(|letter| Self::Text(letter.to_string().into())).collect()
             }
             other => {
                 return Err(Failure::new(format!("{} has no items to go through", other.kind())));
             }
         };
-        budget.spend(ITEM * items.len())?;
+        budget.spend(UNITS_PER_ITEM * items.len())?;
         Ok(List { items: items.into(), depth: 1 })
     }
 
@@ -164,7 +164,7 @@ impl Value {
                     return Ok(false);
                 }
                 for (a, b) in a.items.iter().zip(b.items.iter()) {
-                    budget.spend(ITEM)?;
+                    budget.spend(UNITS_PER_ITEM)?;
                     if !a.equals(b, budget)? {
                         return Ok(false);
                     }
@@ -189,7 +189,7 @@ impl Value {
             }
             (Self::List(list), item) => {
                 for other in list.items.iter() {
-                    budget.spend(ITEM)?;
+                    budget.spend(UNITS_PER_ITEM)?;
                     if other.equals(item, budget)? {
                         return Ok(true);
                     }

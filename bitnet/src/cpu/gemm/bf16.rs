@@ -12,11 +12,11 @@ mod tests;
 
 use std::mem::MaybeUninit;
 
-use super::bf16_operands::{Columns, LANES, Panels, ROWS, Rows};
+use super::bf16_operands::{COLUMNS_PER_PANEL, Columns, Panels, ROWS_PER_TILE, Rows};
 use crate::cpu::{isa, parallel::par_map, uninit::UninitChunk};
 
 /// Part of a transposed product that is one piece of work.
-const PIECE: [usize; 2] = [16 * ROWS, 16 * LANES];
+const TASK_SHAPE: [usize; 2] = [16 * ROWS_PER_TILE, 16 * COLUMNS_PER_PANEL];
 
 /// Whether this processor has the instructions.
 pub(crate) fn is_supported() -> bool {
@@ -63,12 +63,12 @@ pub(crate) fn transposed_product(
     let mut pieces = Vec::new();
     let mut before = 0;
     for (out, &width) in outs.iter_mut().zip(widths) {
-        assert!(before % LANES == 0, "matrices begin with a panel");
+        assert!(before % COLUMNS_PER_PANEL == 0, "matrices begin with a panel");
         let out = Place(out.as_mut_ptr());
-        for column in (0..width).step_by(PIECE[1]) {
-            let columns = column..width.min(column + PIECE[1]);
-            for row in (0..left.rows).step_by(PIECE[0]) {
-                let rows = row..left.rows.min(row + PIECE[0]);
+        for column in (0..width).step_by(TASK_SHAPE[1]) {
+            let columns = column..width.min(column + TASK_SHAPE[1]);
+            for row in (0..left.rows).step_by(TASK_SHAPE[0]) {
+                let rows = row..left.rows.min(row + TASK_SHAPE[0]);
                 pieces.push((rows, columns.clone(), before, width, out));
             }
         }
@@ -105,18 +105,18 @@ unsafe impl Send for Place {}
 mod dot {
     use std::{arch::x86_64::*, ops::Range};
 
-    use super::{Columns, LANES, Panels, ROWS, Rows};
-    use crate::cpu::gemm::bf16_operands::DEPTH;
+    use super::{COLUMNS_PER_PANEL, Columns, Panels, ROWS_PER_TILE, Rows};
+    use crate::cpu::gemm::bf16_operands::PAIRS_PER_BLOCK;
 
     /// Panels that are computed together: 12 · 2 sums leave room for what is multiplied.
-    const PANELS: usize = 2;
+    const PANELS_PER_TILE: usize = 2;
 
     /// A left operand.
     pub(super) trait Left {
         /// Words from one row to the next, of the same block.
-        const ROW: usize;
+        const ROW_STRIDE: usize;
         /// Words from one pair to the next.
-        const PAIR: usize;
+        const PAIR_STRIDE: usize;
 
         /// Where the words of a row begin that belong to a block of `depth` pairs which begins
         /// with the pair `start`.
@@ -130,11 +130,11 @@ mod dot {
     }
 
     impl Left for Rows {
-        const ROW: usize = DEPTH;
-        const PAIR: usize = 1;
+        const ROW_STRIDE: usize = PAIRS_PER_BLOCK;
+        const PAIR_STRIDE: usize = 1;
 
         fn at(&self, row: usize, start: usize, _: usize) -> usize {
-            start * self.rows + row * DEPTH
+            start * self.rows + row * PAIRS_PER_BLOCK
         }
 
         fn words(&self) -> &[u32] {
@@ -147,11 +147,13 @@ mod dot {
     }
 
     impl Left for Columns {
-        const ROW: usize = 1;
-        const PAIR: usize = ROWS;
+        const ROW_STRIDE: usize = 1;
+        const PAIR_STRIDE: usize = ROWS_PER_TILE;
 
         fn at(&self, row: usize, start: usize, depth: usize) -> usize {
-            start * self.rows.next_multiple_of(ROWS) + row / ROWS * ROWS * depth + row % ROWS
+            start * self.rows.next_multiple_of(ROWS_PER_TILE)
+                + row / ROWS_PER_TILE * ROWS_PER_TILE * depth
+                + row % ROWS_PER_TILE
         }
 
         fn words(&self) -> &[u32] {
@@ -164,7 +166,7 @@ mod dot {
     }
 
     /// Writes some rows and columns of `left · right` to `out`, whose rows begin every `stride`
-    /// elements. Ranges begin with a multiple of [`ROWS`] and of [`LANES`].
+    /// elements. Ranges begin with a multiple of [`ROWS_PER_TILE`] and of [`COLUMNS_PER_PANEL`].
     ///
     /// # Safety
     /// `out` is valid for writes of that size, and the operands have those rows and columns.
@@ -177,19 +179,20 @@ mod dot {
         out: *mut f32,
         stride: usize,
     ) {
-        for start in (0..left.pairs()).step_by(DEPTH) {
-            let depth = DEPTH.min(left.pairs() - start);
-            for column in columns.clone().step_by(PANELS * LANES) {
-                for row in rows.clone().step_by(ROWS) {
+        for start in (0..left.pairs()).step_by(PAIRS_PER_BLOCK) {
+            let depth = PAIRS_PER_BLOCK.min(left.pairs() - start);
+            for column in columns.clone().step_by(PANELS_PER_TILE * COLUMNS_PER_PANEL) {
+                for row in rows.clone().step_by(ROWS_PER_TILE) {
                     // SAFETY: row and column are in the ranges, for which there is room.
                     let out =
                         unsafe { out.add((row - rows.start) * stride + column - columns.start) };
                     let end = columns.end;
                     let tile = Tile { left, row, right, column, end, start, depth, out, stride };
-                    let narrow = end - column <= LANES;
-                    // SAFETY: the operands and `out` have as many rows and columns left as the tile has.
+                    let narrow = end - column <= COLUMNS_PER_PANEL;
+                    // SAFETY: the operands and `out` have as many rows and columns left as the tile
+                    // has.
                     unsafe {
-                        match (ROWS.min(rows.end - row), narrow) {
+                        match (ROWS_PER_TILE.min(rows.end - row), narrow) {
                             (12, false) => tile.compute::<12, 2>(),
                             (12, true) => tile.compute::<12, 1>(),
                             (count, _) => {
@@ -209,7 +212,7 @@ mod dot {
         left: &'a L,
         row: usize,
         right: &'a Panels,
-        /// A multiple of [`LANES`].
+        /// A multiple of [`COLUMNS_PER_PANEL`].
         column: usize,
         /// The column after the last.
         end: usize,
@@ -248,9 +251,9 @@ mod dot {
             let &Self { left, row, right, column, end, start, depth, out, stride } = self;
             let origin = left.at(row, start, depth);
             let words = left.words();
-            assert!(origin + (R - 1) * L::ROW + (depth - 1) * L::PAIR < words.len());
-            let panel = start * right.columns.next_multiple_of(LANES) + column * depth;
-            let panel_stride = LANES * depth;
+            assert!(origin + (R - 1) * L::ROW_STRIDE + (depth - 1) * L::PAIR_STRIDE < words.len());
+            let panel = start * right.columns.next_multiple_of(COLUMNS_PER_PANEL) + column * depth;
+            let panel_stride = COLUMNS_PER_PANEL * depth;
             assert!(panel + P * panel_stride <= right.words.len());
             // SAFETY: both offsets are within the lengths just checked.
             let (lefts, rights) =
@@ -260,7 +263,7 @@ mod dot {
                 let rights: [__m512bh; P] = std::array::from_fn(|p| {
                     // SAFETY: pair < depth and p < P: within the panels. Any bits are a bf16.
                     unsafe {
-                        let at = rights.add(p * panel_stride + pair * LANES);
+                        let at = rights.add(p * panel_stride + pair * COLUMNS_PER_PANEL);
                         std::mem::transmute(_mm512_loadu_si512(at.cast()))
                     }
                 });
@@ -268,7 +271,7 @@ mod dot {
                     // SAFETY: r < R and pair < depth: within what was checked. Any bits are a
                     // bf16.
                     let left: __m512bh = unsafe {
-                        let word = *lefts.add(r * L::ROW + pair * L::PAIR);
+                        let word = *lefts.add(r * L::ROW_STRIDE + pair * L::PAIR_STRIDE);
                         std::mem::transmute(_mm512_set1_epi32(word as i32))
                     };
                     for (sum, right) in sums.iter_mut().zip(rights) {
@@ -278,11 +281,11 @@ mod dot {
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 for (p, mut sum) in sums.into_iter().enumerate() {
-                    let lanes = LANES.min(end - column - p * LANES);
-                    let mask = (0xFFFF_u32 >> (LANES - lanes)) as u16;
+                    let lanes = COLUMNS_PER_PANEL.min(end - column - p * COLUMNS_PER_PANEL);
+                    let mask = (0xFFFF_u32 >> (COLUMNS_PER_PANEL - lanes)) as u16;
                     // SAFETY: the lanes under the mask end before the column `end` of row r.
                     unsafe {
-                        let to = out.add(r * stride + p * LANES);
+                        let to = out.add(r * stride + p * COLUMNS_PER_PANEL);
                         if start > 0 {
                             sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, to));
                         }

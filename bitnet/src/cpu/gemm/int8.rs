@@ -1,9 +1,9 @@
 //! The product of training and of packed inference: 8-bit codes of activations times ternary codes
 //! of weights, in integers, exactly; then by the scales of both, once.
 //!
-//! The weight lies in panels of 32 outputs. Of each output, four codes that follow one another along
-//! the inputs are four bytes, raised by one to be unsigned; the sum of the activations is taken off
-//! at the end.
+//! The weight lies in panels of 32 outputs. Of each output, four codes that follow one another
+//! along the inputs are four bytes, raised by one to be unsigned; the sum of the activations is
+//! taken off at the end.
 
 #![allow(unsafe_code, reason = "a buffer that is written here first")]
 
@@ -11,7 +11,9 @@ use std::mem::MaybeUninit;
 
 use crate::cpu::{
     absmean::CodeRule,
-    kernels::{Block, INT8_BLOCK, Kernels, PANEL, Rows, Sums, TILE},
+    kernels::{
+        Block, INPUTS_PER_INT8_BLOCK, Kernels, OUTPUTS_PER_PANEL, Rows, Sums, TOKENS_PER_TILE,
+    },
     parallel::par_map,
     uninit::{UninitChunk, zeros},
     vectorized,
@@ -19,7 +21,7 @@ use crate::cpu::{
 
 /// Panels that are filled together: rows of a weight are read by whole lines of the cache, some at
 /// a time.
-const TOGETHER: usize = 2;
+const PANELS_PER_TASK: usize = 2;
 
 /// Bytes from one row of `width` codes to the next: whole lines of the cache, of an odd number, so
 /// that rows that are read together do not share places in it.
@@ -80,13 +82,13 @@ impl Panels {
     /// Lays out weights, each given by its values, `[d_input, outputs]`, its number of outputs, and
     /// its code rule.
     pub(crate) fn pack(d_input: usize, weights: &[(&[f32], usize, CodeRule)]) -> Self {
-        let words = d_input.div_ceil(INT8_BLOCK);
+        let words = d_input.div_ceil(INPUTS_PER_INT8_BLOCK);
         let mut columns = Vec::new();
         let mut d_output = 0;
         for &(_, width, rule) in weights {
-            columns.extend((0..width).step_by(PANEL).map(|column| PanelColumns {
+            columns.extend((0..width).step_by(OUTPUTS_PER_PANEL).map(|column| PanelColumns {
                 first: d_output + column,
-                count: PANEL.min(width - column),
+                count: OUTPUTS_PER_PANEL.min(width - column),
                 scale: rule.scale,
             }));
             d_output += width;
@@ -95,15 +97,19 @@ impl Panels {
         let mut work = Vec::new();
         let mut rest = blocks.as_mut_slice();
         for &(values, width, rule) in weights {
-            let (own, others) = rest.split_at_mut(width.div_ceil(PANEL) * words);
+            let (own, others) = rest.split_at_mut(width.div_ceil(OUTPUTS_PER_PANEL) * words);
             rest = others;
-            for (i, blocks) in own.chunks_mut((TOGETHER * words).max(1)).enumerate() {
-                work.push((blocks, values, width, i * TOGETHER * PANEL, rule));
+            for (i, blocks) in own.chunks_mut((PANELS_PER_TASK * words).max(1)).enumerate() {
+                work.push((blocks, values, width, i * PANELS_PER_TASK * OUTPUTS_PER_PANEL, rule));
             }
         }
-        par_map(columns.len() * words * PANEL, work, |_, (blocks, values, width, column, rule)| {
-            fill_panels(values, width, column, blocks, rule);
-        });
+        par_map(
+            columns.len() * words * OUTPUTS_PER_PANEL,
+            work,
+            |_, (blocks, values, width, column, rule)| {
+                fill_panels(values, width, column, blocks, rule);
+            },
+        );
         Self { blocks, words, d_output, columns }
     }
 }
@@ -118,15 +124,15 @@ vectorized! {
         blocks: &mut [Block],
         rule: CodeRule,
     ) {
-        let words = (weight.len() / d_output).div_ceil(INT8_BLOCK);
-        for (place, rows) in weight.chunks(INT8_BLOCK * d_output).enumerate() {
+        let words = (weight.len() / d_output).div_ceil(INPUTS_PER_INT8_BLOCK);
+        for (place, rows) in weight.chunks(INPUTS_PER_INT8_BLOCK * d_output).enumerate() {
             for (panel, blocks) in blocks.chunks_exact_mut(words).enumerate() {
-                let mut quads = [0_u32; PANEL];
+                let mut quads = [0_u32; OUTPUTS_PER_PANEL];
                 for (byte, row) in rows.chunks_exact(d_output).enumerate() {
-                    let row = &row[column + panel * PANEL..];
-                    match row.first_chunk::<PANEL>() {
+                    let row = &row[column + panel * OUTPUTS_PER_PANEL..];
+                    match row.first_chunk::<OUTPUTS_PER_PANEL>() {
                         Some(row) => {
-                            for lane in 0..PANEL {
+                            for lane in 0..OUTPUTS_PER_PANEL {
                                 quads[lane] |= rule.raised(row[lane]) << (8 * byte);
                             }
                         }
@@ -153,10 +159,10 @@ vectorized! {
         }
     }
 
-    /// Scales the sums of some rows, `(sum − Σ code) · (scale · step)`, and adds to that. Of each row
-    /// what a code of one is worth is given, and the sum of the codes.
+    /// Scales the sums of some rows, `(sum − Σ code) · (scale · step)`, and adds to that. Of each
+    /// row what a code of one is worth is given, and the sum of the codes.
     fn finish(
-        sums: &[[i32; PANEL]],
+        sums: &[[i32; OUTPUTS_PER_PANEL]],
         of_rows: (&[f32], &[i32]),
         columns: PanelColumns,
         added: Option<&[f32]>,
@@ -170,14 +176,15 @@ vectorized! {
             let y = &mut y[at..at + columns.count];
             let added = added.map(|added| &added[at..at + columns.count]);
             let scaled = |sum: i32| sum.wrapping_sub(of_codes) as f32 * scale;
-            match (y.first_chunk_mut::<PANEL>(), added.map(<[f32]>::first_chunk::<PANEL>)) {
+            let whole = added.map(<[f32]>::first_chunk::<OUTPUTS_PER_PANEL>);
+            match (y.first_chunk_mut::<OUTPUTS_PER_PANEL>(), whole) {
                 (Some(y), None) => {
-                    for i in 0..PANEL {
+                    for i in 0..OUTPUTS_PER_PANEL {
                         y[i].write(scaled(sums[i]));
                     }
                 }
                 (Some(y), Some(Some(added))) => {
-                    for i in 0..PANEL {
+                    for i in 0..OUTPUTS_PER_PANEL {
                         y[i].write(scaled(sums[i]) + added[i]);
                     }
                 }
@@ -194,14 +201,14 @@ vectorized! {
     /// Scales the sums of a row of one panel, `(sum − Σ code) · (scale · step)`, and adds them to
     /// `y`, as far as it goes.
     pub(crate) fn add_scaled(
-        sums: &[i32; PANEL],
+        sums: &[i32; OUTPUTS_PER_PANEL],
         of_codes: i32,
-        scales: &[f32; PANEL],
+        scales: &[f32; OUTPUTS_PER_PANEL],
         step: f32,
         y: &mut [f32],
     ) {
         let scaled = |i: usize| sums[i].wrapping_sub(of_codes) as f32 * (scales[i] * step);
-        match y.first_chunk_mut::<PANEL>() {
+        match y.first_chunk_mut::<OUTPUTS_PER_PANEL>() {
             Some(y) => {
                 for (i, y) in y.iter_mut().enumerate() {
                     *y += scaled(i);
@@ -218,7 +225,7 @@ vectorized! {
 
 /// Words of four codes as a block.
 #[inline(always)]
-fn bytes_of(quads: [u32; PANEL]) -> Block {
+fn bytes_of(quads: [u32; OUTPUTS_PER_PANEL]) -> Block {
     Block(bytemuck::cast(quads.map(u32::to_le)))
 }
 
@@ -234,12 +241,12 @@ pub(crate) fn product(x: Lines<'_>, w: &Panels, added: Option<&[f32]>, y: Uninit
     assert_eq!(y.len(), rows * w.d_output, "output");
     let kernels = Kernels::best();
     let write = |y: &mut [MaybeUninit<f32>]| {
-        let mut sums = Sums::<TILE>::zero();
+        let mut sums = Sums::<TOKENS_PER_TILE>::zero();
         let steps: Vec<f32> = x.scales.iter().map(|scale| scale.recip()).collect();
         for (panel, &columns) in w.columns.iter().enumerate() {
             let blocks = &w.blocks[panel * w.words..][..w.words];
-            for first in (0..rows).step_by(TILE) {
-                let end = rows.min(first + TILE);
+            for first in (0..rows).step_by(TOKENS_PER_TILE) {
+                let end = rows.min(first + TOKENS_PER_TILE);
                 let sums = &mut sums.0[..end - first];
                 let codes = Rows::new(&x.codes[first * stride..end * stride], stride);
                 kernels.gemm(blocks, codes, false, sums);

@@ -5,14 +5,13 @@
 
 use super::bf16;
 use crate::cpu::{
+    float::FLOATS_PER_VECTOR,
     isa::{self, Vectors},
     vectorized,
 };
 
-/// Columns of a vector.
-pub(crate) const LANES: usize = 16;
 /// Rows that are computed together.
-pub(crate) const ROWS: usize = 8;
+pub(crate) const ROWS_PER_TILE: usize = 8;
 
 /// `a · b`, of elements in f32, or of words that hold two in bf16 which follow one another along
 /// the inner dimension.
@@ -96,14 +95,14 @@ impl<T: Element> Product<'_, T> {
 vectorized! {
     /// For other processors. Rounds as they do: a product and its sum once.
     fn portable(product: Product<'_, f32>, out: &mut [f32], out_stride: usize, add: bool) {
-        const BLOCK: usize = 4;
-        for row in (0..product.rows).step_by(BLOCK) {
-            let count = BLOCK.min(product.rows - row);
-            for column in (0..product.columns).step_by(LANES) {
-                let width = LANES.min(product.columns - column);
-                let mut tile = [[0.0; LANES]; BLOCK];
-                if count == BLOCK && width == LANES {
-                    tile = sums::<BLOCK, true>(&product, row, column, width);
+        const ROWS_PER_BLOCK: usize = 4;
+        for row in (0..product.rows).step_by(ROWS_PER_BLOCK) {
+            let count = ROWS_PER_BLOCK.min(product.rows - row);
+            for column in (0..product.columns).step_by(FLOATS_PER_VECTOR) {
+                let width = FLOATS_PER_VECTOR.min(product.columns - column);
+                let mut tile = [[0.0; FLOATS_PER_VECTOR]; ROWS_PER_BLOCK];
+                if count == ROWS_PER_BLOCK && width == FLOATS_PER_VECTOR {
+                    tile = sums::<ROWS_PER_BLOCK, true>(&product, row, column, width);
                 } else {
                     for (r, tile) in tile.iter_mut().enumerate().take(count) {
                         [*tile] = sums::<1, false>(&product, row + r, column, width);
@@ -128,12 +127,12 @@ fn sums<const R: usize, const WHOLE: bool>(
     row: usize,
     column: usize,
     width: usize,
-) -> [[f32; LANES]; R] {
+) -> [[f32; FLOATS_PER_VECTOR]; R] {
     let &Product { a, strides, b, stride, inner, .. } = product;
-    let mut sums = [[0.0_f32; LANES]; R];
+    let mut sums = [[0.0_f32; FLOATS_PER_VECTOR]; R];
     for k in 0..inner {
         let from = &b[k * stride + column..];
-        let mut right = [0.0; LANES];
+        let mut right = [0.0; FLOATS_PER_VECTOR];
         match WHOLE {
             true => right = *from.first_chunk().expect("a whole vector"),
             false => right[..width].copy_from_slice(&from[..width]),
@@ -155,10 +154,10 @@ macro_rules! products {
     ($element:ty, $features:literal, $spread:expr, $multiply:expr) => {
         use std::arch::x86_64::*;
 
-        use super::{LANES, Product, ROWS};
+        use super::{FLOATS_PER_VECTOR, Product, ROWS_PER_TILE};
 
         /// Vectors that are computed together.
-        const PANELS: usize = 2;
+        const VECTORS_PER_TILE: usize = 2;
 
         /// # Safety
         /// Operands and output have the lengths that `Product::compute` checks.
@@ -169,8 +168,8 @@ macro_rules! products {
             stride: usize,
         ) {
             let Product { a, strides, b, rows, columns, .. } = product;
-            for column in (0..columns).step_by(PANELS * LANES) {
-                for row in (0..rows).step_by(ROWS) {
+            for column in (0..columns).step_by(VECTORS_PER_TILE * FLOATS_PER_VECTOR) {
+                for row in (0..rows).step_by(ROWS_PER_TILE) {
                     // SAFETY: row and column are in the matrices, and what a tile computes is, too.
                     unsafe {
                         let mut tile = |row: usize| Tile {
@@ -181,9 +180,10 @@ macro_rules! products {
                             stride,
                             columns: columns - column,
                         };
-                        match (ROWS.min(rows - row), columns - column > LANES) {
-                            (ROWS, true) => tile(row).compute::<ADD, ROWS, 2>(),
-                            (ROWS, false) => tile(row).compute::<ADD, ROWS, 1>(),
+                        match (ROWS_PER_TILE.min(rows - row), columns - column > FLOATS_PER_VECTOR)
+                        {
+                            (ROWS_PER_TILE, true) => tile(row).compute::<ADD, ROWS_PER_TILE, 2>(),
+                            (ROWS_PER_TILE, false) => tile(row).compute::<ADD, ROWS_PER_TILE, 1>(),
                             (rows, true) => {
                                 (row..row + rows).for_each(|row| tile(row).compute::<ADD, 1, 2>());
                             }
@@ -216,7 +216,10 @@ macro_rules! products {
             unsafe fn compute<const ADD: bool, const R: usize, const P: usize>(self) {
                 let Product { strides, stride, inner, .. } = self.product;
                 let masks: [__mmask16; P] = std::array::from_fn(|p| {
-                    (0xFFFF_u32 >> (LANES - LANES.min(self.columns - p * LANES))) as u16
+                    (0xFFFF_u32
+                        >> (FLOATS_PER_VECTOR
+                            - FLOATS_PER_VECTOR.min(self.columns - p * FLOATS_PER_VECTOR)))
+                        as u16
                 });
                 let mut sums = [[_mm512_setzero_ps(); P]; R];
                 for k in 0..inner {
@@ -225,7 +228,7 @@ macro_rules! products {
                         unsafe {
                             _mm512_maskz_loadu_ps(
                                 masks[p],
-                                self.b.add(k * stride + p * LANES).cast(),
+                                self.b.add(k * stride + p * FLOATS_PER_VECTOR).cast(),
                             )
                         }
                     });
@@ -242,7 +245,7 @@ macro_rules! products {
                     for (p, mut sum) in sums.into_iter().enumerate() {
                         // SAFETY: the lanes under the mask are columns of row r.
                         unsafe {
-                            let out = self.out.add(r * self.stride + p * LANES);
+                            let out = self.out.add(r * self.stride + p * FLOATS_PER_VECTOR);
                             if ADD {
                                 sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(masks[p], out));
                             }

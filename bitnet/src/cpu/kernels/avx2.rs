@@ -11,16 +11,19 @@ use std::arch::x86_64::{
     _mm256_storeu_si256,
 };
 
-use super::layout::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, Rows, TERNARY_BLOCK};
+use super::layout::{
+    Block, INPUTS_PER_INT8_BLOCK, INPUTS_PER_TERNARY_BLOCK, OUTPUTS_PER_PANEL, PREFETCH_BYTES,
+    Rows, word_of,
+};
 
 /// Registers of a panel.
-const REGISTERS: usize = PANEL / 8;
+const REGISTERS_PER_PANEL: usize = OUTPUTS_PER_PANEL / 8;
 
 /// The eight rows `8 · register ..` of a block.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn load(block: &Block, register: usize) -> __m256i {
-    assert!(register < REGISTERS);
+    assert!(register < REGISTERS_PER_PANEL);
     // SAFETY: 32 bytes from 32 · register lie within the block; the load need not be aligned.
     unsafe { _mm256_loadu_si256(block.0.as_ptr().add(32 * register).cast()) }
 }
@@ -29,18 +32,13 @@ fn load(block: &Block, register: usize) -> __m256i {
 #[target_feature(enable = "avx2")]
 #[inline]
 fn broadcast(x: [i8; 4]) -> __m256i {
-    _mm256_set1_epi32(i32::from_ne_bytes([
-        x[0].cast_unsigned(),
-        x[1].cast_unsigned(),
-        x[2].cast_unsigned(),
-        x[3].cast_unsigned(),
-    ]))
+    _mm256_set1_epi32(word_of(x))
 }
 
 /// The sums of register `register`.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn store(sums: __m256i, register: usize, out: &mut [i32; PANEL]) {
+fn store(sums: __m256i, register: usize, out: &mut [i32; OUTPUTS_PER_PANEL]) {
     let out = &mut out[8 * register..][..8];
     // SAFETY: `out` is 8 values of 4 bytes; the store need not be aligned.
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) }
@@ -49,13 +47,13 @@ fn store(sums: __m256i, register: usize, out: &mut [i32; PANEL]) {
 /// The sums of register `register`, as [`store`] left them.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn load_sums(out: &[i32; PANEL], register: usize) -> __m256i {
+fn load_sums(out: &[i32; OUTPUTS_PER_PANEL], register: usize) -> __m256i {
     let out = &out[8 * register..][..8];
     // SAFETY: `out` is 8 values of 4 bytes; the load need not be aligned.
     unsafe { _mm256_loadu_si256(out.as_ptr().cast()) }
 }
 
-/// Asks for what is read a little later. The address may lie after the end: that is no access.
+/// Prefetches what is read a little later. The address may lie after the end: that is no access.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn prefetch(block: &Block) {
@@ -79,17 +77,22 @@ fn unpack(packed: __m256i) -> [__m256i; 4] {
 
 /// Words of codes whose products with weights of at most 3 can be added in 16 bits: a word adds
 /// twice 3 · 128 to each sum.
-const WORDS: usize = 32;
+const WORDS_PER_I16_SUM: usize = 32;
 
 /// Columns of a panel are taken in halves: sums of six rows of codes with two registers of weights,
 /// and what is multiplied, are all that there is room for.
-const HALF: usize = 2;
+const REGISTERS_PER_HALF: usize = 2;
 
 /// Splits rows of a product into tiles.
 macro_rules! gemm {
     ($features:literal, $gemm:ident, $tile:ident) => {
         #[target_feature(enable = $features)]
-        fn $gemm(weights: &[Block], codes: Rows<'_>, adds: bool, out: &mut [[i32; PANEL]]) {
+        fn $gemm(
+            weights: &[Block],
+            codes: Rows<'_>,
+            adds: bool,
+            out: &mut [[i32; OUTPUTS_PER_PANEL]],
+        ) {
             let mut first = 0;
             while first < out.len() {
                 let (codes, out) = (codes.from(first), &mut out[first..]);
@@ -116,15 +119,15 @@ fn tile_avx2<const ROWS: usize>(
     weights: &[Block],
     codes: Rows<'_>,
     adds: bool,
-    out: &mut [[i32; PANEL]],
+    out: &mut [[i32; OUTPUTS_PER_PANEL]],
 ) -> usize {
-    let rows: [&[[i8; INT8_BLOCK]]; ROWS] =
+    let rows: [&[[i8; INPUTS_PER_INT8_BLOCK]]; ROWS] =
         std::array::from_fn(|row| codes.row(row, weights.len()));
-    for first in (0..REGISTERS).step_by(HALF) {
+    for first in (0..REGISTERS_PER_PANEL).step_by(REGISTERS_PER_HALF) {
         let mut totals = sums_of_half::<ROWS>(adds, first, out);
-        for start in (0..weights.len()).step_by(WORDS) {
-            let mut sums = [[_mm256_setzero_si256(); HALF]; ROWS];
-            for word in start..weights.len().min(start + WORDS) {
+        for start in (0..weights.len()).step_by(WORDS_PER_I16_SUM) {
+            let mut sums = [[_mm256_setzero_si256(); REGISTERS_PER_HALF]; ROWS];
+            for word in start..weights.len().min(start + WORDS_PER_I16_SUM) {
                 let block = &weights[word];
                 let weights = [load(block, first), load(block, first + 1)];
                 for (row, sums) in rows.iter().zip(&mut sums) {
@@ -153,11 +156,11 @@ fn tile_vnni<const ROWS: usize>(
     weights: &[Block],
     codes: Rows<'_>,
     adds: bool,
-    out: &mut [[i32; PANEL]],
+    out: &mut [[i32; OUTPUTS_PER_PANEL]],
 ) -> usize {
-    let rows: [&[[i8; INT8_BLOCK]]; ROWS] =
+    let rows: [&[[i8; INPUTS_PER_INT8_BLOCK]]; ROWS] =
         std::array::from_fn(|row| codes.row(row, weights.len()));
-    for first in (0..REGISTERS).step_by(HALF) {
+    for first in (0..REGISTERS_PER_PANEL).step_by(REGISTERS_PER_HALF) {
         let mut sums = sums_of_half::<ROWS>(adds, first, out);
         for (word, block) in weights.iter().enumerate() {
             let weights = [load(block, first), load(block, first + 1)];
@@ -179,9 +182,9 @@ fn tile_vnni<const ROWS: usize>(
 fn sums_of_half<const ROWS: usize>(
     adds: bool,
     first: usize,
-    out: &[[i32; PANEL]],
-) -> [[__m256i; HALF]; ROWS] {
-    let mut sums = [[_mm256_setzero_si256(); HALF]; ROWS];
+    out: &[[i32; OUTPUTS_PER_PANEL]],
+) -> [[__m256i; REGISTERS_PER_HALF]; ROWS] {
+    let mut sums = [[_mm256_setzero_si256(); REGISTERS_PER_HALF]; ROWS];
     if adds {
         for (sums, out) in sums.iter_mut().zip(out) {
             for (r, sum) in sums.iter_mut().enumerate() {
@@ -196,9 +199,9 @@ fn sums_of_half<const ROWS: usize>(
 #[target_feature(enable = "avx2")]
 #[inline]
 fn store_half<const ROWS: usize>(
-    sums: [[__m256i; HALF]; ROWS],
+    sums: [[__m256i; REGISTERS_PER_HALF]; ROWS],
     first: usize,
-    out: &mut [[i32; PANEL]],
+    out: &mut [[i32; OUTPUTS_PER_PANEL]],
 ) {
     for (sums, out) in sums.into_iter().zip(out) {
         for (r, sums) in sums.into_iter().enumerate() {
@@ -219,7 +222,7 @@ macro_rules! kernels {
                 weights: &[Block],
                 codes: Rows<'_>,
                 adds: bool,
-                out: &mut [[i32; PANEL]],
+                out: &mut [[i32; OUTPUTS_PER_PANEL]],
             ) {
                 $gemm(weights, codes, adds, out);
             }
@@ -228,17 +231,17 @@ macro_rules! kernels {
             pub(in super::super) fn ternary_gemv<const PREFETCH: bool>(
                 codes: &[Block],
                 x: &[i8],
-                out: &mut [i32; PANEL],
+                out: &mut [i32; OUTPUTS_PER_PANEL],
             ) {
-                let (inputs, _) = x.as_chunks::<TERNARY_BLOCK>();
-                let mut sums = [_mm256_setzero_si256(); REGISTERS];
+                let (inputs, _) = x.as_chunks::<INPUTS_PER_TERNARY_BLOCK>();
+                let mut sums = [_mm256_setzero_si256(); REGISTERS_PER_PANEL];
                 for (block, x) in codes.iter().zip(inputs) {
                     if PREFETCH {
                         prefetch(block);
                     }
                     let (x, _) = x.as_chunks::<4>();
                     let x = [broadcast(x[0]), broadcast(x[1]), broadcast(x[2]), broadcast(x[3])];
-                    for r in 0..REGISTERS {
+                    for r in 0..REGISTERS_PER_PANEL {
                         sums[r] = $codes(sums[r], unpack(load(block, r)), x);
                     }
                 }
@@ -251,17 +254,17 @@ macro_rules! kernels {
             pub(in super::super) fn int8_gemv<const PREFETCH: bool>(
                 weights: &[Block],
                 x: [&[i8]; 2],
-                out: &mut [[i32; PANEL]; 2],
+                out: &mut [[i32; OUTPUTS_PER_PANEL]; 2],
             ) {
-                let high = x[0].as_chunks::<INT8_BLOCK>().0;
-                let low = x[1].as_chunks::<INT8_BLOCK>().0;
-                let mut sums = [[_mm256_setzero_si256(); REGISTERS]; 2];
+                let high = x[0].as_chunks::<INPUTS_PER_INT8_BLOCK>().0;
+                let low = x[1].as_chunks::<INPUTS_PER_INT8_BLOCK>().0;
+                let mut sums = [[_mm256_setzero_si256(); REGISTERS_PER_PANEL]; 2];
                 for (block, x) in weights.iter().zip(high.iter().zip(low)) {
                     if PREFETCH {
                         prefetch(block);
                     }
                     let x = [broadcast(*x.0), broadcast(*x.1)];
-                    for r in 0..REGISTERS {
+                    for r in 0..REGISTERS_PER_PANEL {
                         let weights = load(block, r);
                         for half in 0..2 {
                             sums[half][r] = $bytes(sums[half][r], weights, x[half]);

@@ -11,19 +11,22 @@ use std::arch::x86_64::{
     _mm512_srai_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
 };
 
-use super::layout::{Block, INT8_BLOCK, PANEL, PREFETCH_BYTES, Rows, TERNARY_BLOCK};
+use super::layout::{
+    Block, INPUTS_PER_INT8_BLOCK, INPUTS_PER_TERNARY_BLOCK, OUTPUTS_PER_PANEL, PREFETCH_BYTES,
+    Rows, word_of,
+};
 
 /// Registers of a panel.
-const REGISTERS: usize = PANEL / 16;
+const REGISTERS_PER_PANEL: usize = OUTPUTS_PER_PANEL / 16;
 
 /// Blocks whose sums of `64 · code · x` cannot leave an `i32`: 4 · 2 · 64 · 128 a block, times 2¹⁴.
-const EXACT_BLOCKS: usize = 1 << 14;
+const BLOCKS_PER_I32_SUM: usize = 1 << 14;
 
 /// The sixteen rows `16 · register ..` of a block.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn load(block: &Block, register: usize) -> __m512i {
-    assert!(register < REGISTERS);
+    assert!(register < REGISTERS_PER_PANEL);
     // SAFETY: 64 bytes from 0 or 64 lie within the 128 of a block; the load need not be aligned.
     unsafe { _mm512_loadu_si512(block.0.as_ptr().add(64 * register).cast()) }
 }
@@ -32,17 +35,12 @@ fn load(block: &Block, register: usize) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn broadcast(x: [i8; 4]) -> __m512i {
-    _mm512_set1_epi32(i32::from_ne_bytes([
-        x[0].cast_unsigned(),
-        x[1].cast_unsigned(),
-        x[2].cast_unsigned(),
-        x[3].cast_unsigned(),
-    ]))
+    _mm512_set1_epi32(word_of(x))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn store(sums: [__m512i; REGISTERS], out: &mut [i32; PANEL]) {
+fn store(sums: [__m512i; REGISTERS_PER_PANEL], out: &mut [i32; OUTPUTS_PER_PANEL]) {
     let (halves, _) = out.as_chunks_mut::<16>();
     for (sums, out) in sums.into_iter().zip(halves) {
         // SAFETY: `out` is 16 values of 4 bytes; the store need not be aligned.
@@ -52,13 +50,13 @@ fn store(sums: [__m512i; REGISTERS], out: &mut [i32; PANEL]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn load_sums(out: &[i32; PANEL]) -> [__m512i; REGISTERS] {
+fn load_sums(out: &[i32; OUTPUTS_PER_PANEL]) -> [__m512i; REGISTERS_PER_PANEL] {
     let (halves, _) = out.as_chunks::<16>();
     // SAFETY: each half is 16 values of 4 bytes; the load need not be aligned.
     [0, 1].map(|half: usize| unsafe { _mm512_loadu_si512(halves[half].as_ptr().cast()) })
 }
 
-/// Asks for what is read a little later. The address may lie after the end: that is no access.
+/// Prefetches what is read a little later. The address may lie after the end: that is no access.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn prefetch(block: &Block) {
@@ -73,7 +71,7 @@ fn prefetch(block: &Block) {
 pub(super) fn ternary_gemv<const PREFETCH: bool>(
     codes: &[Block],
     x: &[i8],
-    out: &mut [i32; PANEL],
+    out: &mut [i32; OUTPUTS_PER_PANEL],
 ) {
     let masks = [
         _mm512_set1_epi8(0x03),
@@ -81,17 +79,18 @@ pub(super) fn ternary_gemv<const PREFETCH: bool>(
         _mm512_set1_epi8(0x30),
         _mm512_set1_epi8(0xc0u8.cast_signed()),
     ];
-    let mut total = [_mm512_setzero_si512(); REGISTERS];
-    let (inputs, _) = x.as_chunks::<TERNARY_BLOCK>();
-    for (blocks, inputs) in codes.chunks(EXACT_BLOCKS).zip(inputs.chunks(EXACT_BLOCKS)) {
-        let mut sums = [[_mm512_setzero_si512(); 4]; REGISTERS];
+    let mut total = [_mm512_setzero_si512(); REGISTERS_PER_PANEL];
+    let (inputs, _) = x.as_chunks::<INPUTS_PER_TERNARY_BLOCK>();
+    for (blocks, inputs) in codes.chunks(BLOCKS_PER_I32_SUM).zip(inputs.chunks(BLOCKS_PER_I32_SUM))
+    {
+        let mut sums = [[_mm512_setzero_si512(); 4]; REGISTERS_PER_PANEL];
         for (block, x) in blocks.iter().zip(inputs) {
             if PREFETCH {
                 prefetch(block);
             }
             let (x, _) = x.as_chunks::<4>();
             let x = [broadcast(x[0]), broadcast(x[1]), broadcast(x[2]), broadcast(x[3])];
-            for r in 0..REGISTERS {
+            for r in 0..REGISTERS_PER_PANEL {
                 let packed = load(block, r);
                 for s in 0..4 {
                     let codes = _mm512_and_si512(packed, masks[s]);
@@ -112,7 +111,12 @@ pub(super) fn ternary_gemv<const PREFETCH: bool>(
 
 /// Sums of up to twelve rows of codes are in registers together, with those of a panel.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn gemm(weights: &[Block], codes: Rows<'_>, adds: bool, out: &mut [[i32; PANEL]]) {
+pub(super) fn gemm(
+    weights: &[Block],
+    codes: Rows<'_>,
+    adds: bool,
+    out: &mut [[i32; OUTPUTS_PER_PANEL]],
+) {
     let mut first = 0;
     while first < out.len() {
         let (codes, out) = (codes.from(first), &mut out[first..]);
@@ -134,7 +138,11 @@ pub(super) fn gemm(weights: &[Block], codes: Rows<'_>, adds: bool, out: &mut [[i
 
 /// As [`gemm`] with codes at two bits, of which each is unpacked once for up to eight rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn ternary_gemm(weights: &[Block], codes: Rows<'_>, out: &mut [[i32; PANEL]]) {
+pub(super) fn ternary_gemm(
+    weights: &[Block],
+    codes: Rows<'_>,
+    out: &mut [[i32; OUTPUTS_PER_PANEL]],
+) {
     let mut first = 0;
     while first < out.len() {
         let (codes, out) = (codes.from(first), &mut out[first..]);
@@ -159,10 +167,10 @@ fn tile<const ROWS: usize, const WORDS: usize>(
     weights: &[Block],
     codes: Rows<'_>,
     adds: bool,
-    out: &mut [[i32; PANEL]],
+    out: &mut [[i32; OUTPUTS_PER_PANEL]],
 ) -> usize {
     let (start, stride) = codes.words(ROWS, WORDS * weights.len());
-    let mut sums = [[_mm512_setzero_si512(); REGISTERS]; ROWS];
+    let mut sums = [[_mm512_setzero_si512(); REGISTERS_PER_PANEL]; ROWS];
     if adds {
         for (sums, out) in sums.iter_mut().zip(&*out) {
             *sums = load_sums(out);
@@ -180,12 +188,12 @@ fn tile<const ROWS: usize, const WORDS: usize>(
                 // to it: there are not enough registers for all of them.
                 // SAFETY: `words` has found that the rows are that long.
                 let x = unsafe {
-                    let word = INT8_BLOCK * (WORDS * index + part);
+                    let word = INPUTS_PER_INT8_BLOCK * (WORDS * index + part);
                     let place = start.add(row / 4 * 4 * stride + word);
                     place.add(row % 4 * stride).cast::<i32>().read_unaligned()
                 };
                 let x = _mm512_set1_epi32(x);
-                for r in 0..REGISTERS {
+                for r in 0..REGISTERS_PER_PANEL {
                     sums[r] = _mm512_dpbusd_epi32(sums[r], weights[r], x);
                 }
             }
@@ -215,16 +223,17 @@ fn unpack(packed: __m512i, part: usize) -> __m512i {
 pub(super) fn int8_gemv<const PREFETCH: bool>(
     weights: &[Block],
     x: [&[i8]; 2],
-    out: &mut [[i32; PANEL]; 2],
+    out: &mut [[i32; OUTPUTS_PER_PANEL]; 2],
 ) {
-    let (high, low) = (x[0].as_chunks::<INT8_BLOCK>().0, x[1].as_chunks::<INT8_BLOCK>().0);
-    let mut sums = [[_mm512_setzero_si512(); REGISTERS]; 2];
+    let (high, low) =
+        (x[0].as_chunks::<INPUTS_PER_INT8_BLOCK>().0, x[1].as_chunks::<INPUTS_PER_INT8_BLOCK>().0);
+    let mut sums = [[_mm512_setzero_si512(); REGISTERS_PER_PANEL]; 2];
     for (block, x) in weights.iter().zip(high.iter().zip(low)) {
         if PREFETCH {
             prefetch(block);
         }
         let x = [broadcast(*x.0), broadcast(*x.1)];
-        for r in 0..REGISTERS {
+        for r in 0..REGISTERS_PER_PANEL {
             let weights = load(block, r);
             for half in 0..2 {
                 sums[half][r] = _mm512_dpbusd_epi32(sums[half][r], weights, x[half]);

@@ -2,18 +2,20 @@
 //!
 //! Each is written once, in lanes that a compiler makes vectors of, and compiled for each kind of
 //! processor. The order of the additions and what is rounded between them are the same on all, so
-//! that the same model gives the same text everywhere; and the same as in the
-//! operations of training, as their AVX-512 code has it. A processor without
-//! fused multiplication and addition computes those of attention by a function, slowly.
+//! that the same model gives the same text everywhere; and as in the operations of training, as
+//! their AVX-512 code has it. A processor without fused multiplication and addition computes those
+//! of attention by a function, slowly.
 
 use half::bf16;
 
 use crate::cpu::float::{exp, maximum, sum};
 
-/// Partial sums of a dot product, and keys that stand together.
-pub(super) const LANES: usize = 32;
+/// Partial sums of a dot product.
+const LANES_PER_DOT: usize = 32;
+/// Keys of attention that are multiplied together, and values that stand together.
+pub(crate) const KEYS_PER_PANEL: usize = 32;
 /// Most queries that attend together: keys and values are then read once for all of them.
-pub(super) const TOGETHER: usize = 4;
+pub(crate) const QUERIES_PER_PASS: usize = 4;
 
 /// A number that the loops read as one of 32 bits.
 pub(super) trait Number: Copy {
@@ -43,9 +45,9 @@ impl Number for i8 {
 }
 
 /// Products of queries with keys: [`scores`].
-type Scores<T> = unsafe fn(&[&[f32]], &[[T; LANES]], usize, &mut [f32]);
-/// Sums of weighted values: [`mix`].
-type Mix<T> = unsafe fn(&[f32], &[T], usize, &mut [&mut [f32]]);
+type Scores<T> = unsafe fn(&[&[f32]], &[[T; KEYS_PER_PANEL]], usize, &mut [f32]);
+/// Sums of weighted values: [`weighted_sum`].
+type WeightedSum<T> = unsafe fn(&[f32], &[T], usize, &mut [&mut [f32]]);
 
 /// The functions, for one kind of processor.
 #[derive(Debug)]
@@ -55,14 +57,14 @@ pub(super) struct Float {
     pub(super) scores: Scores<f32>,
     pub(super) scores_int8: Scores<i8>,
     pub(super) softmax: unsafe fn(&mut [f32]) -> f32,
-    pub(super) mix: Mix<f32>,
-    pub(super) mix_int8: Mix<i8>,
+    pub(super) weighted_sum: WeightedSum<f32>,
+    pub(super) weighted_sum_int8: WeightedSum<i8>,
 }
 
 /// Adds up lanes, in pairs.
 #[inline(always)]
-fn total(mut lanes: [f32; LANES]) -> f32 {
-    let mut count = LANES;
+fn total(mut lanes: [f32; LANES_PER_DOT]) -> f32 {
+    let mut count = LANES_PER_DOT;
     while count > 1 {
         count /= 2;
         for i in 0..count {
@@ -75,11 +77,11 @@ fn total(mut lanes: [f32; LANES]) -> f32 {
 /// `Σ a·b`.
 #[inline(always)]
 pub(super) fn dot<T: Number>(a: &[f32], b: &[T]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES_PER_DOT];
+    let (a, a_rest) = a.as_chunks::<LANES_PER_DOT>();
+    let (b, b_rest) = b.as_chunks::<LANES_PER_DOT>();
     for (a, b) in a.iter().zip(b) {
-        for i in 0..LANES {
+        for i in 0..LANES_PER_DOT {
             lanes[i] += a[i] * b[i].float();
         }
     }
@@ -89,14 +91,14 @@ pub(super) fn dot<T: Number>(a: &[f32], b: &[T]) -> f32 {
     total(lanes)
 }
 
-/// `query · key` of each key and some queries, at most [`TOGETHER`]: `[queries, keys]`, with room for
-/// whole panels. Of 32 keys one feature stands after the other, so that nothing is added up across
-/// lanes; the next 32 begin `stride` features on. As many of a panel's keys as `PART` says are taken
-/// at a time, for there are only so many registers.
+/// `query · key` of each key and some queries, at most [`QUERIES_PER_PASS`]: `[queries, keys]`,
+/// with room for whole panels. Of 32 keys one feature stands after the other, so that nothing is
+/// added up across lanes; the next 32 begin `stride` features on. As many of a panel's keys as
+/// `PART` says are taken at a time, for there are only so many registers.
 #[inline(always)]
 pub(super) fn scores<T: Number, const PART: usize>(
     queries: &[&[f32]],
-    keys: &[[T; LANES]],
+    keys: &[[T; KEYS_PER_PANEL]],
     stride: usize,
     out: &mut [f32],
 ) {
@@ -114,33 +116,33 @@ pub(super) fn scores<T: Number, const PART: usize>(
 #[inline(always)]
 fn scores_of<T: Number, const Q: usize, const P: usize, const PART: usize>(
     queries: [&[f32]; Q],
-    keys: &[[T; LANES]],
+    keys: &[[T; KEYS_PER_PANEL]],
     stride: usize,
     out: &mut [f32],
 ) {
     let width = out.len() / Q;
-    let panels = width / LANES;
+    let panels = width / KEYS_PER_PANEL;
     let (whole, all) = (panels / P * P, keys);
     for panel in (0..whole).step_by(P) {
         let keys = std::array::from_fn(|p| &all[(panel + p) * stride..]);
-        scores_of_panels::<T, Q, P, PART>(queries, keys, &mut out[panel * LANES..], width);
+        scores_of_panels::<T, Q, P, PART>(queries, keys, &mut out[panel * KEYS_PER_PANEL..], width);
     }
     for panel in whole..panels {
         let keys = [&all[panel * stride..]];
-        scores_of_panels::<T, Q, 1, PART>(queries, keys, &mut out[panel * LANES..], width);
+        scores_of_panels::<T, Q, 1, PART>(queries, keys, &mut out[panel * KEYS_PER_PANEL..], width);
     }
 }
 
 #[inline(always)]
 fn scores_of_panels<T: Number, const Q: usize, const P: usize, const PART: usize>(
     queries: [&[f32]; Q],
-    keys: [&[[T; LANES]]; P],
+    keys: [&[[T; KEYS_PER_PANEL]]; P],
     out: &mut [f32],
     width: usize,
 ) {
     let dim = queries[0].len();
     let (queries, keys) = (queries.map(|query| &query[..dim]), keys.map(|keys| &keys[..dim]));
-    for first in (0..LANES).step_by(PART) {
+    for first in (0..KEYS_PER_PANEL).step_by(PART) {
         let mut sums = [[[0.0; PART]; P]; Q];
         for feature in 0..dim {
             for (p, keys) in keys.iter().enumerate() {
@@ -152,7 +154,7 @@ fn scores_of_panels<T: Number, const Q: usize, const P: usize, const PART: usize
         }
         for (q, sums) in sums.iter().enumerate() {
             for (p, sums) in sums.iter().enumerate() {
-                out[q * width + p * LANES + first..][..PART].copy_from_slice(sums);
+                out[q * width + p * KEYS_PER_PANEL + first..][..PART].copy_from_slice(sums);
             }
         }
     }
@@ -176,28 +178,28 @@ pub(super) fn softmax(x: &mut [f32]) -> f32 {
     sum([x], |[x]| x)
 }
 
-/// `Σ weight · value` of some rows of weights, at most [`TOGETHER`]: `[rows, values]`. 32 values stand
-/// together, one after the other; the next begin `stride` numbers on. At most `WIDE` columns are taken
-/// at a time, for there are only so many registers.
+/// `Σ weight · value` of some rows of weights, at most [`QUERIES_PER_PASS`]: `[rows, values]`. 32
+/// values stand together, one after the other; the next begin `stride` numbers on. At most `WIDE`
+/// columns are taken at a time, for there are only so many registers.
 #[inline(always)]
-pub(super) fn mix<T: Number, const WIDE: usize>(
+pub(super) fn weighted_sum<T: Number, const WIDE: usize>(
     weights: &[f32],
     values: &[T],
     stride: usize,
     out: &mut [&mut [f32]],
 ) {
     match out {
-        [a, b, c, d] => mix_of::<T, 4, WIDE>(weights, values, stride, [a, b, c, d]),
-        [a, b, c] => mix_of::<T, 3, WIDE>(weights, values, stride, [a, b, c]),
-        [a, b] => mix_of::<T, 2, WIDE>(weights, values, stride, [a, b]),
+        [a, b, c, d] => weighted_sum_of::<T, 4, WIDE>(weights, values, stride, [a, b, c, d]),
+        [a, b, c] => weighted_sum_of::<T, 3, WIDE>(weights, values, stride, [a, b, c]),
+        [a, b] => weighted_sum_of::<T, 2, WIDE>(weights, values, stride, [a, b]),
         // Of one row more columns, as a sum has to wait for the one before.
-        [a] => mix_of::<T, 1, 64>(weights, values, stride, [a]),
+        [a] => weighted_sum_of::<T, 1, 64>(weights, values, stride, [a]),
         _ => unreachable!("as many rows as can be taken together"),
     }
 }
 
 #[inline(always)]
-fn mix_of<T: Number, const Q: usize, const WIDE: usize>(
+fn weighted_sum_of<T: Number, const Q: usize, const WIDE: usize>(
     weights: &[f32],
     values: &[T],
     stride: usize,
@@ -209,17 +211,19 @@ fn mix_of<T: Number, const Q: usize, const WIDE: usize>(
         let values = values.get(first..).unwrap_or_default();
         let out = out.each_mut().map(|out| &mut out[first..]);
         first += match dim - first {
-            left if left >= WIDE => mix_columns::<T, Q, WIDE>(weights, values, [stride, dim], out),
-            16.. => mix_columns::<T, Q, 16>(weights, values, [stride, dim], out),
-            _ => mix_columns::<T, Q, 1>(weights, values, [stride, dim], out),
+            left if left >= WIDE => {
+                weighted_sum_of_columns::<T, Q, WIDE>(weights, values, [stride, dim], out)
+            }
+            16.. => weighted_sum_of_columns::<T, Q, 16>(weights, values, [stride, dim], out),
+            _ => weighted_sum_of_columns::<T, Q, 1>(weights, values, [stride, dim], out),
         };
     }
 }
 
-/// The first `N` columns of [`mix`]; returns `N`. From one panel to the next, and from one value to the
-/// next, there are as many numbers as the steps say.
+/// The first `N` columns of [`weighted_sum`]; returns `N`. From one panel to the next, and from one
+/// value to the next, there are as many numbers as the steps say.
 #[inline(always)]
-fn mix_columns<T: Number, const Q: usize, const N: usize>(
+fn weighted_sum_of_columns<T: Number, const Q: usize, const N: usize>(
     weights: &[f32],
     values: &[T],
     [stride, dim]: [usize; 2],
@@ -227,8 +231,8 @@ fn mix_columns<T: Number, const Q: usize, const N: usize>(
 ) -> usize {
     let count = weights.len() / Q;
     let mut sums = [[0.0; N]; Q];
-    for (start, values) in (0..count).step_by(LANES).zip(values.chunks(stride)) {
-        let len = LANES.min(count - start);
+    for (start, values) in (0..count).step_by(KEYS_PER_PANEL).zip(values.chunks(stride)) {
+        let len = KEYS_PER_PANEL.min(count - start);
         let weights: [&[f32]; Q] = std::array::from_fn(|q| &weights[q * count + start..][..len]);
         for (row, value) in (0..len).zip(values.chunks(dim)) {
             let value = value.first_chunk().expect("a whole value");

@@ -1,4 +1,4 @@
-//! The inner loops of integer products and of attention to a cache, one file for each kind of
+//! The inner loops of integer products and of attention to a KV cache, one file for each kind of
 //! processor, behind one table of functions.
 //!
 //! # Numbers
@@ -28,8 +28,12 @@ mod x86;
 use crate::cpu::isa::Isa;
 
 pub(crate) use self::{
-    layout::{Block, INT8_BLOCK, PANEL, Rows, Sums, TERNARY_BLOCK, TILE},
-    table::{KEYS, Kernels, QUERIES},
+    float::{KEYS_PER_PANEL, QUERIES_PER_PASS},
+    layout::{
+        Block, INPUTS_PER_INT8_BLOCK, INPUTS_PER_TERNARY_BLOCK, OUTPUTS_PER_PANEL, Rows, Sums,
+        TOKENS_PER_TILE,
+    },
+    table::Kernels,
 };
 
 impl Kernels {

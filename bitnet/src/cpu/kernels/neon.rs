@@ -14,16 +14,19 @@ use std::arch::{
 };
 
 use super::{
-    layout::{Block, INT8_BLOCK, PANEL, Rows, TERNARY_BLOCK},
+    layout::{
+        Block, INPUTS_PER_INT8_BLOCK, INPUTS_PER_TERNARY_BLOCK, OUTPUTS_PER_PANEL, Rows, word_of,
+    },
     scalar,
     table::Kernels,
 };
 use crate::cpu::isa::Isa;
 
 /// Registers of a panel.
-const REGISTERS: usize = PANEL / 4;
-/// Registers, and tokens, of a tile, whose sums fill half of the registers that there are.
-const TOGETHER: usize = 4;
+const REGISTERS_PER_PANEL: usize = OUTPUTS_PER_PANEL / 4;
+/// Registers of a tile, which has as many tokens: their sums fill half of the registers that there
+/// are.
+const REGISTERS_PER_TILE: usize = 4;
 
 /// The kernels of `isa`, if this processor can run them.
 pub(super) fn kernels(isa: Isa) -> Option<&'static Kernels> {
@@ -38,14 +41,14 @@ pub(super) fn kernels(isa: Isa) -> Option<&'static Kernels> {
 #[target_feature(enable = "neon")]
 #[inline]
 fn load(block: &Block, register: usize) -> uint8x16_t {
-    assert!(register < REGISTERS);
+    assert!(register < REGISTERS_PER_PANEL);
     // SAFETY: 16 bytes from 16 · register lie within the block; the load need not be aligned.
     unsafe { vld1q_u8(block.0.as_ptr().add(16 * register)) }
 }
 
 #[target_feature(enable = "neon")]
 #[inline]
-fn load_inputs(x: &[i8; TERNARY_BLOCK]) -> int8x16_t {
+fn load_inputs(x: &[i8; INPUTS_PER_TERNARY_BLOCK]) -> int8x16_t {
     // SAFETY: `x` is 16 bytes; the load need not be aligned.
     unsafe { vld1q_s8(x.as_ptr()) }
 }
@@ -53,14 +56,14 @@ fn load_inputs(x: &[i8; TERNARY_BLOCK]) -> int8x16_t {
 /// Four inputs, in every lane.
 #[target_feature(enable = "neon")]
 #[inline]
-fn broadcast(x: [i8; INT8_BLOCK]) -> int8x16_t {
-    vreinterpretq_s8_s32(vdupq_n_s32(i32::from_ne_bytes(x.map(i8::cast_unsigned))))
+fn broadcast(x: [i8; INPUTS_PER_INT8_BLOCK]) -> int8x16_t {
+    vreinterpretq_s8_s32(vdupq_n_s32(word_of(x)))
 }
 
 /// The sums of register `register`.
 #[target_feature(enable = "neon")]
 #[inline]
-fn store(sums: int32x4_t, register: usize, out: &mut [i32; PANEL]) {
+fn store(sums: int32x4_t, register: usize, out: &mut [i32; OUTPUTS_PER_PANEL]) {
     let out = &mut out[4 * register..][..4];
     // SAFETY: `out` is 4 values of 4 bytes; the store need not be aligned.
     unsafe { vst1q_s32(out.as_mut_ptr(), sums) }
@@ -69,7 +72,7 @@ fn store(sums: int32x4_t, register: usize, out: &mut [i32; PANEL]) {
 /// The sums of register `register`, as [`store`] left them.
 #[target_feature(enable = "neon")]
 #[inline]
-fn load_sums(out: &[i32; PANEL], register: usize) -> int32x4_t {
+fn load_sums(out: &[i32; OUTPUTS_PER_PANEL], register: usize) -> int32x4_t {
     let out = &out[4 * register..][..4];
     // SAFETY: `out` is 4 values of 4 bytes; the load need not be aligned.
     unsafe { vld1q_s32(out.as_ptr()) }
@@ -96,8 +99,12 @@ macro_rules! kernels {
             use super::*;
 
             #[target_feature(enable = $features)]
-            pub(super) fn ternary_gemv(codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
-                let mut sums = [vdupq_n_s32(0); REGISTERS];
+            pub(super) fn ternary_gemv(
+                codes: &[Block],
+                x: &[i8],
+                out: &mut [i32; OUTPUTS_PER_PANEL],
+            ) {
+                let mut sums = [vdupq_n_s32(0); REGISTERS_PER_PANEL];
                 for (block, x) in codes.iter().zip(x.as_chunks().0) {
                     let x = load_inputs(x);
                     for (r, sum) in sums.iter_mut().enumerate() {
@@ -116,7 +123,7 @@ macro_rules! kernels {
                 weights: &[Block],
                 codes: Rows<'_>,
                 adds: bool,
-                out: &mut [[i32; PANEL]],
+                out: &mut [[i32; OUTPUTS_PER_PANEL]],
             ) {
                 let mut first = 0;
                 while first < out.len() {
@@ -137,12 +144,12 @@ macro_rules! kernels {
                 weights: &[Block],
                 codes: Rows<'_>,
                 adds: bool,
-                out: &mut [[i32; PANEL]],
+                out: &mut [[i32; OUTPUTS_PER_PANEL]],
             ) -> usize {
-                let rows: [&[[i8; INT8_BLOCK]]; ROWS] =
+                let rows: [&[[i8; INPUTS_PER_INT8_BLOCK]]; ROWS] =
                     std::array::from_fn(|row| codes.row(row, weights.len()));
-                for first in (0..REGISTERS).step_by(TOGETHER) {
-                    let mut sums = [[vdupq_n_s32(0); TOGETHER]; ROWS];
+                for first in (0..REGISTERS_PER_PANEL).step_by(REGISTERS_PER_TILE) {
+                    let mut sums = [[vdupq_n_s32(0); REGISTERS_PER_TILE]; ROWS];
                     if adds {
                         for (sums, out) in sums.iter_mut().zip(&*out) {
                             for (r, sum) in sums.iter_mut().enumerate() {
@@ -151,7 +158,7 @@ macro_rules! kernels {
                         }
                     }
                     for (word, block) in weights.iter().enumerate() {
-                        let weights: [int8x16_t; TOGETHER] = [
+                        let weights: [int8x16_t; REGISTERS_PER_TILE] = [
                             vreinterpretq_s8_u8(load(block, first)),
                             vreinterpretq_s8_u8(load(block, first + 1)),
                             vreinterpretq_s8_u8(load(block, first + 2)),
@@ -159,7 +166,7 @@ macro_rules! kernels {
                         ];
                         for (row, sums) in rows.iter().zip(&mut sums) {
                             let x = broadcast(row[word]);
-                            for r in 0..TOGETHER {
+                            for r in 0..REGISTERS_PER_TILE {
                                 sums[r] = $small(sums[r], weights[r], x);
                             }
                         }
@@ -175,13 +182,17 @@ macro_rules! kernels {
 
             /// Weights lose 128 on the way, to be signed: `Σ w·x = Σ (w − 128)·x + 128·Σ x`.
             #[target_feature(enable = $features)]
-            pub(super) fn int8_gemv(weights: &[Block], x: [&[i8]; 2], out: &mut [[i32; PANEL]; 2]) {
+            pub(super) fn int8_gemv(
+                weights: &[Block],
+                x: [&[i8]; 2],
+                out: &mut [[i32; OUTPUTS_PER_PANEL]; 2],
+            ) {
                 let sign = vdupq_n_u8(0x80);
-                let [high, low] = x.map(|x| x.as_chunks::<INT8_BLOCK>().0);
-                let mut sums = [[vdupq_n_s32(0); REGISTERS]; 2];
+                let [high, low] = x.map(|x| x.as_chunks::<INPUTS_PER_INT8_BLOCK>().0);
+                let mut sums = [[vdupq_n_s32(0); REGISTERS_PER_PANEL]; 2];
                 for (block, (high, low)) in weights.iter().zip(high.iter().zip(low)) {
                     let x = [broadcast(*high), broadcast(*low)];
-                    for r in 0..REGISTERS {
+                    for r in 0..REGISTERS_PER_PANEL {
                         let weights = vreinterpretq_s8_u8(veorq_u8(load(block, r), sign));
                         for half in 0..2 {
                             sums[half][r] = $bytes(sums[half][r], weights, x[half]);

@@ -3,26 +3,22 @@
 use half::bf16;
 
 use super::{
-    float::{self, Float},
-    layout::{Block, INT8_BLOCK, PANEL, Rows, TERNARY_BLOCK},
+    float::{Float, KEYS_PER_PANEL},
+    layout::{Block, INPUTS_PER_INT8_BLOCK, INPUTS_PER_TERNARY_BLOCK, OUTPUTS_PER_PANEL, Rows},
 };
 use crate::cpu::isa::Isa;
 
-/// Keys of attention that are multiplied together, and values that stand together.
-pub(crate) const KEYS: usize = float::LANES;
-/// Most queries that attend together.
-pub(crate) const QUERIES: usize = float::TOGETHER;
 /// Most rows that codes are unpacked for in registers.
-pub(super) const FEW_ROWS: usize = 8;
+pub(super) const MAX_ROWS_OF_TERNARY_GEMM: usize = 8;
 
 /// A panel of ternary codes times a token.
-pub(super) type TernaryGemv = unsafe fn(&[Block], &[i8], &mut [i32; PANEL]);
+pub(super) type TernaryGemv = unsafe fn(&[Block], &[i8], &mut [i32; OUTPUTS_PER_PANEL]);
 /// A panel of weights as bytes times rows of codes: in the place of sums, or added to them.
-pub(super) type Gemm = unsafe fn(&[Block], Rows<'_>, bool, &mut [[i32; PANEL]]);
+pub(super) type Gemm = unsafe fn(&[Block], Rows<'_>, bool, &mut [[i32; OUTPUTS_PER_PANEL]]);
 /// A panel of ternary codes times few rows of codes.
-pub(super) type TernaryGemm = unsafe fn(&[Block], Rows<'_>, &mut [[i32; PANEL]]);
+pub(super) type TernaryGemm = unsafe fn(&[Block], Rows<'_>, &mut [[i32; OUTPUTS_PER_PANEL]]);
 /// A panel of 8-bit weights times the high and the low bytes of a token.
-pub(super) type Int8Gemv = unsafe fn(&[Block], [&[i8]; 2], &mut [[i32; PANEL]; 2]);
+pub(super) type Int8Gemv = unsafe fn(&[Block], [&[i8]; 2], &mut [[i32; OUTPUTS_PER_PANEL]; 2]);
 
 /// The kernels for one kind of processor.
 #[derive(Debug)]
@@ -43,10 +39,15 @@ impl Kernels {
 
     /// `Σ code·x` of each row of a panel.
     ///
-    /// - `codes`: blocks of [`TERNARY_BLOCK`] inputs
+    /// - `codes`: blocks of [`INPUTS_PER_TERNARY_BLOCK`] inputs
     /// - `x`: as many inputs
-    pub(crate) fn ternary_gemv(&self, codes: &[Block], x: &[i8], out: &mut [i32; PANEL]) {
-        assert_eq!(codes.len() * TERNARY_BLOCK, x.len());
+    pub(crate) fn ternary_gemv(
+        &self,
+        codes: &[Block],
+        x: &[i8],
+        out: &mut [i32; OUTPUTS_PER_PANEL],
+    ) {
+        assert_eq!(codes.len() * INPUTS_PER_TERNARY_BLOCK, x.len());
         // SAFETY: `of` returns these kernels for processors alone that have their instructions; the
         // lengths fit.
         unsafe { (self.ternary_gemv)(codes, x, out) }
@@ -54,7 +55,7 @@ impl Kernels {
 
     /// `Σ weight·code` of each output of a panel, for `out.len()` rows of codes.
     ///
-    /// - `weights`: blocks of [`INT8_BLOCK`] inputs, each weight at most 3
+    /// - `weights`: blocks of [`INPUTS_PER_INT8_BLOCK`] inputs, each weight at most 3
     /// - `codes`: as many inputs of each row
     /// - `adds`: whether the sums are added to what `out` holds
     pub(crate) fn gemm(
@@ -62,7 +63,7 @@ impl Kernels {
         weights: &[Block],
         codes: Rows<'_>,
         adds: bool,
-        out: &mut [[i32; PANEL]],
+        out: &mut [[i32; OUTPUTS_PER_PANEL]],
     ) {
         // SAFETY: `of` returns these kernels for processors alone that have their instructions;
         // rows are as long as they are found to be where they are taken.
@@ -77,10 +78,10 @@ impl Kernels {
         &self,
         codes: &[Block],
         x: Rows<'_>,
-        out: &mut [[i32; PANEL]],
+        out: &mut [[i32; OUTPUTS_PER_PANEL]],
     ) -> bool {
         match self.ternary_gemm {
-            Some(gemm) if out.len() <= FEW_ROWS => {
+            Some(gemm) if out.len() <= MAX_ROWS_OF_TERNARY_GEMM => {
                 // SAFETY: `of` returns these kernels for processors alone that have their
                 // instructions; rows are as long as they are found to be where they are taken.
                 unsafe { gemm(codes, x, out) };
@@ -92,10 +93,15 @@ impl Kernels {
 
     /// `Σ weight·x` of each row of a panel, for the high and the low bytes of the inputs.
     ///
-    /// - `weights`: blocks of [`INT8_BLOCK`] inputs, at most 2¹⁶ inputs
+    /// - `weights`: blocks of [`INPUTS_PER_INT8_BLOCK`] inputs, at most 2¹⁶ inputs
     /// - `x`: as many high and low bytes
-    pub(crate) fn int8_gemv(&self, weights: &[Block], x: [&[i8]; 2], out: &mut [[i32; PANEL]; 2]) {
-        let inputs = weights.len() * INT8_BLOCK;
+    pub(crate) fn int8_gemv(
+        &self,
+        weights: &[Block],
+        x: [&[i8]; 2],
+        out: &mut [[i32; OUTPUTS_PER_PANEL]; 2],
+    ) {
+        let inputs = weights.len() * INPUTS_PER_INT8_BLOCK;
         assert!(inputs <= 1 << 16);
         assert!(x[0].len() == inputs && x[1].len() == inputs);
         // SAFETY: `of` returns these kernels for processors alone that have their instructions; the
@@ -115,14 +121,15 @@ impl Kernels {
         unsafe { (self.float.dot_bf16)(a, b) }
     }
 
-    /// `query · key`, of at most [`QUERIES`] queries and whole panels of keys.
+    /// `query · key`, of at most `QUERIES_PER_PASS` queries and whole panels of keys.
     ///
-    /// - `keys`: the features of the first [`KEYS`], and `stride` features on those of the next
+    /// - `keys`: the features of the first [`KEYS_PER_PANEL`], and `stride` features on those of
+    ///   the next
     /// - `out`: `[queries, keys]`
     pub(crate) fn scores(
         &self,
         queries: &[&[f32]],
-        keys: &[[f32; KEYS]],
+        keys: &[[f32; KEYS_PER_PANEL]],
         stride: usize,
         out: &mut [f32],
     ) {
@@ -134,7 +141,7 @@ impl Kernels {
     pub(crate) fn scores_int8(
         &self,
         queries: &[&[f32]],
-        keys: &[[i8; KEYS]],
+        keys: &[[i8; KEYS_PER_PANEL]],
         stride: usize,
         out: &mut [f32],
     ) {
@@ -148,12 +155,13 @@ impl Kernels {
         unsafe { (self.float.softmax)(x) }
     }
 
-    /// `Σ weight · value`, of at most [`QUERIES`] rows of weights.
+    /// `Σ weight · value`, of at most `QUERIES_PER_PASS` rows of weights.
     ///
     /// - `weights`: `[rows, values]`
-    /// - `values`: the first [`KEYS`], one after the other, and `stride` numbers on the next
+    /// - `values`: the first [`KEYS_PER_PANEL`], one after the other, and `stride` numbers on the
+    ///   next
     /// - `out`: for each row as many numbers as a value has
-    pub(crate) fn mix(
+    pub(crate) fn weighted_sum(
         &self,
         weights: &[f32],
         values: &[f32],
@@ -161,11 +169,11 @@ impl Kernels {
         out: &mut [&mut [f32]],
     ) {
         // SAFETY: `of` has asked the processor; the loops are safe code.
-        unsafe { (self.float.mix)(weights, values, stride, out) }
+        unsafe { (self.float.weighted_sum)(weights, values, stride, out) }
     }
 
-    /// As [`mix`](Self::mix).
-    pub(crate) fn mix_int8(
+    /// As [`weighted_sum`](Self::weighted_sum).
+    pub(crate) fn weighted_sum_int8(
         &self,
         weights: &[f32],
         values: &[i8],
@@ -173,6 +181,6 @@ impl Kernels {
         out: &mut [&mut [f32]],
     ) {
         // SAFETY: `of` has asked the processor; the loops are safe code.
-        unsafe { (self.float.mix_int8)(weights, values, stride, out) }
+        unsafe { (self.float.weighted_sum_int8)(weights, values, stride, out) }
     }
 }

@@ -6,7 +6,7 @@ use half::bf16;
 
 use super::{
     avx2, avx512,
-    float::{self, Float, LANES},
+    float::{self, Float, KEYS_PER_PANEL},
     table::Kernels,
 };
 use crate::cpu::isa::Isa;
@@ -30,9 +30,9 @@ pub(super) fn tables(isa: Isa) -> Option<&'static [Kernels; 2]> {
     }
 }
 
-/// Whether asking ahead pays. Intel's server cores read a panel a quarter to a third faster with
-/// it; AMD's Zen 4 looks ahead far enough by itself, and is up to a fifth slower with it. Asked once: on
-/// virtual machines the processor's answer takes long.
+/// Whether prefetching pays. Intel's server cores read a panel a quarter to a third faster with it;
+/// AMD's Zen 4 looks ahead far enough by itself, and is up to a fifth slower with it. Asked once:
+/// on virtual machines the processor's answer takes long.
 fn wants_prefetch() -> bool {
     static IS_INTEL: OnceLock<bool> = OnceLock::new();
     *IS_INTEL.get_or_init(|| {
@@ -54,11 +54,21 @@ macro_rules! float {
             float::dot(a, b)
         }
         #[target_feature(enable = $feature)]
-        fn scores(queries: &[&[f32]], keys: &[[f32; LANES]], stride: usize, out: &mut [f32]) {
+        fn scores(
+            queries: &[&[f32]],
+            keys: &[[f32; KEYS_PER_PANEL]],
+            stride: usize,
+            out: &mut [f32],
+        ) {
             float::scores::<_, $part>(queries, keys, stride, out);
         }
         #[target_feature(enable = $feature)]
-        fn scores_int8(queries: &[&[f32]], keys: &[[i8; LANES]], stride: usize, out: &mut [f32]) {
+        fn scores_int8(
+            queries: &[&[f32]],
+            keys: &[[i8; KEYS_PER_PANEL]],
+            stride: usize,
+            out: &mut [f32],
+        ) {
             float::scores::<_, $part>(queries, keys, stride, out);
         }
         #[target_feature(enable = $feature)]
@@ -66,14 +76,19 @@ macro_rules! float {
             float::softmax(x)
         }
         #[target_feature(enable = $feature)]
-        fn mix(weights: &[f32], values: &[f32], stride: usize, out: &mut [&mut [f32]]) {
-            float::mix::<_, $wide>(weights, values, stride, out);
+        fn weighted_sum(weights: &[f32], values: &[f32], stride: usize, out: &mut [&mut [f32]]) {
+            float::weighted_sum::<_, $wide>(weights, values, stride, out);
         }
         #[target_feature(enable = $feature)]
-        fn mix_int8(weights: &[f32], values: &[i8], stride: usize, out: &mut [&mut [f32]]) {
-            float::mix::<_, $wide>(weights, values, stride, out);
+        fn weighted_sum_int8(
+            weights: &[f32],
+            values: &[i8],
+            stride: usize,
+            out: &mut [&mut [f32]],
+        ) {
+            float::weighted_sum::<_, $wide>(weights, values, stride, out);
         }
-        Float { dot, dot_bf16, scores, scores_int8, softmax, mix, mix_int8 }
+        Float { dot, dot_bf16, scores, scores_int8, softmax, weighted_sum, weighted_sum_int8 }
     }};
 }
 

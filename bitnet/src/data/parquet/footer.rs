@@ -8,19 +8,19 @@ use parquet::{
 };
 
 use super::{
-    source::Source,
-    thrift::{DEPTH, I32, LIST, STRUCT, Thrift},
+    source::LimitedFile,
+    thrift::{I32_TYPE, LIST_TYPE, MAX_DEPTH, STRUCT_TYPE, Thrift},
 };
 
 /// Number of the schema among the fields of the whole, and of the children's number in an element.
-const SCHEMA: i64 = 2;
-const CHILDREN: i64 = 5;
+const SCHEMA_FIELD: i64 = 2;
+const CHILDREN_FIELD: i64 = 5;
 
 /// Checks the footer's schema. A file that has no footer passes: it is no Parquet file.
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn check(source: &Source) -> Result<()> {
+pub(super) fn check(source: &LimitedFile) -> Result<()> {
     let Some(start) = source.len().checked_sub(8) else { return Ok(()) };
     let end = source.get_bytes(start, 8)?;
     let len = u32::from_le_bytes([end[0], end[1], end[2], end[3]]);
@@ -37,13 +37,13 @@ fn check_schema(footer: &[u8]) -> Result<()> {
     let mut thrift = Thrift(footer);
     let mut field = 0;
     while let Some(kind) = thrift.field(&mut field).ok_or_else(damaged)? {
-        if field == SCHEMA && kind == LIST {
+        if field == SCHEMA_FIELD && kind == LIST_TYPE {
             let children = children(&mut thrift).ok_or_else(damaged)?;
             if !is_tree(&children) {
                 return Err(damaged());
             }
         } else {
-            thrift.skip(kind, DEPTH).ok_or_else(damaged)?;
+            thrift.skip(kind, MAX_DEPTH).ok_or_else(damaged)?;
         }
     }
     Ok(())
@@ -57,7 +57,7 @@ fn is_tree(children: &[u64]) -> bool {
         if let Some(left) = open.last_mut() {
             *left -= 1;
         }
-        if count > children.len() as u64 || open.len() > DEPTH {
+        if count > children.len() as u64 || open.len() > MAX_DEPTH {
             return false;
         }
         open.push(count);
@@ -71,17 +71,17 @@ fn is_tree(children: &[u64]) -> bool {
 /// The number of children of each element of the schema.
 fn children(thrift: &mut Thrift<'_>) -> Option<Vec<u64>> {
     let (count, kind) = thrift.list()?;
-    if count > 0 && kind != STRUCT {
+    if count > 0 && kind != STRUCT_TYPE {
         return None;
     }
     let mut children = Vec::new();
     for _ in 0..count {
         let (mut field, mut number) = (0, 0);
         while let Some(kind) = thrift.field(&mut field)? {
-            if field == CHILDREN && kind == I32 {
+            if field == CHILDREN_FIELD && kind == I32_TYPE {
                 number = u64::try_from(thrift.signed()?).ok()?;
             } else {
-                thrift.skip(kind, DEPTH)?;
+                thrift.skip(kind, MAX_DEPTH)?;
             }
         }
         children.push(number);
@@ -101,8 +101,8 @@ mod tests {
         assert!(is_tree(&[0]));
         assert!(!is_tree(&[2, 0, 99]));
         let deep = |depth: usize| [vec![1; depth], vec![0]].concat();
-        assert!(is_tree(&deep(DEPTH)));
-        assert!(!is_tree(&deep(DEPTH + 1)));
+        assert!(is_tree(&deep(MAX_DEPTH)));
+        assert!(!is_tree(&deep(MAX_DEPTH + 1)));
         let wide: Vec<u64> = [2].into_iter().chain(vec![1, 0]).chain(vec![1, 0]).collect();
         assert!(is_tree(&wide));
     }

@@ -24,7 +24,7 @@ use parquet::{
 
 use self::{
     pages::Pages,
-    source::{Source, TooLarge},
+    source::{LimitedFile, TooLarge},
 };
 use super::{
     DataError,
@@ -34,7 +34,7 @@ use crate::{panics::catch_panic, progress::Progress};
 
 /// The rows of a Parquet file.
 pub(super) struct ParquetRows<'a> {
-    source: Arc<Source>,
+    source: Arc<LimitedFile>,
     metadata: ParquetMetaData,
     description: ColumnDescPtr,
     path: PathBuf,
@@ -85,7 +85,7 @@ impl<'a> ParquetRows<'a> {
     ) -> Result<Self, DataError> {
         let file = super::open(path)?;
         let unreadable = |error| DataError::Read { path: path.into(), error };
-        let source = Source::new(file, piece).map_err(unreadable)?;
+        let source = LimitedFile::new(file, piece).map_err(unreadable)?;
         guarded(|| Self::read(path, field, Arc::new(source), progress))
             .map_err(|reason| DataError::Parquet { path: path.into(), reason })
     }
@@ -93,7 +93,7 @@ impl<'a> ParquetRows<'a> {
     fn read(
         path: &Path,
         field: &str,
-        source: Arc<Source>,
+        source: Arc<LimitedFile>,
         progress: &'a dyn Progress,
     ) -> Result<Self, Failure> {
         footer::check(&source)?;

@@ -11,20 +11,20 @@ use parquet::{
 };
 use zstd::zstd_safe::{DCtx, get_error_name, get_frame_content_size};
 
-use super::{delta, source::Source};
+use super::{delta, source::LimitedFile};
 
 /// What a value of a dictionary takes in memory.
-const VALUE: u64 = size_of::<parquet::data_type::ByteArray>() as u64;
+const BYTES_PER_VALUE: u64 = size_of::<parquet::data_type::ByteArray>() as u64;
 /// Snappy makes no more of a byte.
-const MOST_OF_SNAPPY: usize = 64;
+const MAX_SNAPPY_RATIO: usize = 64;
 /// What Zstandard calls an output that does not fit.
-const TOO_SMALL: &str = "Destination buffer is too small";
+const ZSTD_TOO_SMALL: &str = "Destination buffer is too small";
 
 /// The pages of a column, in a group of rows. The crate reads them as if they were not compressed;
 /// they are decompressed here, none to more than a piece.
 pub(super) struct Pages {
-    inner: SerializedPageReader<Source>,
-    source: Arc<Source>,
+    inner: SerializedPageReader<LimitedFile>,
+    source: Arc<LimitedFile>,
     codec: Compression,
     has_levels: bool,
     zstd: Option<DCtx<'static>>,
@@ -37,7 +37,7 @@ pub(super) fn is_supported(codec: Compression) -> bool {
 
 impl Pages {
     pub(super) fn new(
-        source: Arc<Source>,
+        source: Arc<LimitedFile>,
         column: &ColumnChunkMetaData,
         rows: i64,
     ) -> Result<Self> {
@@ -57,7 +57,7 @@ impl Pages {
                 if u64::from(num_values) > buf.len() as u64 / 4 {
                     return Err(damaged("a dictionary is shorter than it says"));
                 }
-                self.source.check_piece(u64::from(num_values) * VALUE)?;
+                self.source.check_piece(u64::from(num_values) * BYTES_PER_VALUE)?;
                 Page::DictionaryPage { buf, num_values, encoding, is_sorted }
             }
             Page::DataPage {
@@ -162,7 +162,7 @@ impl Pages {
             Compression::SNAPPY => {
                 let len = snap::raw::decompress_len(packed).map_err(worded)?;
                 self.source.check_piece(len as u64)?;
-                if len / MOST_OF_SNAPPY > packed.len() {
+                if len / MAX_SNAPPY_RATIO > packed.len() {
                     return Err(damaged("a page is shorter than it says"));
                 }
                 page.resize(start + len, 0);
@@ -180,7 +180,7 @@ impl Pages {
                 grow(&self.source, packed, len, page, |packed, page| {
                     match zstd.decompress(page, packed) {
                         Ok(len) => Ok(Some(len)),
-                        Err(code) if get_error_name(code) == TOO_SMALL => Ok(None),
+                        Err(code) if get_error_name(code) == ZSTD_TOO_SMALL => Ok(None),
                         Err(code) => Err(damaged(get_error_name(code))),
                     }
                 })?;
@@ -207,10 +207,10 @@ impl Pages {
     }
 }
 
-/// Decompresses into a part of `page` that is as long as is expected, or as large as it takes, up to
-/// a piece. `decompress` returns the length, or none if there is too little room.
+/// Decompresses into a part of `page` that is as long as is expected, or as large as it takes, up
+/// to a piece. `decompress` returns the length, or none if there is too little room.
 fn grow(
-    source: &Source,
+    source: &LimitedFile,
     packed: &[u8],
     expected: Option<u64>,
     page: &mut Vec<u8>,

@@ -23,13 +23,13 @@ pub(super) struct TooLarge {
 }
 
 /// A file, of which no more than a piece is read at a time.
-pub(super) struct Source {
+pub(super) struct LimitedFile {
     file: File,
     len: u64,
     piece: u64,
 }
 
-impl Source {
+impl LimitedFile {
     pub(super) fn new(mut file: File, piece: u64) -> io::Result<Self> {
         let len = file.seek(SeekFrom::End(0))?;
         Ok(Self { file, len, piece })
@@ -59,13 +59,13 @@ impl Source {
     }
 }
 
-impl Length for Source {
+impl Length for LimitedFile {
     fn len(&self) -> u64 {
         self.len
     }
 }
 
-impl ChunkReader for Source {
+impl ChunkReader for LimitedFile {
     type T = Cursor<Vec<u8>>;
 
     /// The header of a page, which is all that the crate reads like this. It would go through a list
@@ -108,10 +108,10 @@ mod tests {
 
     use super::*;
 
-    fn source(bytes: &[u8], piece: u64) -> Source {
+    fn source(bytes: &[u8], piece: u64) -> LimitedFile {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        Source::new(file, piece).unwrap()
+        LimitedFile::new(file, piece).unwrap()
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //! it says can be, before it is believed.
 
 /// How deep values may lie in one another.
-pub(super) const DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// Types.
-pub(super) const I32: u8 = 5;
-pub(super) const LIST: u8 = 9;
-pub(super) const STRUCT: u8 = 12;
+pub(super) const I32_TYPE: u8 = 5;
+pub(super) const LIST_TYPE: u8 = 9;
+pub(super) const STRUCT_TYPE: u8 = 12;
 
 /// Bytes of the compact protocol. `None` is damage.
 pub(super) struct Thrift<'a>(pub(super) &'a [u8]);
@@ -83,7 +83,7 @@ impl Thrift<'_> {
                 let len = self.number()?;
                 self.pass(len)
             }
-            LIST | 10 => {
+            LIST_TYPE | 10 => {
                 let (count, kind) = self.list()?;
                 (0..count).try_for_each(|_| self.skip(kind, depth))
             }
@@ -102,7 +102,7 @@ impl Thrift<'_> {
                     self.skip(value, depth)
                 })
             }
-            STRUCT => {
+            STRUCT_TYPE => {
                 let mut field = 0;
                 while let Some(kind) = self.field(&mut field)? {
                     self.skip(kind, depth)?;
@@ -119,7 +119,7 @@ impl Thrift<'_> {
 /// sense.
 pub(super) fn struct_len(bytes: &[u8]) -> Option<usize> {
     let mut thrift = Thrift(bytes);
-    thrift.skip(STRUCT, DEPTH)?;
+    thrift.skip(STRUCT_TYPE, MAX_DEPTH)?;
     Some(bytes.len() - thrift.0.len())
 }
 
@@ -145,7 +145,7 @@ mod tests {
                 [0x19, 0xf0 | kind, 0xff, 0xff, 0xff, 0xff, 0x07, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             assert_eq!(struct_len(&bytes), None);
         }
-        let deep = [[0x1c; DEPTH + 1].as_slice(), &[0; DEPTH + 1]].concat();
+        let deep = [[0x1c; MAX_DEPTH + 1].as_slice(), &[0; MAX_DEPTH + 1]].concat();
         assert_eq!(struct_len(&deep), None);
     }
 }

@@ -79,7 +79,7 @@ impl Gguf {
 }
 
 /// The numbers of types of tensors, and what they are called.
-const TYPES: [(u32, &str); 31] = [
+const TYPE_NAMES: [(u32, &str); 31] = [
     (0, "F32"),
     (1, "F16"),
     (2, "Q4_0"),

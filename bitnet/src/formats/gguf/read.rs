@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use super::{
-    ALIGNMENT, Array, ENCODINGS, Gguf, MAGIC, TYPES, Value,
+    ALIGNMENT, Array, ENCODINGS, Gguf, MAGIC, TYPE_NAMES, Value,
     cursor::{Cursor, Stop},
 };
 use crate::formats::{
@@ -15,15 +15,15 @@ const MAX_COUNT: u64 = 1 << 16;
 const MAX_NAME: usize = 256;
 /// Most dimensions.
 const MAX_DIMENSIONS: u32 = 4;
-const TEXT: u32 = 8;
-const ARRAY: u32 = 9;
+const STRING_TYPE: u32 = 8;
+const ARRAY_TYPE: u32 = 9;
 
 /// A tensor as the file names it.
 struct Entry {
     name: String,
     encoding: Encoding,
     shape: Vec<usize>,
-    /// Behind the metadata.
+    /// From the end of the metadata.
     offset: usize,
     bytes: usize,
 }
@@ -82,7 +82,8 @@ impl Gguf {
 
     /// The texts of an array.
     pub fn texts(&self, key: &str) -> Option<impl Iterator<Item = &str>> {
-        let Value::Array(Array { kind: TEXT, count, range }) = self.metadata.get(key)? else {
+        let Value::Array(Array { kind: STRING_TYPE, count, range }) = self.metadata.get(key)?
+        else {
             return None;
         };
         let mut cursor = Cursor::new(self.store.file(0), range.start);
@@ -101,7 +102,7 @@ impl Gguf {
             Ok(Some(Value::Integer(number))) => Some(number),
             _ => None,
         });
-        (!matches!(kind, TEXT | ARRAY | 6 | 7 | 12)).then_some(numbers)
+        (!matches!(kind, STRING_TYPE | ARRAY_TYPE | 6 | 7 | 12)).then_some(numbers)
     }
 }
 
@@ -155,7 +156,7 @@ fn head(cursor: &mut Cursor<'_>) -> Result<Head, Wrong> {
     for _ in 0..entries {
         let key = cursor.text()?;
         let value = match cursor.u32()? {
-            ARRAY => Value::Array(array(cursor, key)?),
+            ARRAY_TYPE => Value::Array(array(cursor, key)?),
             kind => match scalar(cursor, kind)? {
                 Some(value) => value,
                 None => return reason(format!("entry \"{key}\" is of the unknown type {kind}")),
@@ -184,7 +185,7 @@ fn scalar(cursor: &mut Cursor<'_>, kind: u32) -> Result<Option<Value>, Stop> {
         5 => Value::Integer(i32::from_le_bytes(cursor.array()?).into()),
         6 => Value::Float(f32::from_le_bytes(cursor.array()?).into()),
         7 => Value::Bool(cursor.array::<1>()? != [0]),
-        TEXT => Value::Text(cursor.text()?.to_owned()),
+        STRING_TYPE => Value::Text(cursor.text()?.to_owned()),
         10 => Value::Integer(cursor.u64()?.into()),
         11 => Value::Integer(i64::from_le_bytes(cursor.array()?).into()),
         12 => Value::Float(f64::from_le_bytes(cursor.array()?)),
@@ -202,7 +203,7 @@ fn array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, Wrong> {
         2 | 3 => 2,
         4..=6 => 4,
         10..=12 => 8,
-        TEXT => {
+        STRING_TYPE => {
             // A text has at least the eight bytes of its length.
             if count > cursor.left() / 8 {
                 return Err(Stop::End.into());
@@ -236,7 +237,7 @@ fn entry(cursor: &mut Cursor<'_>) -> Result<Entry, Wrong> {
     let kind = cursor.u32()?;
     let offset = cursor.size()?;
     let Some(&(_, encoding)) = ENCODINGS.iter().find(|(number, _)| *number == kind) else {
-        let dtype = match TYPES.iter().find(|(number, _)| *number == kind) {
+        let dtype = match TYPE_NAMES.iter().find(|(number, _)| *number == kind) {
             Some((_, name)) => (*name).to_owned(),
             None => format!("type {kind}"),
         };

@@ -73,7 +73,7 @@ pub struct GgufTensor {
 /// Writes a GGUF file: metadata and header, then what `fill` writes for each tensor in turn.
 ///
 /// # Errors
-/// What `fill` and `out` give; [`io::ErrorKind::InvalidInput`] for a tensor that cannot be stored
+/// Those of `fill` and `out`; [`io::ErrorKind::InvalidInput`] for a tensor that cannot be stored
 /// so.
 pub fn write_gguf<W: Write, E: From<io::Error>>(
     out: &mut W,

@@ -39,7 +39,7 @@ pub struct BitLinearConfig {
     /// The output feeds a non-linearity: [`WeightQuant::BinaryPaper`] then uses b1's [0, Q_b]
     /// activation range. No effect in other modes. Default: no.
     pub before_nonlinearity: bool,
-    /// How the latent weight starts. Default: normal, standard deviation 0.02.
+    /// Initialiser of the latent weight. Default: normal, standard deviation 0.02.
     pub initializer: Initializer,
 }
 

@@ -158,9 +158,8 @@ impl<B: Backend> BitLinear<B> {
         (quant != WeightQuant::None).then(|| quant.quantize(weight, group_size))
     }
 
-    /// The input after the norm, and its codes, for a look at what the quantiser makes of it;
-    /// `None` where it is not quantised. In [`WeightQuant::BinaryPaper`] the scales are those of
-    /// inference.
+    /// The input after the norm, and its codes, for statistics of the quantiser; `None` where it is
+    /// not quantised. In [`WeightQuant::BinaryPaper`] the scales are those of inference.
     ///
     /// # Shapes
     /// - `x`: `[tokens, d_input]`; both outputs have the same shape.

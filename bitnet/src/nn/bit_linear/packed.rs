@@ -40,7 +40,7 @@ impl PackedWeight {
     }
 
     /// What stands in the place of the latent weight: of its shape, and the effective weight once
-    /// somebody asks for it.
+    /// it is read.
     pub(super) fn stand_in<B: Backend>(
         &self,
         id: ParamId,

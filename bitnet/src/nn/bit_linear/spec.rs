@@ -2,7 +2,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use crate::{
     nn::norm::InnerNorm,
-    ops::absmean::WeightQuantizer,
+    ops::arguments::WeightQuantizer,
     quant::{
         ActivationQuant, QuantizedActivation, WeightQuant, absmax_int8, absmax_paper,
         absmax_paper_non_negative, straight_through,

@@ -3,10 +3,10 @@
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::tensors::{cubes, elements, lanes, len};
-
-/// Units of a cube.
-const UNITS: usize = 256;
+use super::{
+    tensors::{cubes, elements, lanes, len},
+    units::UNITS_PER_CUBE,
+};
 
 /// The numbers of an AdamW step (arXiv 1711.05101).
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +41,8 @@ impl AdamW {
         unsafe {
             step_parameter::launch_unchecked::<R>(
                 &grad.client,
-                cubes(vectors.div_ceil(UNITS)),
-                CubeDim::new_1d(UNITS as u32),
+                cubes(vectors.div_ceil(UNITS_PER_CUBE)),
+                CubeDim::new_1d(UNITS_PER_CUBE as u32),
                 lanes,
                 elements(grad),
                 elements(p),

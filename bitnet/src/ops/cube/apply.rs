@@ -21,7 +21,7 @@ use super::{
     self_attention::SelfAttention as Attention,
     tensors::Cube,
     token_losses::TokenLosses,
-    weights::{Coding, MeanMagnitude},
+    weights::{CubeQuantizer, MeanMagnitude},
 };
 use crate::{
     cpu::{adamw::AdamWStep, gate::Gate},
@@ -78,8 +78,8 @@ pub(in crate::ops) fn quantized_linear<B: Backend>(
     let LinearInput { x, gate, norm, residual } = input;
     let op = QuantizedLinears {
         coding: match quantizer {
-            WeightQuantizer::Ternary => Coding::Ternary,
-            WeightQuantizer::Binary => Coding::Binary,
+            WeightQuantizer::Ternary => CubeQuantizer::Ternary,
+            WeightQuantizer::Binary => CubeQuantizer::Binary,
         },
         bf16: precision == Precision::Bf16,
         gate: match gate {
@@ -220,8 +220,8 @@ pub(in crate::ops) fn adamw<B: Backend, const D: usize>(
     step.step(tensors, &grad).map(to_backend::<B, D>)
 }
 
-/// Scales gradients so that their norm together is at most `max_norm`. Returns their norm before that,
-/// `[1]`, too.
+/// Scales gradients so that their norm together is at most `max_norm`. Returns their norm before
+/// that, `[1]`, too.
 pub(in crate::ops) fn clip<B: Backend>(
     grads: Vec<Tensor<B, 1>>,
     max_norm: f64,

@@ -4,14 +4,17 @@ use burn::tensor::DType;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::tensors::{as_matrix, cubes, elements, empty, len};
+use super::{
+    tensors::{as_matrix, cubes, elements, empty, len},
+    units::UNITS_PER_CUBE,
+};
 
 /// Columns of a cube.
-const COLUMNS: usize = 8;
+const COLUMNS_PER_CUBE: usize = 8;
 /// Units that share a column.
-const SHARES: usize = 32;
+const UNITS_PER_COLUMN: usize = 32;
 /// Up to so many rows one unit adds up a column.
-const FEW: usize = 16;
+const MAX_ROWS_OF_ONE_UNIT: usize = 16;
 
 /// The sum of all rows.
 ///
@@ -21,13 +24,13 @@ const FEW: usize = 16;
 pub(super) fn sum_rows<R: CubeRuntime>(rows: &CubeTensor<R>) -> CubeTensor<R> {
     let [count, width] = as_matrix(rows);
     let out = empty(rows, [width], DType::F32);
-    if count <= FEW {
-        let cube = CubeDim::new_1d(256);
+    if count <= MAX_ROWS_OF_ONE_UNIT {
+        let cube = CubeDim::new_1d(UNITS_PER_CUBE as u32);
         // SAFETY: a unit reads its column and writes its element, if there is one.
         unsafe {
             add_few_rows::launch_unchecked::<R>(
                 &rows.client,
-                cubes(width.div_ceil(256)),
+                cubes(width.div_ceil(UNITS_PER_CUBE)),
                 cube,
                 elements(rows),
                 elements(&out),
@@ -42,14 +45,14 @@ pub(super) fn sum_rows<R: CubeRuntime>(rows: &CubeTensor<R>) -> CubeTensor<R> {
     unsafe {
         add_rows::launch_unchecked::<R>(
             &rows.client,
-            cubes(width.div_ceil(COLUMNS)),
-            CubeDim::new_1d((COLUMNS * SHARES) as u32),
+            cubes(width.div_ceil(COLUMNS_PER_CUBE)),
+            CubeDim::new_1d((COLUMNS_PER_CUBE * UNITS_PER_COLUMN) as u32),
             elements(rows),
             elements(&out),
             count,
             width,
-            COLUMNS,
-            SHARES,
+            COLUMNS_PER_CUBE,
+            UNITS_PER_COLUMN,
         );
     }
     out

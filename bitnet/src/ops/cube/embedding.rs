@@ -10,10 +10,10 @@ use super::{
 };
 use crate::ops::autodiff::DifferentiableOp;
 
-/// Tokens that one cube looks through, where there is room for the partial sums.
-const TOKENS: usize = 512;
+/// Tokens of one cube, as far as memory for the partial sums goes.
+const TOKENS_PER_CUBE: usize = 512;
 /// Elements of all partial sums together.
-const ROOM: usize = 1 << 25;
+const MAX_PARTIAL_ELEMENTS: usize = 1 << 25;
 
 /// Rows of an embedding. The forward pass is Burn's, which is good; its gradient is this one's.
 #[derive(Debug, Clone)]
@@ -53,7 +53,8 @@ fn embedding_gradient<R: CubeRuntime>(
 ) -> CubeTensor<R> {
     let count = len(tokens);
     let [_, dim] = as_matrix(grad);
-    let parts = count.div_ceil(TOKENS).min(ROOM / (vocab * dim).max(1)).max(1);
+    let parts =
+        count.div_ceil(TOKENS_PER_CUBE).min(MAX_PARTIAL_ELEMENTS / (vocab * dim).max(1)).max(1);
     let share = count.div_ceil(parts);
     let partial = empty(grad, [parts, vocab, dim], DType::F32);
     let units = units(dim);

@@ -14,7 +14,7 @@ pub(crate) enum CubeGate {
 }
 
 impl CubeGate {
-    /// Halves of a row before the gate: the gate, and what passes it.
+    /// Halves of a row before the gate: gate projection and up projection.
     pub(super) fn halves(self) -> usize {
         if self == Self::None { 1 } else { 2 }
     }
@@ -47,7 +47,7 @@ fn slope<N: Size>(x: Vector<f32, N>, #[comptime] gate: CubeGate) -> Vector<f32, 
 /// What stands after the gate in place `i` of a row that begins at `first` and is `width` wide
 /// there.
 #[cube]
-pub(super) fn behind_gate<N: Size>(
+pub(super) fn after_gate<N: Size>(
     x: &Array<Vector<f32, N>>,
     first: usize,
     i: usize,

@@ -4,18 +4,18 @@ use burn::tensor::DType;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
-use super::tensors::{as_matrix, cubes, elements, empty, lanes, len};
+use super::{
+    tensors::{as_matrix, cubes, elements, empty, lanes, len},
+    units::UNITS_PER_CUBE,
+};
 
-/// Units of a cube.
-const UNITS: usize = 256;
-
-/// `grad · scale of the column` and `grad / scale of the row`, rounded to `dtype`: what the codes of
-/// weights and those of inputs are multiplied by. With `terms`, what is lost in rounding is rounded
-/// once more, and stands after that.
+/// `grad · scale of the column` and `grad / scale of the row`, rounded to `dtype`: what the codes
+/// of weights and those of inputs are multiplied by. With `terms`, what is lost in rounding is
+/// rounded once more, and stands after that.
 ///
 /// # Shapes
-/// - `grad`: `[rows, width]`; both outputs have the same shape, or with terms `[rows, 2 · width]` and
-///   `[2 · rows, width]`
+/// - `grad`: `[rows, width]`; both outputs have the same shape, or with terms `[rows, 2 · width]`
+///   and `[2 · rows, width]`
 /// - `scales`: `[width]`
 /// - `inverse`: `[rows]`
 pub(super) fn scaled_both_ways<R: CubeRuntime>(
@@ -39,8 +39,8 @@ pub(super) fn scaled_both_ways<R: CubeRuntime>(
     unsafe {
         launch(
             &grad.client,
-            cubes(vectors.div_ceil(UNITS)),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(vectors.div_ceil(UNITS_PER_CUBE)),
+            CubeDim::new_1d(UNITS_PER_CUBE as u32),
             lanes,
             elements(grad),
             elements(scales),
@@ -73,8 +73,8 @@ pub(super) fn converted<R: CubeRuntime>(tensor: &CubeTensor<R>, dtype: DType) ->
     unsafe {
         launch(
             &tensor.client,
-            cubes(vectors.div_ceil(UNITS)),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(vectors.div_ceil(UNITS_PER_CUBE)),
+            CubeDim::new_1d(UNITS_PER_CUBE as u32),
             lanes,
             elements(tensor),
             elements(&out),
@@ -99,8 +99,8 @@ pub(super) fn finish<R: CubeRuntime>(
     unsafe {
         scale_product::launch_unchecked::<R>(
             &product.client,
-            cubes(vectors.div_ceil(UNITS)),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(vectors.div_ceil(UNITS_PER_CUBE)),
+            CubeDim::new_1d(UNITS_PER_CUBE as u32),
             lanes,
             elements(inverse),
             elements(scales),

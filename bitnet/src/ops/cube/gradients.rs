@@ -6,11 +6,11 @@ use cubecl::prelude::*;
 
 use super::{
     tensors::{cubes, elements, empty, lanes, len},
-    units::{cube_sum, sum_of},
+    units::{UNITS_PER_CUBE, cube_sum, sum_of},
 };
 
-/// Units of a cube, and the highest number of cubes of a tensor.
-const UNITS: usize = 256;
+/// The highest number of cubes of a tensor.
+const MAX_CUBES_PER_TENSOR: usize = UNITS_PER_CUBE;
 
 /// Scales gradients so that their norm together is at most `max_norm`, in place where nothing else
 /// holds them. Returns their norm before that, `[1]`, too.
@@ -19,7 +19,9 @@ pub(crate) fn clip<R: CubeRuntime>(
     max_norm: f32,
     small: f32,
 ) -> (Vec<CubeTensor<R>>, CubeTensor<R>) {
-    let cubes_of = |grad: &CubeTensor<R>| len(grad).div_ceil(16 * UNITS).clamp(1, UNITS);
+    let cubes_of = |grad: &CubeTensor<R>| {
+        len(grad).div_ceil(16 * UNITS_PER_CUBE).clamp(1, MAX_CUBES_PER_TENSOR)
+    };
     let all: usize = grads.iter().map(cubes_of).sum();
     let partial = empty(&grads[0], [all], DType::F32);
     let mut first = 0;
@@ -31,13 +33,13 @@ pub(crate) fn clip<R: CubeRuntime>(
             add_squares::launch_unchecked::<R>(
                 &grad.client,
                 cubes(count),
-                CubeDim::new_1d(UNITS as u32),
+                CubeDim::new_1d(UNITS_PER_CUBE as u32),
                 lanes,
                 elements(grad),
                 elements(&partial),
                 len(grad) / lanes,
                 first,
-                UNITS,
+                UNITS_PER_CUBE,
             );
         }
         first += count;
@@ -48,14 +50,14 @@ pub(crate) fn clip<R: CubeRuntime>(
         norm_of_parts::launch_unchecked::<R>(
             &partial.client,
             cubes(1),
-            CubeDim::new_1d(UNITS as u32),
+            CubeDim::new_1d(UNITS_PER_CUBE as u32),
             elements(&partial),
             elements(&norm),
             elements(&factor),
             all,
             max_norm,
             small,
-            UNITS,
+            UNITS_PER_CUBE,
         );
     }
     if !max_norm.is_finite() {
@@ -69,8 +71,8 @@ pub(crate) fn clip<R: CubeRuntime>(
         unsafe {
             scale::launch_unchecked::<R>(
                 &grad.client,
-                cubes(vectors.div_ceil(UNITS)),
-                CubeDim::new_1d(UNITS as u32),
+                cubes(vectors.div_ceil(UNITS_PER_CUBE)),
+                CubeDim::new_1d(UNITS_PER_CUBE as u32),
                 lanes,
                 elements(&factor),
                 elements(&grad),
@@ -92,8 +94,8 @@ pub(super) fn copied<R: CubeRuntime>(tensor: &CubeTensor<R>) -> CubeTensor<R> {
     unsafe {
         copy::launch_unchecked::<R>(
             &tensor.client,
-            cubes(vectors.div_ceil(UNITS)),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(vectors.div_ceil(UNITS_PER_CUBE)),
+            CubeDim::new_1d(UNITS_PER_CUBE as u32),
             lanes,
             elements(tensor),
             elements(&to),

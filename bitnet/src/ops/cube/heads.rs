@@ -1,5 +1,5 @@
 //! Heads out of the rows of the projections: norm of queries and keys, rotation, and one head after
-//! the other in memory; and the way back.
+//! the other in memory; and the backward pass.
 
 use burn::tensor::DType;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -8,12 +8,8 @@ use cubecl::prelude::*;
 use super::{
     columns::sum_rows,
     tensors::{as_matrix, cubes, elements, empty},
+    units::{CUBES_PER_BACKWARD, UNITS_PER_CUBE},
 };
-
-/// Units of a cube, which has a token.
-const UNITS: usize = 256;
-/// Cubes that share the tokens of a backward pass.
-const CUBES: usize = 1024;
 
 /// What the heads of a model are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,7 +28,7 @@ pub(super) struct Heads {
 
 /// Angles `[seq, dim]`, and gains `[dim]` of queries and keys, if there is a norm.
 #[derive(Debug, Clone)]
-pub(super) struct Turn<R: CubeRuntime> {
+pub(super) struct HeadTables<R: CubeRuntime> {
     pub(super) cos: CubeTensor<R>,
     pub(super) sin: CubeTensor<R>,
     pub(super) gains: Option<[CubeTensor<R>; 2]>,
@@ -60,7 +56,7 @@ impl Heads {
     pub(super) fn split<R: CubeRuntime>(
         self,
         rows: &CubeTensor<R>,
-        turn: &Turn<R>,
+        tables: &HeadTables<R>,
         eps: f32,
         dtype: DType,
     ) -> Split<R> {
@@ -74,7 +70,7 @@ impl Heads {
         };
         let [q, k, v] = &split.qkv;
         let [of_q, of_k] =
-            turn.gains.as_ref().map_or([&turn.cos; 2], |gains| [&gains[0], &gains[1]]);
+            tables.gains.as_ref().map_or([&tables.cos; 2], |gains| [&gains[0], &gains[1]]);
         let launch = match dtype {
             DType::BF16 => split_heads::launch_unchecked::<half::bf16, R>,
             _ => split_heads::launch_unchecked::<f32, R>,
@@ -84,10 +80,10 @@ impl Heads {
             launch(
                 &rows.client,
                 cubes(tokens),
-                CubeDim::new_1d(UNITS as u32),
+                CubeDim::new_1d(UNITS_PER_CUBE as u32),
                 elements(rows),
-                elements(&turn.cos),
-                elements(&turn.sin),
+                elements(&tables.cos),
+                elements(&tables.sin),
                 elements(of_q),
                 elements(of_k),
                 elements(q),
@@ -102,7 +98,7 @@ impl Heads {
                 keys,
                 dim,
                 norm,
-                UNITS,
+                UNITS_PER_CUBE,
             );
         }
         split
@@ -113,30 +109,30 @@ impl Heads {
         self,
         grads: &[CubeTensor<R>; 3],
         rows: &CubeTensor<R>,
-        turn: &Turn<R>,
+        tables: &HeadTables<R>,
         factors: &CubeTensor<R>,
     ) -> (CubeTensor<R>, Option<CubeTensor<R>>) {
         let Self { seq, queries, keys, dim, norm } = self;
         let [tokens, width] = as_matrix(rows);
         let to = empty(rows, [tokens, width], DType::F32);
-        let tokens_of_cube = if norm { tokens.div_ceil(CUBES).max(1) } else { 1 };
+        let tokens_of_cube = if norm { tokens.div_ceil(CUBES_PER_BACKWARD).max(1) } else { 1 };
         let count = tokens.div_ceil(tokens_of_cube);
         let partial = empty(rows, [if norm { count } else { 1 }, 2 * dim], DType::F32);
         let [dq, dk, dv] = grads;
         let [of_q, of_k] =
-            turn.gains.as_ref().map_or([&turn.cos; 2], |gains| [&gains[0], &gains[1]]);
+            tables.gains.as_ref().map_or([&tables.cos; 2], |gains| [&gains[0], &gains[1]]);
         // SAFETY: a cube reads and writes the places of its tokens.
         unsafe {
             join_heads::launch_unchecked::<R>(
                 &rows.client,
                 cubes(count),
-                CubeDim::new_1d(UNITS as u32),
+                CubeDim::new_1d(UNITS_PER_CUBE as u32),
                 elements(dq),
                 elements(dk),
                 elements(dv),
                 elements(rows),
-                elements(&turn.cos),
-                elements(&turn.sin),
+                elements(&tables.cos),
+                elements(&tables.sin),
                 elements(of_q),
                 elements(of_k),
                 elements(factors),
@@ -150,7 +146,7 @@ impl Heads {
                 keys,
                 dim,
                 norm,
-                UNITS,
+                UNITS_PER_CUBE,
             );
         }
         debug_assert_eq!(width, self.width());
@@ -184,10 +180,10 @@ fn split_heads<C: Numeric>(
         terminate!();
     }
     let unit = UNIT_POS as usize;
-    let turned = comptime!(queries + keys);
+    let rotated = comptime!(queries + keys);
     let width = comptime!((queries + 2 * keys) * dim);
     let mut row = SharedMemory::<f32>::new(width);
-    let mut of_heads = SharedMemory::<f32>::new(turned);
+    let mut of_heads = SharedMemory::<f32>::new(rotated);
     let mut i = unit;
     while i < width {
         row[i] = rows[token * width + i];
@@ -196,7 +192,7 @@ fn split_heads<C: Numeric>(
     sync_cube();
     if comptime!(norm) {
         let mut head = unit;
-        while head < turned {
+        while head < rotated {
             let mut squares = 0.0f32;
             for i in 0..dim {
                 // Each unit begins somewhere else, so that they do not meet in a bank.
@@ -205,7 +201,7 @@ fn split_heads<C: Numeric>(
             }
             let factor = 1.0f32 / (squares / f32::cast_from(dim) + eps).sqrt();
             of_heads[head] = factor;
-            factors[token * turned + head] = factor;
+            factors[token * rotated + head] = factor;
             head += units;
         }
         sync_cube();
@@ -219,7 +215,7 @@ fn split_heads<C: Numeric>(
         let head = i / dim;
         let d = i % dim;
         let mut y = row[i];
-        if head < turned {
+        if head < rotated {
             let partner = (d + half) % dim;
             let mut other = row[head * dim + partner];
             if comptime!(norm) {
@@ -236,11 +232,11 @@ fn split_heads<C: Numeric>(
         }
         if head < queries {
             q[((sequence * queries + head) * seq + position) * dim + d] = C::cast_from(y * scale);
-        } else if head < turned {
+        } else if head < rotated {
             let head = head - queries;
             k[((sequence * keys + head) * seq + position) * dim + d] = C::cast_from(y);
         } else {
-            let head = head - turned;
+            let head = head - rotated;
             v[((sequence * keys + head) * seq + position) * dim + d] = C::cast_from(y);
         }
         i += units;
@@ -277,13 +273,13 @@ fn join_heads(
     }
     let end = min(begin + tokens_of_cube, tokens);
     let unit = UNIT_POS as usize;
-    let turned = comptime!(queries + keys);
+    let rotated = comptime!(queries + keys);
     let width = comptime!((queries + 2 * keys) * dim);
     let half = comptime!(dim / 2);
     // Gradients after the norm, and what it has seen.
-    let mut grads = SharedMemory::<f32>::new(if norm { turned * dim } else { 1usize });
-    let mut seen = SharedMemory::<f32>::new(if norm { turned * dim } else { 1usize });
-    let mut along = SharedMemory::<f32>::new(if norm { turned } else { 1usize });
+    let mut grads = SharedMemory::<f32>::new(if norm { rotated * dim } else { 1usize });
+    let mut seen = SharedMemory::<f32>::new(if norm { rotated * dim } else { 1usize });
+    let mut along = SharedMemory::<f32>::new(if norm { rotated } else { 1usize });
     let mut for_gains = SharedMemory::<f32>::new(comptime!(2 * dim));
     if comptime!(norm) {
         let mut i = unit;
@@ -299,8 +295,8 @@ fn join_heads(
         while i < width {
             let head = i / dim;
             let d = i % dim;
-            if head >= turned {
-                let head = head - turned;
+            if head >= rotated {
+                let head = head - rotated;
                 to[token * width + i] = dv[((sequence * keys + head) * seq + position) * dim + d];
             } else {
                 let partner = (d + half) % dim;
@@ -325,14 +321,14 @@ fn join_heads(
         if comptime!(norm) {
             sync_cube();
             let mut head = unit;
-            while head < turned {
+            while head < rotated {
                 let mut dot = 0.0f32;
                 for i in 0..dim {
                     let d = (i + head) % dim;
                     let gain = if head < queries { gains_q[d] } else { gains_k[d] };
                     dot += grads[head * dim + d] * seen[head * dim + d] * gain;
                 }
-                let factor = factors[token * turned + head];
+                let factor = factors[token * rotated + head];
                 along[head] = dot * factor * factor / f32::cast_from(dim);
                 head += units;
             }
@@ -343,23 +339,23 @@ fn join_heads(
                 let mut last = queries.runtime();
                 if i >= dim {
                     first = queries.runtime();
-                    last = turned.runtime();
+                    last = rotated.runtime();
                 }
                 let mut sum = for_gains[i];
                 for head in first..last {
                     let at = head * dim + d;
-                    sum += grads[at] * seen[at] * factors[token * turned + head];
+                    sum += grads[at] * seen[at] * factors[token * rotated + head];
                 }
                 for_gains[i] = sum;
                 i += units;
             }
             sync_cube();
             let mut i = unit;
-            while i < comptime!(turned * dim) {
+            while i < comptime!(rotated * dim) {
                 let head = i / dim;
                 let d = i % dim;
                 let gain = if head < queries { gains_q[d] } else { gains_k[d] };
-                let factor = factors[token * turned + head];
+                let factor = factors[token * rotated + head];
                 to[token * width + i] = factor * (grads[i] * gain - seen[i] * along[head]);
                 i += units;
             }

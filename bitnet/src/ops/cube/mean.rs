@@ -10,7 +10,7 @@ use super::{
 use crate::ops::autodiff::DifferentiableOp;
 
 /// Elements that are added up beside each other.
-const WIDTH: usize = 64;
+const COLUMNS_OF_PARTIAL_SUMS: usize = 64;
 
 /// `Σ x / n`, `[1]`.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,8 @@ impl<R: CubeRuntime, BT: BoolElement> DifferentiableOp<Cube<R, BT>, 1> for Mean 
 
     fn forward(&self, [x]: [CubeTensor<R>; 1]) -> (CubeTensor<R>, usize) {
         let count = len(&x);
-        let width = if count.is_multiple_of(WIDTH) { WIDTH } else { 1 };
+        let width =
+            if count.is_multiple_of(COLUMNS_OF_PARTIAL_SUMS) { COLUMNS_OF_PARTIAL_SUMS } else { 1 };
         let sums = sum_rows(&reshaped(&x, [count / width, width]));
         let sum = if width == 1 { sums } else { sum_rows(&reshaped(&sums, [width, 1])) };
         (Cube::<R, BT>::float_mul_scalar(sum, (1.0 / count as f32).into()), count)

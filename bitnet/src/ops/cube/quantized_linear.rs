@@ -10,14 +10,14 @@ use super::{
     product::{product, scaled_product, takes_terms},
     rows::{Encoded, RowsOp},
     tensors::{Cube, as_matrix, reshaped},
-    weights::{self, Codes, Coding},
+    weights::{self, Codes, CubeQuantizer},
 };
 use crate::ops::autodiff::DifferentiableOp;
 
 /// `residual + quantise(norm(gate(x))) · [w̃₁ | w̃₂ | …]`, as flex computes it, too.
 #[derive(Debug, Clone)]
 pub(crate) struct QuantizedLinears {
-    pub(crate) coding: Coding,
+    pub(crate) coding: CubeQuantizer,
     /// Whether gradients are rounded to bf16 for their products with codes, which are exact in it.
     /// Without it they are two terms of bf16 where the device has such products, which is 16 bits
     /// of mantissa; else products are in f32.
@@ -56,7 +56,7 @@ where
         grad: CubeTensor<R>,
         wanted: [bool; N],
     ) -> [Option<CubeTensor<R>>; N] {
-        let mut all = self.pull_back(saved, grad, &wanted).into_iter();
+        let mut all = self.gradients(saved, grad, &wanted).into_iter();
         std::array::from_fn(|_| all.next().flatten())
     }
 }
@@ -98,7 +98,7 @@ impl QuantizedLinears {
     }
 
     /// Gradients of the inputs that are `wanted`.
-    fn pull_back<R: CubeRuntime>(
+    fn gradients<R: CubeRuntime>(
         &self,
         saved: Saved<R>,
         grad: CubeTensor<R>,
@@ -114,9 +114,9 @@ impl QuantizedLinears {
 
         let mut all = vec![None; wanted.len()];
         if wanted[..before].contains(&true) {
-            let behind = product(&Operand::plain(&by_column), &Operand::transposed(&weights.codes));
+            let after = product(&Operand::plain(&by_column), &Operand::transposed(&weights.codes));
             let factors = &encoded.factors;
-            let (dx, for_gains) = self.rows().backward(&behind, &x, gains.as_ref(), factors);
+            let (dx, for_gains) = self.rows().backward(&after, &x, gains.as_ref(), factors);
             all[0] = Some(dx);
             if let Some((gains, grad)) = gains.zip(for_gains) {
                 all[1] = Some(reshaped(&grad, gains.meta.shape().clone()));

@@ -1,5 +1,5 @@
 //! What rows of activations go through before a product, gate, norm and 8-bit codes, in one pass;
-//! and the way back, in one pass.
+//! and the backward pass, in one pass, too.
 
 use burn::tensor::DType;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -7,16 +7,13 @@ use cubecl::prelude::*;
 
 use super::{
     columns::sum_rows,
-    gate::{CubeGate, before_gate, behind_gate},
+    gate::{CubeGate, after_gate, before_gate},
     tensors::{as_matrix, cubes, elements, empty, lanes, units},
-    units::{cube_max, cube_sum, max_of, sum_of},
+    units::{CUBES_PER_BACKWARD, cube_max, cube_sum, max_of, sum_of},
 };
 use crate::quant::SCALE_EPS;
 
-/// Cubes that share the rows of a backward pass: each has a partial sum of the gradient of gains.
-const CUBES: usize = 1024;
-
-/// The way of a row, and what it ends in.
+/// What rows go through.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RowsOp {
     pub(super) gate: CubeGate,
@@ -24,7 +21,7 @@ pub(super) struct RowsOp {
     pub(super) norm: Option<f32>,
 }
 
-/// Rows on the other side.
+/// Rows after that.
 #[derive(Debug, Clone)]
 pub(super) struct Encoded<R: CubeRuntime> {
     /// Codes, or values where nothing is quantised: `[rows, width]`.
@@ -36,7 +33,7 @@ pub(super) struct Encoded<R: CubeRuntime> {
 }
 
 impl RowsOp {
-    /// Sends rows through; what comes out is 8-bit codes in a type that holds them, or values.
+    /// The forward pass, to 8-bit codes in a type that holds them, or to values.
     ///
     /// # Shapes
     /// - `x`: `[..., width]`, or with a gate `[..., 2 · width]`
@@ -86,8 +83,8 @@ impl RowsOp {
         encoded
     }
 
-    /// Takes the gradient of the rows on the other side back. Returns that of the rows, and that of
-    /// the gains if there are any.
+    /// The backward pass, from the gradient of what the forward pass returns. Returns the gradient
+    /// of the rows, and that of the gains if there are any.
     ///
     /// # Shapes
     /// - `grad`: `[rows, width]`
@@ -107,7 +104,7 @@ impl RowsOp {
         let dx = empty(x, x.meta.shape().clone(), DType::F32);
         let lanes = lanes(width);
         let units = units(width / lanes);
-        let rows_of_cube = rows.div_ceil(CUBES).max(1);
+        let rows_of_cube = rows.div_ceil(CUBES_PER_BACKWARD).max(1);
         let count = rows.div_ceil(rows_of_cube);
         let partial = empty(x, [count, width], DType::F32);
         let room = x.client.properties().hardware.max_shared_memory_size;
@@ -165,7 +162,7 @@ fn encode_rows<C: Numeric, N: Size>(
     let mut highest = Vector::<f32, N>::new(0.0f32);
     let mut i = unit;
     while i < width {
-        let h = behind_gate::<N>(x, first, i, width, gate);
+        let h = after_gate::<N>(x, first, i, width, gate);
         squares += h * h;
         if comptime!(quantize) {
             if comptime!(norm) {
@@ -197,7 +194,7 @@ fn encode_rows<C: Numeric, N: Size>(
     let to = row * width;
     let mut i = unit;
     while i < width {
-        let h = behind_gate::<N>(x, first, i, width, gate);
+        let h = after_gate::<N>(x, first, i, width, gate);
         let mut y = h;
         if comptime!(norm) {
             y = h * Vector::new(factor) * gains[i];
@@ -257,14 +254,14 @@ fn pull_rows_back<N: Size>(
             let mut dot = Vector::<f32, N>::new(0.0f32);
             let mut i = unit;
             while i < width {
-                dot += behind_gate::<N>(x, first, i, width, gate) * grad[from + i] * gains[i];
+                dot += after_gate::<N>(x, first, i, width, gate) * grad[from + i] * gains[i];
                 i += units;
             }
             let dot = cube_sum(sum_of::<N>(dot), units);
             let along = dot * factor * factor / count;
             let mut i = unit;
             while i < width {
-                let h = behind_gate::<N>(x, first, i, width, gate);
+                let h = after_gate::<N>(x, first, i, width, gate);
                 let g = grad[from + i];
                 let for_gain = g * h * Vector::new(factor);
                 if comptime!(in_shared) {

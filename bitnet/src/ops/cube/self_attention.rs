@@ -3,9 +3,9 @@
 use burn::tensor::DType;
 use burn_cubecl::{BoolElement, CubeRuntime, tensor::CubeTensor};
 
-use super::cuda::{FlashAttention, Mixed};
+use super::cuda::{Attended, FlashAttention};
 use super::{
-    heads::{Heads, Split, Turn},
+    heads::{HeadTables, Heads, Split},
     operand::Operand,
     product::product,
     softmax::{moved, softmax, softmax_backward},
@@ -31,18 +31,18 @@ pub(crate) struct SelfAttention {
 #[derive(Debug, Clone)]
 pub(crate) struct Saved<R: CubeRuntime> {
     rows: CubeTensor<R>,
-    turn: Turn<R>,
+    tables: HeadTables<R>,
     split: Split<R>,
     kept: Kept<R>,
 }
 
-/// What one way or the other of computing it leaves.
+/// What the backward pass needs, of either way to compute it.
 #[derive(Debug, Clone)]
 enum Kept<R: CubeRuntime> {
     /// Softmax of the scores: `[batch · kv_heads, group · seq, seq]`.
     Weights(CubeTensor<R>),
     /// Output and logarithms.
-    Mixed(Mixed<R>),
+    Attended(Attended<R>),
 }
 
 impl<R, BT, const N: usize> DifferentiableOp<Cube<R, BT>, N> for SelfAttention
@@ -62,7 +62,7 @@ where
         grad: CubeTensor<R>,
         wanted: [bool; N],
     ) -> [Option<CubeTensor<R>>; N] {
-        let mut all = self.pull_back(saved, grad, &wanted).into_iter();
+        let mut all = self.gradients(saved, grad, &wanted).into_iter();
         std::array::from_fn(|_| all.next().flatten())
     }
 }
@@ -79,43 +79,45 @@ impl SelfAttention {
         let mut next = || inputs.next().expect("as many inputs as there must be");
         let [rows, cos, sin] = [next(), next(), next()];
         let gains = self.norm.map(|_| [next(), next()]);
-        let turn = Turn { cos, sin, gains };
+        let tables = HeadTables { cos, sin, gains };
         let eps = self.norm.unwrap_or_default() as f32;
         let heads = self.all();
 
         if self.bf16 && FlashAttention(heads).fits(&rows) {
-            let split = heads.split(&rows, &turn, eps, DType::BF16);
-            let mixed = FlashAttention(heads).forward(&split.qkv);
-            let out = mixed.out.clone();
-            return (out, Saved { rows, turn, split, kept: Kept::Mixed(mixed) });
+            let split = heads.split(&rows, &tables, eps, DType::BF16);
+            let attended = FlashAttention(heads).forward(&split.qkv);
+            let out = attended.out.clone();
+            return (out, Saved { rows, tables, split, kept: Kept::Attended(attended) });
         }
-        let split = heads.split(&rows, &turn, eps, DType::F32);
+        let split = heads.split(&rows, &tables, eps, DType::F32);
         let [q, k, v] = self.of_keys(&split);
         let weights = product(&Operand::plain(&q), &Operand::transposed(&k));
         let weights = Self::in_matrices(&weights, self.rows(), self.seq);
         softmax(&weights);
-        let mixed = product(&Operand::plain(&weights), &Operand::plain(&v));
-        let out = moved(&mixed, heads, false);
-        (out, Saved { rows, turn, split, kept: Kept::Weights(weights) })
+        let attended = product(&Operand::plain(&weights), &Operand::plain(&v));
+        let out = moved(&attended, heads, false);
+        (out, Saved { rows, tables, split, kept: Kept::Weights(weights) })
     }
 
     /// Gradients of the inputs that are `wanted`.
-    fn pull_back<R: CubeRuntime>(
+    fn gradients<R: CubeRuntime>(
         &self,
         saved: Saved<R>,
         grad: CubeTensor<R>,
         wanted: &[bool],
     ) -> Vec<Option<CubeTensor<R>>> {
-        let Saved { rows, turn, split, kept } = saved;
+        let Saved { rows, tables, split, kept } = saved;
         let heads = self.all();
         let grads = match kept {
-            Kept::Mixed(mixed) => FlashAttention(heads).backward(&split.qkv, &mixed, &grad),
+            Kept::Attended(attended) => {
+                FlashAttention(heads).backward(&split.qkv, &attended, &grad)
+            }
             Kept::Weights(weights) => self.through_weights(&split, &weights, &grad),
         };
-        let (dx, for_gains) = heads.join(&grads, &rows, &turn, &split.factors);
+        let (dx, for_gains) = heads.join(&grads, &rows, &tables, &split.factors);
         let mut all = vec![None; wanted.len()];
         all[0] = Some(dx);
-        if let Some((both, gains)) = for_gains.zip(turn.gains) {
+        if let Some((both, gains)) = for_gains.zip(tables.gains) {
             let dim = self.dim;
             let both = reshaped(&both, [2, dim]);
             for (i, gains) in gains.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Causal softmax of scores in memory, and the places of heads, for devices without the kernels that
-//! compute attention as a whole.
+//! Causal softmax of scores in memory, and the places of heads, for devices without the kernels
+//! that compute attention as a whole.
 
 use burn::tensor::DType;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -11,7 +11,7 @@ use super::{
     units::{cube_max, cube_sum},
 };
 
-/// Replaces scores by their softmax over what a query sees; what it does not see becomes zero.
+/// Replaces scores by their softmax over the keys that a query attends to; the others become zero.
 ///
 /// # Shapes
 /// - `scores`: `[..., seq]`; the query of row `i` stands at position `i mod seq`.

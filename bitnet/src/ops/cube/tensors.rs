@@ -8,7 +8,7 @@ use cubecl::prelude::{ArrayArg, CubeCount};
 pub(crate) type Cube<R, BT> = CubeBackend<R, f32, i32, BT>;
 
 /// Cubes in the first dimension of a launch: every device allows as many.
-const WIDTH: u32 = 32_768;
+const MAX_CUBES_IN_X: u32 = 32_768;
 
 /// A contiguous tensor on the device of another, to be written.
 pub(super) fn empty<R: CubeRuntime>(
@@ -55,7 +55,7 @@ pub(super) fn lanes(width: usize) -> usize {
 /// A launch of at least so many cubes. Those above are there to be ended by the kernel.
 pub(super) fn cubes(count: usize) -> CubeCount {
     let count = count as u32;
-    CubeCount::Static(count.min(WIDTH), count.div_ceil(WIDTH), 1)
+    CubeCount::Static(count.min(MAX_CUBES_IN_X), count.div_ceil(MAX_CUBES_IN_X), 1)
 }
 
 /// Units of a cube that share a row of so many vectors.

@@ -2,6 +2,11 @@
 
 use cubecl::prelude::*;
 
+/// Units of a cube, where nothing asks for another number.
+pub(super) const UNITS_PER_CUBE: usize = 256;
+/// Cubes that share the rows of a backward pass: each has a partial sum of the gradient of gains.
+pub(super) const CUBES_PER_BACKWARD: usize = 1024;
+
 /// The sum of a value of each unit, of which there are a power of two. The order is fixed.
 #[cube]
 pub(super) fn cube_sum(value: f32, #[comptime] units: usize) -> f32 {

@@ -11,11 +11,11 @@ use super::{
 use crate::{ops::autodiff::DifferentiableOp, quant::SCALE_EPS};
 
 /// Partial sums of a weight, and units of the cubes that add them up.
-const PARTS: usize = 256;
+const PARTIAL_SUMS: usize = 256;
 
 /// The weight quantisers that have kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Coding {
+pub(crate) enum CubeQuantizer {
     /// [`ternary_absmean`](crate::quant::ternary_absmean)
     Ternary,
     /// [`binary_absmean`](crate::quant::binary_absmean)
@@ -34,7 +34,7 @@ pub(super) struct Codes<R: CubeRuntime> {
 /// Quantises weights `[d_input, outputs]`, to codes in a type that holds them.
 pub(super) fn encode<R: CubeRuntime>(
     weights: &[CubeTensor<R>],
-    coding: Coding,
+    coding: CubeQuantizer,
     dtype: DType,
 ) -> Codes<R> {
     let [d_input, _] = as_matrix(&weights[0]);
@@ -48,7 +48,7 @@ pub(super) fn encode<R: CubeRuntime>(
     let lanes = if weights.iter().all(|w| lanes(as_matrix(w)[1]) == 4) { 4 } else { 1 };
     for weight in weights {
         let [_, width] = as_matrix(weight);
-        let parts = sums(weight, lanes, coding == Coding::Binary);
+        let parts = sums(weight, lanes, coding == CubeQuantizer::Binary);
         let vectors = len(weight) / lanes;
         let launch = match dtype {
             DType::BF16 => encode_weight::launch_unchecked::<half::bf16, R>,
@@ -59,8 +59,8 @@ pub(super) fn encode<R: CubeRuntime>(
         unsafe {
             launch(
                 &weight.client,
-                cubes(vectors.div_ceil(4 * PARTS).max(1)),
-                CubeDim::new_1d(PARTS as u32),
+                cubes(vectors.div_ceil(4 * PARTIAL_SUMS).max(1)),
+                CubeDim::new_1d(PARTIAL_SUMS as u32),
                 lanes,
                 elements(weight),
                 elements(&parts),
@@ -72,7 +72,7 @@ pub(super) fn encode<R: CubeRuntime>(
                 column,
                 SCALE_EPS as f32,
                 coding,
-                PARTS,
+                PARTIAL_SUMS,
             );
         }
         column += width;
@@ -82,19 +82,19 @@ pub(super) fn encode<R: CubeRuntime>(
 
 /// Sums of magnitudes, in parts, and after those the sums of the elements if they are `signed`.
 fn sums<R: CubeRuntime>(tensor: &CubeTensor<R>, lanes: usize, signed: bool) -> CubeTensor<R> {
-    let parts = empty(tensor, [2 * PARTS], DType::F32);
+    let parts = empty(tensor, [2 * PARTIAL_SUMS], DType::F32);
     // SAFETY: the kernel reads the vectors of the tensor, and writes a number of each cube.
     unsafe {
         add_magnitudes::launch_unchecked::<R>(
             &tensor.client,
-            cubes(PARTS),
-            CubeDim::new_1d(PARTS as u32),
+            cubes(PARTIAL_SUMS),
+            CubeDim::new_1d(PARTIAL_SUMS as u32),
             lanes,
             elements(tensor),
             elements(&parts),
             len(tensor) / lanes,
             signed,
-            PARTS,
+            PARTIAL_SUMS,
         );
     }
     parts
@@ -134,11 +134,11 @@ fn mean_magnitude<R: CubeRuntime>(tensor: &CubeTensor<R>) -> CubeTensor<R> {
         mean_of_parts::launch_unchecked::<R>(
             &tensor.client,
             cubes(1),
-            CubeDim::new_1d(PARTS as u32),
+            CubeDim::new_1d(PARTIAL_SUMS as u32),
             elements(&parts),
             elements(&mean),
             len(tensor),
-            PARTS,
+            PARTIAL_SUMS,
         );
     }
     mean
@@ -201,7 +201,7 @@ fn encode_weight<C: Numeric, N: Size>(
     stride: usize,
     column: usize,
     lowest: f32,
-    #[comptime] coding: Coding,
+    #[comptime] coding: CubeQuantizer,
     #[comptime] units: usize,
 ) {
     let unit = UNIT_POS as usize;
@@ -210,7 +210,7 @@ fn encode_weight<C: Numeric, N: Size>(
     let mut scale = magnitude;
     let mut factor = 1.0f32;
     let mut center = 0.0f32;
-    if comptime!(coding == Coding::Ternary) {
+    if comptime!(coding == CubeQuantizer::Ternary) {
         factor = 1.0f32 / max(magnitude, lowest);
         // What is not finite becomes a scale that is none: codes would not show it.
         scale = 1.0f32 / factor + magnitude * 0.0f32;
@@ -224,7 +224,7 @@ fn encode_weight<C: Numeric, N: Size>(
     let each = CUBE_COUNT as usize * units;
     let mut i = CUBE_POS as usize * units + unit;
     while i < vectors {
-        let code = if comptime!(coding == Coding::Ternary) {
+        let code = if comptime!(coding == CubeQuantizer::Ternary) {
             clamp((weight[i] * Vector::new(factor)).round(), minus_one, one)
         } else {
             // The sign: what is not zero is beyond ±1 after this factor.

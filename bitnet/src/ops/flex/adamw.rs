@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Parameters are taken as rows of this many elements, whatever their shape.
-const ROW: usize = 1024;
+const ELEMENTS_PER_ROW: usize = 1024;
 
 /// Steps a parameter and its moments, in place where nothing else holds them.
 pub(in crate::ops) fn adamw<B: Backend, const D: usize>(
@@ -25,9 +25,9 @@ pub(in crate::ops) fn adamw<B: Backend, const D: usize>(
     let grad = grad.to_contiguous();
     let mut tensors = parameter_and_moments.map(|tensor| own(cast(primitive(tensor))));
     let g: &[f32] = values(&grad);
-    let outputs = tensors.each_mut().map(|tensor| (tensor.storage_mut::<f32>(), ROW));
-    for_row_blocks(4 * g.len(), g.len().div_ceil(ROW), outputs, |first, [p, m, v]| {
-        step(numbers, time, p, m, v, &g[first * ROW..]);
+    let outputs = tensors.each_mut().map(|tensor| (tensor.storage_mut::<f32>(), ELEMENTS_PER_ROW));
+    for_row_blocks(4 * g.len(), g.len().div_ceil(ELEMENTS_PER_ROW), outputs, |first, [p, m, v]| {
+        step(numbers, time, p, m, v, &g[first * ELEMENTS_PER_ROW..]);
     });
     tensors.map(|tensor| Tensor::from_primitive(TensorPrimitive::Float(cast(tensor))))
 }
@@ -41,7 +41,7 @@ fn own(tensor: FlexTensor) -> FlexTensor {
     }
     let from = values(&contiguous);
     let mut to = Uninit::new(from.len());
-    let pieces = to.chunks(64 * ROW).zip(from.chunks(64 * ROW)).collect();
+    let pieces = to.chunks(64 * ELEMENTS_PER_ROW).zip(from.chunks(64 * ELEMENTS_PER_ROW)).collect();
     par_map(from.len(), pieces, |_, (to, from)| to.zeroed().copy_from_slice(from));
     tensor_of(to.finish(), contiguous.layout().shape().clone())
 }

@@ -9,11 +9,11 @@ use crate::{
 };
 
 /// Multiplications that are worth a second thread.
-const WORTH_SHARING: usize = 1 << 18;
+const MIN_PARALLEL_PRODUCTS: usize = 1 << 18;
 
-/// `softmax(q · kᵀ) · v`, where a query sees the keys up to its own position. Scores are made for
-/// eight queries at a time, forward and again backward, and kept nowhere; those that a query does
-/// not see are not computed.
+/// `softmax(q · kᵀ) · v`, where a query attends to the keys up to its own position. Scores are made
+/// for eight queries at a time, forward and again backward, and kept nowhere; those of later keys
+/// are not computed.
 ///
 /// # Shapes
 /// - `q`: `[batch, kv_heads, group · seq, dim_head]`, scaled; the output has the same shape. The
@@ -55,7 +55,7 @@ impl DifferentiableOp<Flex, 3> for CausalAttention {
         let parts = parts.zip(out.par_chunks_exact_mut(queries * dim));
         parts
             .zip(log_sums.par_chunks_exact_mut(queries))
-            .with_min_len(share(&q, &k))
+            .with_min_len(heads_per_task(&q, &k))
             .for_each(|((((q, k), v), out), log_sums)| self.forward([q, k, v], out, log_sums));
         let out = tensor(out, q.layout().shape().clone());
         (out, Saved { q, k, v, log_sums })
@@ -77,11 +77,12 @@ impl DifferentiableOp<Flex, 3> for CausalAttention {
         let parts = parts.zip(log_sums.par_chunks_exact(queries));
         let parts = parts.zip(dq.par_chunks_exact_mut(queries * dim));
         let parts = parts.zip(dk.par_chunks_exact_mut(keys * dim));
-        parts.zip(dv.par_chunks_exact_mut(keys * dim)).with_min_len(share(&q, &k)).for_each(
-            |(((((((q, k), v), grad), log_sums), dq), dk), dv)| {
+        parts
+            .zip(dv.par_chunks_exact_mut(keys * dim))
+            .with_min_len(heads_per_task(&q, &k))
+            .for_each(|(((((((q, k), v), grad), log_sums), dq), dk), dv)| {
                 self.backward([q, k, v], grad, log_sums, [dq, dk, dv]);
-            },
-        );
+            });
         let of = |values, like: &FlexTensor| Some(tensor(values, like.layout().shape().clone()));
         [of(dq, &q), of(dk, &k), of(dv, &v)]
     }
@@ -94,7 +95,7 @@ fn sizes(q: &FlexTensor, k: &FlexTensor) -> [usize; 4] {
 }
 
 /// Heads that are worth a task of their own.
-fn share(q: &FlexTensor, k: &FlexTensor) -> usize {
+fn heads_per_task(q: &FlexTensor, k: &FlexTensor) -> usize {
     let [_, queries, keys, dim] = sizes(q, k);
-    WORTH_SHARING.div_ceil((queries * keys * dim).max(1))
+    MIN_PARALLEL_PRODUCTS.div_ceil((queries * keys * dim).max(1))
 }

@@ -5,7 +5,7 @@ use super::tensor::{compute, tensor, values};
 use crate::{
     cpu::{
         parallel::par_map,
-        reduce::{self, PIECE},
+        reduce::{self, ELEMENTS_PER_TASK},
         uninit::zeros,
     },
     ops::autodiff::{DifferentiableOp, primitive},
@@ -31,7 +31,7 @@ impl DifferentiableOp<Flex, 1> for MeanMagnitude {
         let from = values(&x);
         let slope = values(&grad)[0] / from.len() as f32;
         let mut dx = zeros(from.len());
-        let pieces = dx.chunks_mut(PIECE).zip(from.chunks(PIECE)).collect();
+        let pieces = dx.chunks_mut(ELEMENTS_PER_TASK).zip(from.chunks(ELEMENTS_PER_TASK)).collect();
         par_map(from.len(), pieces, |_, (dx, from)| {
             for (dx, &x) in dx.iter_mut().zip(from) {
                 *dx = if x == 0.0 { 0.0 } else { slope * x.signum() };

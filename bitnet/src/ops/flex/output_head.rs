@@ -8,16 +8,13 @@ use crate::{
     cpu::{
         gemm::{
             bf16,
-            bf16_operands::{Columns, Panels, ROWS, Rows},
+            bf16_operands::{Columns, Panels, ROWS_PER_BAND, ROWS_PER_TILE, Rows},
         },
         parallel::par_map,
         uninit::Uninit,
     },
     ops::autodiff::{DifferentiableOp, primitive},
 };
-
-/// Rows that are computed at once.
-const BAND: usize = 8 * ROWS;
 
 /// `x · w`, with the operands of all three products rounded to bf16 and sums in f32. Without
 /// instructions for that, and for a few rows, which are not worth the rounding of a weight, it is
@@ -33,7 +30,7 @@ pub(in crate::ops) fn output_head<B: Backend>(
     transposed: bool,
 ) -> Tensor<B, 2> {
     let [tokens, d_input] = x.dims();
-    if bf16::is_supported() && tokens >= ROWS && d_input > 0 {
+    if bf16::is_supported() && tokens >= ROWS_PER_TILE && d_input > 0 {
         return compute::<B, _, 2, 2>(Bf16Product { transposed }, [x, weight].map(primitive));
     }
     x.matmul(if transposed { weight.transpose() } else { weight })
@@ -55,7 +52,10 @@ impl Bf16Product {
         };
         let columns = right.columns;
         let mut out = Uninit::new(rows * columns);
-        let pieces = out.chunks(BAND * columns).zip(values(x).chunks(BAND * inner)).collect();
+        let pieces = out
+            .chunks(ROWS_PER_BAND * columns)
+            .zip(values(x).chunks(ROWS_PER_BAND * inner))
+            .collect();
         par_map(rows * (inner + columns), pieces, |_, (out, x)| {
             let mut left = Rows::default();
             left.fill(x, &[(inner, 1.0)]);
@@ -132,7 +132,7 @@ mod tests {
         }
         let device = Default::default();
         // Neither whole tiles nor an even number of anything; and more than one block.
-        for (tokens, d_input, d_output) in [(13, 37, 51), (230, 205, 17), (ROWS, 1, 1)] {
+        for (tokens, d_input, d_output) in [(13, 37, 51), (230, 205, 17), (ROWS_PER_TILE, 1, 1)] {
             for transposed in [false, true] {
                 let [rows, columns] =
                     if transposed { [d_output, d_input] } else { [d_input, d_output] };
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_few_rows_are_in_full_precision() {
         let device = Default::default();
-        let [x, w] = [noise(ROWS - 1, 8, 1), noise(8, 3, 2)];
+        let [x, w] = [noise(ROWS_PER_TILE - 1, 8, 1), noise(8, 3, 2)];
         let [x, w] = [x, w].map(|data| Tensor::<B, 2>::from_data(data, &device));
         let expected = x.clone().matmul(w.clone()).into_data();
         assert_eq!(output_head(x.clone(), w.clone(), false).into_data(), expected);

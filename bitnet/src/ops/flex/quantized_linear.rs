@@ -13,7 +13,9 @@ use crate::{
         gate::Gate,
         gemm::{
             bf16,
-            bf16_operands::{self, DEPTH, ROWS, Rows, fill_columns, fill_panels},
+            bf16_operands::{
+                self, PAIRS_PER_BLOCK, ROWS_PER_BAND, Rows, fill_columns, fill_panels,
+            },
             int8::{self, Codes, Lines},
         },
         parallel::{par_map, sum_rows},
@@ -28,9 +30,7 @@ use crate::{
 };
 
 /// Rows of a block of operands in bf16, which are one piece of work of the backward pass.
-const PIECE: usize = 2 * DEPTH;
-/// Rows that are computed at once.
-const BAND: usize = 8 * ROWS;
+const ROWS_PER_TASK: usize = 2 * PAIRS_PER_BLOCK;
 
 /// The operation, with its product in integers.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ struct QuantizedLinear {
     /// Whether `dy` is rounded to bf16 for the products of the backward pass, where the processor
     /// has such; codes are exact in bf16, and sums are f32.
     bf16_gradients: bool,
-    /// Rows have the gate in their first half, and what passes it in their second.
+    /// With a gate, rows hold its input in their first half and the up projection in their second.
     gate: Option<Gate>,
     /// The ε of an RMSNorm.
     norm: Option<f64>,
@@ -56,8 +56,9 @@ pub(in crate::ops) fn quantized_linear<B: Backend>(
     weights: Vec<Tensor<B, 2>>,
 ) -> Columns<B> {
     let widths: Vec<usize> = weights.iter().map(|weight| weight.dims()[1]).collect();
-    let are_panels =
-        widths[..widths.len() - 1].iter().all(|width| width % bf16_operands::LANES == 0);
+    let are_panels = widths[..widths.len() - 1]
+        .iter()
+        .all(|width| width % bf16_operands::COLUMNS_PER_PANEL == 0);
     let is_side_by_side = input.gate.is_none() || matches!(input.x, Columns::Joined(..));
     if !are_panels || !is_side_by_side {
         let (x, residual) = input.prepare();
@@ -139,12 +140,12 @@ impl<const N: usize> DifferentiableOp<Flex, N> for QuantizedLinear {
         let mut factors = vec![0.0; if gains.is_some() { rows } else { 0 }];
         let mut y = Uninit::new(rows * columns);
 
-        let mut to = codes.codes.chunks_mut((BAND * codes.stride).max(1));
-        let mut scales = codes.scales.chunks_mut(BAND);
-        let mut sums = codes.sums.chunks_mut(BAND);
-        let mut of_norm = factors.chunks_mut(BAND);
-        let mut outputs = y.chunks(BAND * columns);
-        let pieces = values(&x).chunks((BAND * encoder.row()).max(1)).map(|x| {
+        let mut to = codes.codes.chunks_mut((ROWS_PER_BAND * codes.stride).max(1));
+        let mut scales = codes.scales.chunks_mut(ROWS_PER_BAND);
+        let mut sums = codes.sums.chunks_mut(ROWS_PER_BAND);
+        let mut of_norm = factors.chunks_mut(ROWS_PER_BAND);
+        let mut outputs = y.chunks(ROWS_PER_BAND * columns);
+        let pieces = values(&x).chunks((ROWS_PER_BAND * encoder.row()).max(1)).map(|x| {
             let encoded = EncodedRows {
                 codes: to.next().unwrap_or_default(),
                 scales: scales.next().unwrap_or_default(),
@@ -159,7 +160,7 @@ impl<const N: usize> DifferentiableOp<Flex, N> for QuantizedLinear {
             let Some(y) = y else { return };
             let EncodedRows { codes, scales, sums, .. } = encoded;
             let lines = Lines { codes, scales, sums };
-            let added = added.map(|added| &added[piece * BAND * columns..][..y.len()]);
+            let added = added.map(|added| &added[piece * ROWS_PER_BAND * columns..][..y.len()]);
             int8::product(lines, &panels, added, y);
         });
         drop(outputs);
@@ -222,11 +223,11 @@ impl QuantizedLinear {
         let mut dx = Uninit::new(if for_x { rows * encoder.row() } else { 0 });
 
         let mut operands = left.chunks(left_size).zip(right.chunks(right_size));
-        let mut dxs = dx.chunks(BAND * encoder.row());
+        let mut dxs = dx.chunks(ROWS_PER_BAND * encoder.row());
         let pieces: Vec<_> = values(grad)
-            .chunks((PIECE * columns).max(1))
+            .chunks((ROWS_PER_TASK * columns).max(1))
             .map(|grad| {
-                let dxs: Vec<_> = dxs.by_ref().take(PIECE / BAND).collect();
+                let dxs: Vec<_> = dxs.by_ref().take(ROWS_PER_TASK / ROWS_PER_BAND).collect();
                 (grad, dxs, operands.next())
             })
             .collect();
@@ -234,7 +235,7 @@ impl QuantizedLinear {
         let stride = codes.stride;
         let work = rows * (columns + encoder.row());
         let partial = par_map(work, pieces, |piece, (grad, dxs, operands)| {
-            let first = piece * PIECE;
+            let first = piece * ROWS_PER_TASK;
             let mut right = operands.map(|(left, right)| {
                 let last = first + grad.len() / columns;
                 let codes = &codes.codes[first * stride..last * stride];
@@ -243,23 +244,24 @@ impl QuantizedLinear {
             });
             let mut for_gains = vec![0.0; if gains.is_some() { d_input } else { 0 }];
             let mut operand = Rows::default();
-            let mut after_gate = Uninit::new(if self.gate.is_some() { BAND * d_input } else { 0 });
+            let mut after_gate =
+                Uninit::new(if self.gate.is_some() { ROWS_PER_BAND * d_input } else { 0 });
             let mut dxs = dxs.into_iter();
-            for (band, grad) in grad.chunks(BAND * columns).enumerate() {
+            for (band, grad) in grad.chunks(ROWS_PER_BAND * columns).enumerate() {
                 let rows = grad.len() / columns;
-                let first = first + band * BAND;
+                let first = first + band * ROWS_PER_BAND;
                 if let Some(right) = &mut right {
                     let scales = &codes.scales[first..first + rows];
-                    fill_panels(grad, columns, scales, band * BAND / 2, right);
+                    fill_panels(grad, columns, scales, band * ROWS_PER_BAND / 2, right);
                 }
                 if let Some((transposed, dx)) = transposed.as_ref().zip(dxs.next()) {
                     operand.fill(grad, &segments);
                     let x = &values(x)[first * encoder.row()..][..rows * encoder.row()];
                     let factors = factors.get(first..).unwrap_or_default();
-                    let mut behind = after_gate.chunks(rows * d_input);
-                    match self.gate.zip(behind.next()) {
-                        Some((gate, behind)) => {
-                            let grad = bf16::product(&operand, transposed, behind);
+                    let mut after = after_gate.chunks(rows * d_input);
+                    match self.gate.zip(after.next()) {
+                        Some((gate, after)) => {
+                            let grad = bf16::product(&operand, transposed, after);
                             encoder.norm_backward(x, factors, grad, &mut for_gains);
                             encoder.gate_backward(gate, x, grad, dx);
                         }
@@ -306,12 +308,12 @@ impl QuantizedLinear {
             let mut product = product.to_contiguous();
             let before = if self.gate.is_some() { rows * encoder.row() } else { 0 };
             let mut before = Uninit::new(before);
-            let mut dxs = before.chunks(PIECE * encoder.row());
-            let grads = product.storage_mut::<f32>().chunks_mut((PIECE * d_input).max(1));
+            let mut dxs = before.chunks(ROWS_PER_TASK * encoder.row());
+            let grads = product.storage_mut::<f32>().chunks_mut((ROWS_PER_TASK * d_input).max(1));
             let pieces = grads.map(|grad| (grad, dxs.next())).collect();
             drop(dxs);
             let partial = par_map(rows * encoder.row(), pieces, |piece, (grad, dx)| {
-                let first = piece * PIECE;
+                let first = piece * ROWS_PER_TASK;
                 let mut for_gains = vec![0.0; if gains.is_some() { d_input } else { 0 }];
                 let rows = grad.len() / d_input;
                 let x = &values(x)[first * encoder.row()..][..rows * encoder.row()];

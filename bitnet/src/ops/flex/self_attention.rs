@@ -1,5 +1,5 @@
-//! Attention in training: from what the projections of queries, keys and values give side by side
-//! to what the output projection takes.
+//! Attention in training: from the outputs of the projections of queries, keys and values, side by
+//! side, to the input of the output projection.
 
 use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::{Flex, FlexTensor};
@@ -110,8 +110,8 @@ struct Head<'a> {
 /// What attention takes: queries `[group, seq, dim]`, keys and values `[seq, dim]`.
 type Operands = [Vec<f32>; 3];
 
-/// What the norm of queries or of keys has seen: its rows, and the factor of each.
-type Seen = Option<[Vec<f32>; 2]>;
+/// Rows before the norm of queries or of keys, and the factor of each.
+type NormRows = Option<[Vec<f32>; 2]>;
 
 impl<const N: usize> DifferentiableOp<Flex, N> for FusedAttention {
     type Saved = Saved;
@@ -129,9 +129,9 @@ impl<const N: usize> DifferentiableOp<Flex, N> for FusedAttention {
         par_map(rows * columns, work, |index, (mut to, log_sums)| {
             let head = heads(index);
             let ([q, k, v], _) = head.operands();
-            let mut mixed = vec![0.0; q.len()];
-            self.core().forward([&q, &k, &v], &mut mixed, log_sums);
-            head.scatter(&mixed, &mut to);
+            let mut attended = vec![0.0; q.len()];
+            self.core().forward([&q, &k, &v], &mut attended, log_sums);
+            head.scatter(&attended, &mut to);
         });
         drop(heads);
         (tensor(out, [rows, columns]), Saved { inputs: inputs.into(), log_sums })
@@ -159,7 +159,7 @@ impl<const N: usize> DifferentiableOp<Flex, N> for FusedAttention {
         let heads = self.all(&inputs, &scaled);
         let partial = par_map(rows * columns, work, |index, to| {
             let head = heads(index);
-            let (operands, seen) = head.operands();
+            let (operands, norm_rows) = head.operands();
             let [q, k, v] = &operands;
             let grad = &grad[index / kv_heads * self.seq * columns..][..self.seq * columns];
             let grad = head.gather(grad, columns, head.head * self.group(), self.group());
@@ -167,7 +167,7 @@ impl<const N: usize> DifferentiableOp<Flex, N> for FusedAttention {
             let mut gradients = operands.each_ref().map(|operand| vec![0.0; operand.len()]);
             let all = gradients.each_mut().map(Vec::as_mut_slice);
             self.core().backward([q, k, v], &grad, log_sums, all);
-            head.scatter_gradients(gradients, seen, to)
+            head.scatter_gradients(gradients, norm_rows, to)
         });
         drop(heads);
         let mut all = vec![Some(tensor(dx, inputs[0].layout().shape().clone())), None, None];
@@ -226,8 +226,8 @@ impl Head<'_> {
         to
     }
 
-    /// Queries, scaled, keys and values as attention takes them, and what their norms have seen.
-    fn operands(&self) -> (Operands, [Seen; 2]) {
+    /// Queries, scaled, keys and values as attention takes them, and the rows before their norms.
+    fn operands(&self) -> (Operands, [NormRows; 2]) {
         let FusedAttention { seq, dim, .. } = *self.kernel;
         let stride = self.qkv.len() / seq;
         let columns = self.columns();
@@ -254,7 +254,7 @@ impl Head<'_> {
         ([q, k, v], [of_q, of_k])
     }
 
-    /// Turns heads of queries or keys by the angles of their positions, or back.
+    /// Rotates heads of queries or keys by the angles of their positions, or back.
     fn rotate(&self, operand: usize, heads: &[f32], sign: f32, to: &mut [f32]) {
         let FusedAttention { seq, dim, .. } = *self.kernel;
         let heads = heads.chunks_exact(seq * dim).zip(to.chunks_exact_mut(seq * dim));
@@ -270,21 +270,21 @@ impl Head<'_> {
         }
     }
 
-    /// Takes gradients back to what the projections gave, and writes them. Returns those of the
-    /// gains of queries and keys.
+    /// The backward pass from the operands to the outputs of the projections, whose gradients are
+    /// written. Returns those of the gains of queries and keys.
     fn scatter_gradients(
         &self,
         [q, k, v]: Operands,
-        seen: [Seen; 2],
+        norm_rows: [NormRows; 2],
         [to_q, to_k, mut to_v]: [ColumnBlock<'_>; 3],
     ) -> [Vec<f32>; 2] {
         let dim = self.kernel.dim;
         let mut for_gains = [vec![0.0; dim], vec![0.0; dim]];
-        let of_both = [q, k].into_iter().zip(seen).zip([to_q, to_k]);
-        for (operand, ((grad, seen), mut to)) in of_both.enumerate() {
+        let of_both = [q, k].into_iter().zip(norm_rows).zip([to_q, to_k]);
+        for (operand, ((grad, norm_rows), mut to)) in of_both.enumerate() {
             let mut back = vec![0.0; grad.len()];
             self.rotate(operand, &grad, -1.0, &mut back);
-            if let Some(([x, factors], gains)) = seen.as_ref().zip(self.gains[operand]) {
+            if let Some(([x, factors], gains)) = norm_rows.as_ref().zip(self.gains[operand]) {
                 norm::backward(x, gains, factors, &mut back, &mut for_gains[operand]);
             }
             self.scatter(&back, &mut to);

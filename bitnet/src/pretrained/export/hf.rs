@@ -104,8 +104,8 @@ fn write_part(
 ) -> Result<(), ExportError> {
     // Of a scale, the weight whose scale it is.
     let weight = match id {
-        TensorId::Linear(block, role, LinearPart::Scale) => {
-            TensorId::Linear(block, role, LinearPart::Weight)
+        TensorId::Linear { block, role, part: LinearPart::Scale } => {
+            TensorId::Linear { block, role, part: LinearPart::Weight }
         }
         id => id,
     };

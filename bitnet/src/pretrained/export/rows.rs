@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Rows that are encoded before they are written.
-const TOGETHER: usize = 256;
+const ROWS_PER_WRITE: usize = 256;
 
 /// Writes rows that `encode` makes, each for itself.
 pub(super) fn write(
@@ -16,8 +16,8 @@ pub(super) fn write(
     rows: usize,
     encode: impl Fn(usize, &mut Vec<u8>) + Sync,
 ) -> io::Result<()> {
-    for first in (0..rows).step_by(TOGETHER) {
-        let encoded: Vec<Vec<u8>> = (first..rows.min(first + TOGETHER))
+    for first in (0..rows).step_by(ROWS_PER_WRITE) {
+        let encoded: Vec<Vec<u8>> = (first..rows.min(first + ROWS_PER_WRITE))
             .into_par_iter()
             .map(|row| {
                 let mut bytes = Vec::new();

@@ -25,9 +25,9 @@ use crate::{
 const PRODUCER_KEY: &str = "general.quantized_by";
 /// The architecture of llama.cpp: SiLU, unless `hidden_activation` says otherwise, which only newer
 /// versions read.
-const LLAMA_CPP: &str = "bitnet";
+const LLAMA_CPP_ARCHITECTURE: &str = "bitnet";
 /// That of bitnet.cpp: relu².
-const BITNET_CPP: &str = "bitnet-b1.58";
+const BITNET_CPP_ARCHITECTURE: &str = "bitnet-b1.58";
 
 /// Whether a file was exported here.
 pub(super) fn is_own(file: &Gguf) -> bool {
@@ -39,11 +39,12 @@ pub(super) fn config(file: &Gguf) -> Result<BitNetTransformerConfig, PretrainedE
     let missing = |key: &str| PretrainedError::Gguf(format!("it has no usable \"{key}\""));
     let architecture = file
         .text("general.architecture")
-        .filter(|name| [LLAMA_CPP, BITNET_CPP].contains(name))
+        .filter(|name| [LLAMA_CPP_ARCHITECTURE, BITNET_CPP_ARCHITECTURE].contains(name))
         .ok_or_else(|| {
             let name = file.text("general.architecture").unwrap_or("none");
             PretrainedError::Gguf(format!(
-                "its architecture is \"{name}\", \"{LLAMA_CPP}\" and \"{BITNET_CPP}\" can be read"
+                "its architecture is \"{name}\", \"{LLAMA_CPP_ARCHITECTURE}\" and \
+                 \"{BITNET_CPP_ARCHITECTURE}\" can be read"
             ))
         })?;
     let key = |name: &str| format!("{architecture}.{name}");
@@ -79,9 +80,9 @@ pub(super) fn config(file: &Gguf) -> Result<BitNetTransformerConfig, PretrainedE
             .float(&key("attention.layer_norm_rms_epsilon"))
             .map(decimal)
             .ok_or_else(|| missing(&key("attention.layer_norm_rms_epsilon")))?,
-        feed_forward: match file.text(&key(HIDDEN_ACT)) {
+        feed_forward: match file.text(&key(ACTIVATION_KEY)) {
             Some(name) => feed_forward(name)?,
-            None if architecture == BITNET_CPP => FeedForwardKind::Relu2Gated,
+            None if architecture == BITNET_CPP_ARCHITECTURE => FeedForwardKind::Relu2Gated,
             None => FeedForwardKind::Swiglu,
         },
         tie_embeddings: file.store.tensor("output.weight").is_none(),
@@ -92,7 +93,7 @@ pub(super) fn config(file: &Gguf) -> Result<BitNetTransformerConfig, PretrainedE
 }
 
 /// Name of the feed-forward activation, which newer versions of llama.cpp read.
-const HIDDEN_ACT: &str = "hidden_activation";
+const ACTIVATION_KEY: &str = "hidden_activation";
 
 /// A number that was written with 32 bits as the short decimal that it was before: 1e-5, not
 /// 9.99999974e-6.
@@ -124,8 +125,8 @@ pub(super) fn config_fields(
 ) -> Vec<(String, Field)> {
     let relu2 = config.feed_forward == FeedForwardKind::Relu2Gated;
     let architecture = match linears {
-        Encoding::I2S if relu2 => BITNET_CPP,
-        _ => LLAMA_CPP,
+        Encoding::I2S if relu2 => BITNET_CPP_ARCHITECTURE,
+        _ => LLAMA_CPP_ARCHITECTURE,
     };
     let file_type = match linears {
         Encoding::F32 => 0,
@@ -155,9 +156,9 @@ pub(super) fn config_fields(
         own("rope.dimension_count", size(config.dim_head)),
         own("rope.freq_base", Field::F32(config.rope_theta as f32)),
     ];
-    if architecture == LLAMA_CPP {
+    if architecture == LLAMA_CPP_ARCHITECTURE {
         let activation = activation_name(config.feed_forward).into();
-        fields.push(own(HIDDEN_ACT, Field::Text(activation)));
+        fields.push(own(ACTIVATION_KEY, Field::Text(activation)));
     }
     fields
 }

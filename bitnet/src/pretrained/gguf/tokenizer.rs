@@ -1,21 +1,22 @@
 use serde_json::{Map, Value, json};
 
+use super::settings::{ADD_BOS_KEY, BOS_KEY};
 use crate::{
     formats::gguf::{Field, Gguf},
     pretrained::PretrainedError,
-    tokenizer::{self, Tokenizer, begin},
+    tokenizer::{self, Tokenizer, bos},
 };
 
 /// Types of tokens, as llama.cpp numbers them.
-const NORMAL: i32 = 1;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const UNUSED: i32 = 5;
+const NORMAL_TOKEN: i32 = 1;
+const CONTROL_TOKEN: i32 = 3;
+const USER_DEFINED_TOKEN: i32 = 4;
+const UNUSED_TOKEN: i32 = 5;
 
 /// How Llama 3 cuts a text into words.
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const LLAMA3_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// How llama.cpp does where a file does not say how.
-const DEFAULT: [&str; 4] = [
+const DEFAULT_PATTERNS: [&str; 4] = [
     r"[\p{P}\$\+<=>\^~\|]+",
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
     r"\p{N}+",
@@ -35,27 +36,27 @@ pub(in crate::pretrained) fn tokenizer(file: &Gguf) -> Result<Box<dyn Tokenizer>
     let missing = |key: &str| wrong(format!("has no usable \"tokenizer.ggml.{key}\""));
     let (pre_tokenizer, is_llama3) = match file.text("tokenizer.ggml.pre") {
         Some("gpt-2") => (byte_level(true), false),
-        Some("llama-bpe" | "llama3" | "llama-v3") => (sequence(&[LLAMA3]), true),
-        Some("default") | None => (sequence(&DEFAULT), false),
+        Some("llama-bpe" | "llama3" | "llama-v3") => (sequence(&[LLAMA3_PATTERN]), true),
+        Some("default") | None => (sequence(&DEFAULT_PATTERNS), false),
         Some(other) => {
             let known = "\"gpt-2\", \"llama-bpe\" and \"default\"";
             return Err(wrong(format!("cuts texts as \"{other}\", only {known} can be read")));
         }
     };
     // llama.cpp puts one before texts of such tokenizers, if the file does not say so.
-    let adds_bos = file.bool("tokenizer.ggml.add_bos_token").unwrap_or(is_llama3);
-    let bos = file.integer("tokenizer.ggml.bos_token_id").filter(|_| adds_bos);
-    let mut begin = None;
+    let adds_bos = file.bool(ADD_BOS_KEY).unwrap_or(is_llama3);
+    let bos_id = file.integer(BOS_KEY).filter(|_| adds_bos);
+    let mut bos_token = None;
     let mut types = file.integers("tokenizer.ggml.token_type").into_iter().flatten();
     let mut vocabulary = Map::new();
     let mut added = Vec::new();
     for (id, token) in file.texts("tokenizer.ggml.tokens").ok_or(missing("tokens"))?.enumerate() {
-        let kind = types.next().unwrap_or(NORMAL.into());
-        if bos == Some(id as i128) {
-            begin = Some((token, id as u32));
+        let kind = types.next().unwrap_or(NORMAL_TOKEN.into());
+        if bos_id == Some(id as i128) {
+            bos_token = Some((token, id as u32));
         }
-        if kind == i128::from(CONTROL) || kind == i128::from(USER_DEFINED) {
-            let special = kind == i128::from(CONTROL);
+        if kind == i128::from(CONTROL_TOKEN) || kind == i128::from(USER_DEFINED_TOKEN) {
+            let special = kind == i128::from(CONTROL_TOKEN);
             added.push(json!({
                 "id": id, "content": token, "special": special, "single_word": false,
                 "lstrip": false, "rstrip": false, "normalized": false,
@@ -73,7 +74,7 @@ pub(in crate::pretrained) fn tokenizer(file: &Gguf) -> Result<Box<dyn Tokenizer>
         "added_tokens": added,
         "normalizer": null,
         "pre_tokenizer": pre_tokenizer,
-        "post_processor": begin::processor(begin.as_slice()),
+        "post_processor": bos::processor(bos_token.as_slice()),
         "decoder": byte_level(true),
         "model": {
             "type": "BPE",
@@ -125,7 +126,7 @@ pub(in crate::pretrained) fn tokenizer_fields(
     let is_llama3 = || {
         let steps = pre_tokenizer["pretokenizers"].as_array().map_or(&[][..], Vec::as_slice);
         steps.len() == 2
-            && steps[0]["pattern"]["Regex"] == LLAMA3
+            && steps[0]["pattern"]["Regex"] == LLAMA3_PATTERN
             && steps[1]["type"] == "ByteLevel"
             && steps[1]["use_regex"] == false
     };
@@ -147,17 +148,17 @@ pub(in crate::pretrained) fn tokenizer_fields(
         place.map(|place| *place = Some((token.into(), kind)))
     };
     for (token, id) in model["vocab"].as_object().into_iter().flatten() {
-        put(id, token, NORMAL).ok_or(wrong("of more tokens than the model"))?;
+        put(id, token, NORMAL_TOKEN).ok_or(wrong("of more tokens than the model"))?;
     }
     for token in json["added_tokens"].as_array().into_iter().flatten() {
-        let kind = if token["special"] == true { CONTROL } else { USER_DEFINED };
+        let kind = if token["special"] == true { CONTROL_TOKEN } else { USER_DEFINED_TOKEN };
         let content = token["content"].as_str().unwrap_or_default();
         put(&token["id"], content, kind).ok_or(wrong("of more tokens than the model"))?;
     }
     let (tokens, types) = tokens
         .into_iter()
         .enumerate()
-        .map(|(id, token)| token.unwrap_or_else(|| (format!("[PAD{id}]"), UNUSED)))
+        .map(|(id, token)| token.unwrap_or_else(|| (format!("[PAD{id}]"), UNUSED_TOKEN)))
         .unzip();
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     Ok(vec![

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cpu::{
-    gemm::bf16_operands::{DEPTH, exact, fill_columns, fill_panels},
+    gemm::bf16_operands::{PAIRS_PER_BLOCK, exact, fill_columns, fill_panels},
     uninit::Uninit,
 };
 
@@ -87,7 +87,7 @@ proptest! {
         seed in any::<i32>(),
     ) {
         prop_assume!(is_supported());
-        let widths = [widths.0 * LANES, widths.1];
+        let widths = [widths.0 * COLUMNS_PER_PANEL, widths.1];
         let columns = widths[0] + widths[1];
         let stride = width.next_multiple_of(4);
         let mut codes = vec![0; tokens * stride];
@@ -100,15 +100,15 @@ proptest! {
         let grad = values(tokens * columns, seed);
         let (mut left, size) = Columns::room(tokens, width);
         for (block, words) in left.chunks(size).enumerate() {
-            let first = block * 2 * DEPTH;
-            let last = tokens.min(first + 2 * DEPTH);
+            let first = block * 2 * PAIRS_PER_BLOCK;
+            let last = tokens.min(first + 2 * PAIRS_PER_BLOCK);
             let codes = &codes[first * stride..last * stride];
             fill_columns(codes, stride, width, words.zeroed());
         }
         let (mut right, size) = Panels::room(tokens, columns);
         for (block, words) in right.chunks(size).enumerate() {
-            let first = block * 2 * DEPTH;
-            let last = tokens.min(first + 2 * DEPTH);
+            let first = block * 2 * PAIRS_PER_BLOCK;
+            let last = tokens.min(first + 2 * PAIRS_PER_BLOCK);
             let grad = &grad[first * columns..last * columns];
             let middle = (last - first) / 3 * 2 / 2 * 2;
             let words = words.zeroed();

@@ -3,12 +3,12 @@ use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 
 use super::{
     super::{heads::Heads, tensors::empty},
-    Source,
+    CudaSource,
 };
 
 /// Queries, or keys, of a block.
-const ROWS: usize = 64;
-const THREADS: u32 = 128;
+const ROWS_PER_BLOCK: usize = 64;
+const THREADS_PER_BLOCK: u32 = 128;
 
 /// Causal attention of bf16 heads without scores in memory.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub(crate) struct FlashAttention(pub(crate) Heads);
 
 /// What attention makes of its heads.
 #[derive(Debug, Clone)]
-pub(crate) struct Mixed<R: CubeRuntime> {
+pub(crate) struct Attended<R: CubeRuntime> {
     /// `[tokens, heads · dim]`
     pub(crate) out: CubeTensor<R>,
     /// Logarithm, to the base of 2, of the sum of a query's exponentials.
@@ -31,13 +31,13 @@ impl FlashAttention {
 
     /// # Shapes
     /// - `qkv`: `[batch, heads, seq, dim]`, keys and values of `kv_heads`; queries are scaled
-    pub(crate) fn forward<R: CubeRuntime>(self, qkv: &[CubeTensor<R>; 3]) -> Mixed<R> {
+    pub(crate) fn forward<R: CubeRuntime>(self, qkv: &[CubeTensor<R>; 3]) -> Attended<R> {
         let Heads { seq, queries, dim, .. } = self.0;
         let [q, k, v] = qkv;
         let tokens = self.tokens(q);
         let out = empty(q, [tokens, queries * dim], DType::F32);
         let log_sums = empty(q, [tokens, queries], DType::F32);
-        let blocks = [seq.div_ceil(ROWS), tokens / seq * queries, 1];
+        let blocks = [seq.div_ceil(ROWS_PER_BLOCK), tokens / seq * queries, 1];
         // SAFETY: heads and outputs have the sizes that go with the numbers.
         unsafe {
             self.source(0, "attention_forward", 5).launch(
@@ -47,20 +47,20 @@ impl FlashAttention {
                 self.numbers(tokens),
             );
         }
-        Mixed { out, log_sums }
+        Attended { out, log_sums }
     }
 
     /// Gradients of queries, keys and values, in f32, from that of the output.
     pub(crate) fn backward<R: CubeRuntime>(
         self,
         qkv: &[CubeTensor<R>; 3],
-        mixed: &Mixed<R>,
+        attended: &Attended<R>,
         grad: &CubeTensor<R>,
     ) -> [CubeTensor<R>; 3] {
         let Heads { seq, queries, keys, dim, .. } = self.0;
         let [q, k, v] = qkv;
         let tokens = self.tokens(q);
-        let [batch, tiles] = [tokens / seq, seq.div_ceil(ROWS)];
+        let [batch, tiles] = [tokens / seq, seq.div_ceil(ROWS_PER_BLOCK)];
         let rounded = empty(q, [batch, queries, seq, dim], DType::BF16);
         let deltas = empty(q, [tokens, queries], DType::F32);
         let dq = empty(q, [batch, queries, seq, dim], DType::F32);
@@ -71,19 +71,19 @@ impl FlashAttention {
             self.source(1, "attention_gradient", 0).launch(
                 [(tokens * queries).div_ceil(4), 1, 1],
                 Vec::new(),
-                &[grad, &mixed.out, &rounded, &deltas],
+                &[grad, &attended.out, &rounded, &deltas],
                 numbers(),
             );
             self.source(2, "attention_keys_values", 6).launch(
                 [tiles, batch * keys, 1],
                 Vec::new(),
-                &[q, k, v, &rounded, &mixed.log_sums, &deltas, &dk, &dv],
+                &[q, k, v, &rounded, &attended.log_sums, &deltas, &dk, &dv],
                 numbers(),
             );
             self.source(3, "attention_queries", 6).launch(
                 [tiles, batch * queries, 1],
                 Vec::new(),
-                &[q, k, v, &rounded, &mixed.log_sums, &deltas, &dq],
+                &[q, k, v, &rounded, &attended.log_sums, &deltas, &dq],
                 numbers(),
             );
         }
@@ -100,14 +100,14 @@ impl FlashAttention {
     }
 
     /// One of the kernels, with room for so many tiles, and the numbers of two tiles of queries.
-    fn source(self, part: u32, name: &'static str, tiles: usize) -> Source {
-        let numbers = if part == 2 { 4 * ROWS * size_of::<f32>() } else { 0 };
-        Source {
+    fn source(self, part: u32, name: &'static str, tiles: usize) -> CudaSource {
+        let numbers = if part == 2 { 4 * ROWS_PER_BLOCK * size_of::<f32>() } else { 0 };
+        CudaSource {
             name,
             defines: vec![("PART", part), ("DIM", self.0.dim as u32)],
             text: include_str!("attention.cu"),
-            threads: THREADS,
-            shared: tiles * ROWS * self.0.dim * 2 + numbers,
+            threads: THREADS_PER_BLOCK,
+            shared: tiles * ROWS_PER_BLOCK * self.0.dim * 2 + numbers,
         }
     }
 }

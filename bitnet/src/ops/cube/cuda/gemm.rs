@@ -7,17 +7,17 @@ use super::{
         operand::Operand,
         tensors::{empty, reshaped},
     },
-    Source, boxes, is_hopper, is_supported,
+    CudaSource, boxes, is_hopper, is_supported,
 };
 
 /// Multiprocessors of the largest GPUs: what one wave of blocks should fill.
-const WAVE: usize = 132;
+const BLOCKS_PER_WAVE: usize = 132;
 /// Steps of a sum, in elements: those of sm_80 are half of it.
-const STEP: usize = 64;
+const INNER_PER_STEP: usize = 64;
 /// Shortest part of a sum that is worth a block of its own.
-const PART: usize = 256;
+const MIN_INNER_PER_PART: usize = 256;
 /// Parts of a sum at most.
-const PARTS: usize = 32;
+const MAX_PARTS_OF_SUM: usize = 32;
 
 /// A kernel and how it is launched.
 struct Variant {
@@ -67,7 +67,7 @@ pub(crate) fn fits<R: CubeRuntime>(a: &Operand<R>, b: &Operand<R>) -> bool {
         && n.is_multiple_of(8)
         && (if a.transposed { m } else { k }).is_multiple_of(8)
         && (!b.transposed || k.is_multiple_of(8))
-        && (of_a == of_b || of_a.max(of_b) == 2 * k && k.is_multiple_of(STEP))
+        && (of_a == of_b || of_a.max(of_b) == 2 * k && k.is_multiple_of(INNER_PER_STEP))
         && m > 0
         && n > 0
 }
@@ -115,7 +115,7 @@ pub(crate) fn multiply<R: CubeRuntime>(
         maps.push(boxes(&b.tensor, if b.transposed { [wide, 64] } else { [64, 64] }));
     }
     let Variant { text, threads, shared, .. } = variant;
-    let source = Source { name: "gemm", defines, text, threads, shared };
+    let source = CudaSource { name: "gemm", defines, text, threads, shared };
     let [rows, columns] = scales.unwrap_or([&out, &out]);
     let numbers = [m, n, k, splits].map(|size| size as u64);
     let others = [rows, columns, residual.unwrap_or(&out), &out];
@@ -135,11 +135,11 @@ pub(crate) fn multiply<R: CubeRuntime>(
 fn splits(tiles: usize, k: usize) -> usize {
     let idle = |splits: usize| {
         let blocks = tiles * splits;
-        let places = blocks.div_ceil(WAVE) * WAVE;
+        let places = blocks.div_ceil(BLOCKS_PER_WAVE) * BLOCKS_PER_WAVE;
         // A part costs a little, for its sum is written and read.
         (places - blocks) as f64 / places as f64 + 0.01 * splits as f64
     };
-    let most = (k / PART).clamp(1, PARTS);
+    let most = (k / MIN_INNER_PER_PART).clamp(1, MAX_PARTS_OF_SUM);
     (1..=most).min_by(|a, b| idle(*a).total_cmp(&idle(*b))).unwrap_or(1)
 }
 

@@ -28,14 +28,14 @@ use cubecl::{
 use cubecl_cpp::shared::SharedMemory;
 use cudarc::driver::CudaContext;
 
-pub(super) use attention::{FlashAttention, Mixed};
+pub(super) use attention::{Attended, FlashAttention};
 pub(super) use gemm::{fits, multiply};
 
 use crate::panics::catch_panic;
 
 /// A kernel in CUDA's language.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Source {
+struct CudaSource {
     /// Name of the function.
     name: &'static str,
     /// What is defined before the text.
@@ -47,14 +47,14 @@ struct Source {
     shared: usize,
 }
 
-impl Source {
+impl CudaSource {
     fn full(&self) -> String {
         let defines = self.defines.iter().map(|(name, value)| format!("#define {name} {value}\n"));
         defines.chain([self.text.to_owned()]).collect()
     }
 
-    /// Launches blocks. The kernel takes the maps, the addresses of their tensors, those of the other
-    /// tensors, and the numbers as one struct.
+    /// Launches blocks. The kernel takes the maps, the addresses of their tensors, those of the
+    /// other tensors, and the numbers as one struct.
     ///
     /// # Safety
     /// The kernel must read and write within the tensors.
@@ -101,7 +101,7 @@ fn boxes<R: CubeRuntime>(matrix: &CubeTensor<R>, size: [usize; 2]) -> TensorMapB
     }
 }
 
-impl KernelMetadata for Source {
+impl KernelMetadata for CudaSource {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -141,7 +141,7 @@ impl CubeKernel for Empty {
     }
 }
 
-impl CubeTask<CudaCompiler> for Source {
+impl CubeTask<CudaCompiler> for CudaSource {
     fn compile(
         &self,
         compiler: &mut CudaCompiler,
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_source_takes_the_place_of_an_empty_kernel() {
-        let source = Source {
+        let source = CudaSource {
             name: "twice",
             defines: vec![("FACTOR", 2)],
             text: "extern \"C\" __global__ void twice(float* x) { *x *= FACTOR; }",

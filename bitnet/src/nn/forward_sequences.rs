@@ -1,18 +1,16 @@
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use super::{
-    BitNetTransformer, KvCache, ModelError, Observer,
+    BitNetTransformer, KvCache, ModelError, Observer, SequenceBatch,
     attention::{Context, Segment},
+    sequence_batch::last_rows,
 };
 use crate::ops::{embedding::embedding, rotate::Positions};
 
-/// Some sequences: the cache of each, which holds one sequence, and the tokens that follow.
-type Sequences<'a, B> = [(&'a mut KvCache<B>, &'a [u32])];
-
 impl<B: Backend> BitNetTransformer<B> {
-    /// Logits for tokens that follow those in their caches, which then hold them too. The sequences
-    /// may be of any lengths; their tokens go through the linears together, and each attends to
-    /// those of its own sequence. `None` if there is no token.
+    /// Logits for the new tokens of a batch, whose caches then hold them too. The tokens of all
+    /// sequences go through the linears together, and each attends to those of its own sequence.
+    /// `None` if there is no token.
     ///
     /// Where activations are quantised over the whole tensor
     /// ([`ActivationQuant::Int8PerTensor`](crate::quant::ActivationQuant)), the range is that of
@@ -28,7 +26,7 @@ impl<B: Backend> BitNetTransformer<B> {
     /// then.
     pub fn forward_sequences(
         &self,
-        batch: &mut Sequences<'_, B>,
+        batch: &mut SequenceBatch<'_, KvCache<B>>,
     ) -> Result<Option<Tensor<B, 2>>, ModelError> {
         let hidden = self.hidden_of_sequences(batch)?;
         Ok(hidden.map(|hidden| self.head(hidden).squeeze_dim(0)))
@@ -39,23 +37,16 @@ impl<B: Backend> BitNetTransformer<B> {
     ///
     /// # Errors
     /// As [`forward_sequences`](Self::forward_sequences).
-    pub fn next_of_sequences(
+    pub fn forward_sequences_next(
         &self,
-        batch: &mut Sequences<'_, B>,
+        batch: &mut SequenceBatch<'_, KvCache<B>>,
     ) -> Result<Option<Tensor<B, 2>>, ModelError> {
         let Some(hidden) = self.hidden_of_sequences(batch)? else { return Ok(None) };
-        let lengths = batch.iter().map(|(_, tokens)| tokens.len()).filter(|&len| len > 0);
-        let mut end = 0;
-        let last: Vec<i32> = lengths
-            .map(|len| {
-                end += len;
-                end as i32 - 1
-            })
-            .collect();
-        let hidden = match last.len() == end {
+        let last: Vec<i32> = last_rows(batch).into_iter().map(|row| row as i32).collect();
+        let count = last.len();
+        let hidden = match count == hidden.dims()[1] {
             true => hidden,
             false => {
-                let count = last.len();
                 let last = TensorData::new(last, [count]);
                 hidden.select(1, Tensor::<B, 1, Int>::from_data(last, &self.device()))
             }
@@ -66,15 +57,10 @@ impl<B: Backend> BitNetTransformer<B> {
     /// The residual stream after the last block, `[1, all tokens, dim]`.
     fn hidden_of_sequences(
         &self,
-        batch: &mut Sequences<'_, B>,
+        batch: &mut SequenceBatch<'_, KvCache<B>>,
     ) -> Result<Option<Tensor<B, 3>>, ModelError> {
-        let max = self.config().num_tokens;
-        for (cache, tokens) in batch.iter() {
-            cache.check_room(1, tokens.len())?;
-            if let Some(&token) = tokens.iter().find(|&&token| token as usize >= max) {
-                return Err(ModelError::UnknownToken { token, max });
-            }
-        }
+        batch.iter().try_for_each(|(cache, _)| cache.check_batch_size(1))?;
+        self.config().check_batch(batch)?;
         let ids: Vec<i32> =
             batch.iter().flat_map(|(_, tokens)| *tokens).map(|&token| token as i32).collect();
         let count = ids.len();

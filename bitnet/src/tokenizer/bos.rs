@@ -54,13 +54,13 @@ mod tests {
         let own = processor(&[("<s>", 1), ("[INST]", 3)]);
         assert_eq!(tokens(&own), [1, 3]);
         assert!(tokens(&processor(&[])).is_empty());
-        let behind = json!({
+        let after = json!({
             "type": "TemplateProcessing",
             "single": [{"Sequence": {"id": "A", "type_id": 0}},
                        {"SpecialToken": {"id": "</s>", "type_id": 0}}],
             "special_tokens": {"</s>": {"id": "</s>", "ids": [2], "tokens": ["</s>"]}},
         });
-        assert!(tokens(&behind).is_empty());
+        assert!(tokens(&after).is_empty());
         let level = json!({"type": "ByteLevel", "trim_offsets": false});
         assert_eq!(tokens(&json!({"type": "Sequence", "processors": [level, own]})), [1, 3]);
         assert_eq!(

@@ -1,9 +1,15 @@
-//! Quantisers of activations by their largest magnitude: 8-bit codes, and scales.
+//! Absmax: quantisers of activations by their largest magnitude, to 8-bit codes and scales.
+//!
+//! These are the composed forms, and the reference. Over rows in memory
+//! [`cpu::absmax`](crate::cpu::absmax) computes the same codes, on a GPU the kernels of
+//! `ops::cube`.
 
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::reciprocal;
-use crate::cpu::absmax::{MAX_CODE, SCALE_EPS};
+use crate::{
+    cpu::absmax::{MAX_CODE, SCALE_EPS},
+    ops::reciprocal,
+};
 
 /// Q_b of b1 for 8 bits: 2^(b−1).
 const PAPER_Q_B: f64 = 128.0;
@@ -18,15 +24,16 @@ pub struct QuantizedActivation<B: Backend, const D: usize> {
 }
 
 impl<B: Backend, const D: usize> QuantizedActivation<B, D> {
-    /// The values `codes / scale` that the forward pass sees.
+    /// The values `codes / scale`, with which the forward pass computes.
     pub fn dequantize(self) -> Tensor<B, D> {
         self.codes / self.scale
     }
 }
 
-/// 8-bit absmax of b1.58 (training tips, figure 5): `s = 127 / max|x|`, codes
-/// `clamp(round(x·s), −128, 127)`. The maximum runs over `dims` and is kept at or above
-/// [`SCALE_EPS`](crate::quant::SCALE_EPS): `dims = [D − 1]` gives one scale a token, all dimensions one for the tensor.
+/// 8-bit absmax of b1.58 (training tips, figure 5): `s = 127 / max|x|`, codes `clamp(round(x·s),
+/// −128, 127)`. The maximum runs over `dims` and is kept at or above
+/// [`SCALE_EPS`](crate::quant::SCALE_EPS): with `dims = [D − 1]` there is one scale a token, with
+/// all dimensions one for the tensor.
 pub fn absmax_int8<B: Backend, const D: usize>(
     x: Tensor<B, D>,
     dims: &[usize],

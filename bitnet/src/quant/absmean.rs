@@ -1,14 +1,19 @@
-//! Quantisers of weights by their mean magnitude: codes −1, 0 and 1, and a scale.
+//! Absmean: quantisers of weights by their mean magnitude, to codes −1, 0 and 1 and a scale.
+//!
+//! These are the composed forms, and the reference. Over weights in memory
+//! [`cpu::absmean`](crate::cpu::absmean) computes the same codes, on a GPU the kernels of
+//! `ops::cube`.
 
 use burn::tensor::{Tensor, backend::Backend};
 
-pub(crate) use super::arguments::WeightQuantizer;
-use super::{mean_magnitude::mean_magnitude, reciprocal};
-use crate::cpu::absmax::SCALE_EPS;
+use crate::{
+    cpu::absmax::SCALE_EPS,
+    ops::{arguments::WeightQuantizer, mean_magnitude::mean_magnitude, reciprocal},
+};
 
 impl WeightQuantizer {
     /// What the forward pass multiplies by, of the same shape as the weight, without gradient.
-    pub(super) fn dequantized<B: Backend>(self, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+    pub(crate) fn dequantized<B: Backend>(self, weight: Tensor<B, 2>) -> Tensor<B, 2> {
         let weight = weight.unsqueeze::<3>();
         let (codes, scale) = match self {
             Self::Ternary => ternary_absmean(weight, &[1, 2]),

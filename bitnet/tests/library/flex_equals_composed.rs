@@ -1,4 +1,5 @@
-//! What the fused operations of Flex must keep that comparing models would not show.
+//! Layers that Flex computes by its own operations equal the composed forms, which NdArray computes:
+//! of any shape, with inputs that are not finite, zero or tiny, and with gradients in bf16.
 
 use bitnet::{BitLinear, BitLinearConfig, precision::Precision, quant::WeightQuant};
 use burn::{
@@ -53,11 +54,11 @@ fn examples() -> impl Strategy<Value = (Vec<f32>, Vec<f32>, usize)> {
 }
 
 /// Compares with the reference, as a share of its largest value.
-fn compare(fused: &[f32], reference: &[f32], tolerance: f32) -> Result<(), TestCaseError> {
+fn compare(found: &[f32], reference: &[f32], tolerance: f32) -> Result<(), TestCaseError> {
     let highest = reference.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
-    for (fused, reference) in fused.iter().zip(reference) {
-        let off = (fused - reference).abs();
-        prop_assert!(off <= tolerance * highest, "{fused} for {reference}");
+    for (found, reference) in found.iter().zip(reference) {
+        let off = (found - reference).abs();
+        prop_assert!(off <= tolerance * highest, "{found} for {reference}");
     }
     Ok(())
 }
@@ -70,10 +71,10 @@ proptest! {
         (x, weight, d_output) in examples(),
         quant in prop::sample::select(vec![WeightQuant::Ternary, WeightQuant::Binary]),
     ) {
-        let fused = passes::<Flex>(&x, &weight, d_output, quant, Precision::F32);
+        let found = passes::<Flex>(&x, &weight, d_output, quant, Precision::F32);
         let reference = passes::<NdArray>(&x, &weight, d_output, quant, Precision::F32);
-        for (fused, reference) in fused.iter().zip(&reference) {
-            compare(fused, reference, 2e-5)?;
+        for (found, reference) in found.iter().zip(&reference) {
+            compare(found, reference, 2e-5)?;
         }
     }
 
@@ -125,10 +126,10 @@ fn what_is_not_finite_stays_visible_in_its_row() {
 fn zeros_and_tiny_inputs_are_no_division_by_zero() {
     let x = [vec![0.0; 32], vec![1e-20; 32], vec![1e-6; 32]].concat();
     let weight: Vec<f32> = (0..32 * 3).map(|i| (i % 5) as f32 - 2.0).collect();
-    let fused = passes::<Flex>(&x, &weight, 3, WeightQuant::Ternary, Precision::F32);
+    let found = passes::<Flex>(&x, &weight, 3, WeightQuant::Ternary, Precision::F32);
     let reference = passes::<NdArray>(&x, &weight, 3, WeightQuant::Ternary, Precision::F32);
-    assert!(fused.iter().flatten().all(|value| value.is_finite()));
-    for (fused, reference) in fused[0].iter().zip(&reference[0]) {
-        assert!((fused - reference).abs() <= 1e-9);
+    assert!(found.iter().flatten().all(|value| value.is_finite()));
+    for (found, reference) in found[0].iter().zip(&reference[0]) {
+        assert!((found - reference).abs() <= 1e-9);
     }
 }
