@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::{
     backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice, Panic, catch_panic},
+    cpu::isa,
     data::{Batch, Tokens},
     loss::cross_entropy,
     nn::BitNetTransformerConfig,
@@ -92,6 +93,15 @@ pub enum SelfTestError {
         /// How far off it is.
         agreement: Agreement,
     },
+}
+
+/// The precision in which a backend computes the matrix products where this one is asked for: `flex`
+/// computes in f32 on processors without instructions for bf16.
+pub fn product_precision(kind: BackendKind, asked: Precision) -> Precision {
+    match kind {
+        BackendKind::Flex if !isa::has_bf16_products() => Precision::F32,
+        _ => asked,
+    }
 }
 
 /// Compares a device with the CPU. `None` if no CPU backend to compare with is compiled in.

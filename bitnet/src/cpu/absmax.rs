@@ -33,13 +33,6 @@ vectorized! {
         }
         sum
     }
-
-    /// The values of codes, `code / scale`.
-    pub(crate) fn decode(codes: &[i8], scale: f32, to: &mut [f32]) {
-        for (to, &code) in to.iter_mut().zip(codes) {
-            *to = f32::from(code) / scale;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -55,9 +48,6 @@ mod tests {
                 let mut codes = [0; 8];
                 assert_eq!(encode(&x, 1.0, &mut codes), 128, "{isa}");
                 assert_eq!(codes, [0, 2, 2, 0, -2, 127, -127, 126], "{isa}");
-                let mut values = [0.0; 8];
-                decode(&codes, 2.0, &mut values);
-                assert_eq!(values[5], 63.5);
             });
         }
     }

@@ -1,7 +1,7 @@
 //! Codes −1, 0 and 1 of weights with one scale: absmean ternary (b1.58, equations 1–3), and binary
 //! (training tips, figure 5).
 
-use super::{absmax::SCALE_EPS, gemm::bf16_operands::exact, vectorized};
+use super::{absmax::SCALE_EPS, vectorized};
 
 /// The rule by which a weight that has been measured becomes codes.
 #[derive(Debug, Clone, Copy)]
@@ -53,28 +53,13 @@ impl CodeRule {
         let (above, below) = self.sides(w);
         1 + u32::from(above) - u32::from(below)
     }
-
-    /// `code · scale`, for a scale of 1 or the weight's.
-    #[inline(always)]
-    fn scaled(self, w: f32, scale: f32) -> f32 {
-        let (above, below) = self.sides(w);
-        let positive = if above { scale } else { 0.0 * scale };
-        if below { -scale } else { positive }
-    }
 }
 
 vectorized! {
-    /// Writes the codes of weights as bf16.
-    pub(crate) fn encode_bf16(rule: CodeRule, weights: &[f32], to: &mut [u16]) {
+    /// Writes the codes of weights.
+    pub(crate) fn encode(rule: CodeRule, weights: &[f32], to: &mut [f32]) {
         for (to, &w) in to.iter_mut().zip(weights) {
-            *to = exact(rule.scaled(w, 1.0));
-        }
-    }
-
-    /// Writes what weights are once they are quantised, `code · scale`.
-    pub(crate) fn quantize(rule: CodeRule, weights: &[f32], to: &mut [f32]) {
-        for (to, &w) in to.iter_mut().zip(weights) {
-            *to = rule.scaled(w, rule.scale);
+            *to = rule.code(w).into();
         }
     }
 }

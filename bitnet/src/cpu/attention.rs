@@ -3,12 +3,16 @@
 use super::{
     float::FLOATS_PER_VECTOR,
     gemm::{
-        bf16,
-        bf16_operands::{pairs_in_row, pairs_of_rows},
-        small::{Element, Product, ROWS_PER_TILE},
+        small::Product,
+        word::{Word, round},
     },
+    isa,
     softmax::{exponentials, softmax_slopes},
+    vectorized,
 };
+
+/// Queries whose scores are computed together, and keys whose gradients are.
+const ROWS_PER_BLOCK: usize = 8;
 
 /// Causal attention over operands that lie in the cache.
 #[derive(Debug, Clone)]
@@ -25,11 +29,8 @@ pub(crate) struct CausalAttention {
 }
 
 /// The form of operands.
-trait Operand: Element + Default {
-    /// Values that an element holds.
-    const VALUES_PER_ELEMENT: usize;
-
-    /// The first `used` values of rows as elements, in rows of `width / VALUES_PER_ELEMENT`.
+trait Operand: Word {
+    /// The first `used` values of rows as elements, in rows of `width / VALUES`.
     fn in_rows<'a>(
         values: &'a [f32],
         width: usize,
@@ -42,8 +43,6 @@ trait Operand: Element + Default {
 }
 
 impl Operand for f32 {
-    const VALUES_PER_ELEMENT: usize = 1;
-
     fn in_rows<'a>(values: &'a [f32], _: usize, _: usize, _: &'a mut Vec<f32>) -> &'a [f32] {
         values
     }
@@ -57,8 +56,6 @@ impl Operand for f32 {
 
 /// Two values in bf16.
 impl Operand for u32 {
-    const VALUES_PER_ELEMENT: usize = 2;
-
     fn in_rows<'a>(
         values: &'a [f32],
         width: usize,
@@ -67,7 +64,8 @@ impl Operand for u32 {
     ) -> &'a [u32] {
         room.resize(values.len() / 2, 0);
         for (to, row) in room.chunks_exact_mut(width / 2).zip(values.chunks_exact(width)) {
-            pairs_in_row(&row[..used.next_multiple_of(2)], to);
+            let row = &row[..used.next_multiple_of(2)];
+            u32::round(row, 1.0, bytemuck::cast_slice_mut(&mut to[..row.len() / 2]));
         }
         room
     }
@@ -77,9 +75,26 @@ impl Operand for u32 {
     }
 }
 
+vectorized! {
+    /// Rounds the first `used` values of rows of this width, those of two rows that follow one another
+    /// to a row of words; beside a last row alone there are zeros.
+    fn pairs_of_rows(values: &[f32], width: usize, used: usize, words: &mut [u32]) {
+        for (rows, words) in values.chunks(2 * width).zip(words.chunks_exact_mut(width)) {
+            let (first, second) = rows.split_at(width);
+            let words = &mut words[..used];
+            if second.is_empty() {
+                words.iter_mut().zip(first).for_each(|(word, &x)| *word = round(x));
+            }
+            for ((word, &a), &b) in words.iter_mut().zip(first).zip(second) {
+                *word = round(a) | round(b) << 16;
+            }
+        }
+    }
+}
+
 impl CausalAttention {
     fn in_bf16(&self) -> bool {
-        self.bf16 && self.dim.is_multiple_of(2) && bf16::is_supported()
+        self.bf16 && self.dim.is_multiple_of(2) && isa::has_bf16_products()
     }
 
     /// The output and the logarithm of each query's sum of exponentials.
@@ -118,8 +133,8 @@ impl CausalAttention {
     fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         let Self { seq, start, .. } = *self;
         (0..seq)
-            .step_by(ROWS_PER_TILE)
-            .map(move |row| (row, ROWS_PER_TILE.min(seq - row), start + row + 1))
+            .step_by(ROWS_PER_BLOCK)
+            .map(move |row| (row, ROWS_PER_BLOCK.min(seq - row), start + row + 1))
     }
 
     fn forward_in<T: Operand>(
@@ -131,12 +146,12 @@ impl CausalAttention {
         let dim = self.dim;
         let keys = k.len() / dim;
         let width = keys.next_multiple_of(FLOATS_PER_VECTOR);
-        let inner = dim / T::VALUES_PER_ELEMENT;
+        let inner = dim / T::VALUES;
         let [mut room, mut of_weights] = [Vec::new(), Vec::new()];
         let k = transposed(T::in_rows(k, dim, dim, &mut room), inner, width);
-        let mut v_rows = vec![T::default(); keys.div_ceil(T::VALUES_PER_ELEMENT) * dim];
+        let mut v_rows = vec![T::default(); keys.div_ceil(T::VALUES) * dim];
         T::of_rows(v, dim, dim, &mut v_rows);
-        let mut scores = vec![0.0; ROWS_PER_TILE * width];
+        let mut scores = vec![0.0; ROWS_PER_BLOCK * width];
         let heads = q.chunks_exact(self.seq * dim).zip(out.chunks_exact_mut(self.seq * dim));
         for ((q, out), log_sums) in heads.zip(log_sums.chunks_exact_mut(self.seq)) {
             let q = T::in_rows(q, dim, dim, &mut room);
@@ -146,7 +161,7 @@ impl CausalAttention {
                 let end = all.next_multiple_of(FLOATS_PER_VECTOR);
                 let q = &q[first * inner..];
                 rows_times(q, inner, [rows, inner, all], &k, width).write(&mut scores, width);
-                let mut factors = [0.0; ROWS_PER_TILE];
+                let mut factors = [0.0; ROWS_PER_BLOCK];
                 for (row, scores) in scores.chunks_exact_mut(width).take(rows).enumerate() {
                     let scores = &mut scores[..end];
                     scores[sees + row..].fill(f32::NEG_INFINITY);
@@ -156,9 +171,8 @@ impl CausalAttention {
                 }
                 let weights = T::in_rows(&scores, width, all, &mut of_weights);
                 let out = &mut out[first * dim..][..rows * dim];
-                let shape = [rows, all.div_ceil(T::VALUES_PER_ELEMENT), dim];
-                rows_times(weights, width / T::VALUES_PER_ELEMENT, shape, &v_rows, dim)
-                    .write(out, dim);
+                let shape = [rows, all.div_ceil(T::VALUES), dim];
+                rows_times(weights, width / T::VALUES, shape, &v_rows, dim).write(out, dim);
                 for (out, factor) in out.chunks_exact_mut(dim).zip(factors) {
                     out.iter_mut().for_each(|out| *out *= factor);
                 }
@@ -176,14 +190,14 @@ impl CausalAttention {
         let dim = self.dim;
         let keys = k.len() / dim;
         let width = keys.next_multiple_of(FLOATS_PER_VECTOR);
-        let inner = dim / T::VALUES_PER_ELEMENT;
-        let queries = self.seq.div_ceil(T::VALUES_PER_ELEMENT);
+        let inner = dim / T::VALUES;
+        let queries = self.seq.div_ceil(T::VALUES);
         let mut rooms: [Vec<T>; 3] = Default::default();
         let [k_t, v_t] = [k, v]
             .map(|matrix| transposed(T::in_rows(matrix, dim, dim, &mut rooms[0]), inner, width));
-        let mut k_rows = vec![T::default(); keys.div_ceil(T::VALUES_PER_ELEMENT) * dim];
+        let mut k_rows = vec![T::default(); keys.div_ceil(T::VALUES) * dim];
         T::of_rows(k, dim, dim, &mut k_rows);
-        let [mut weights, mut slopes] = [(); 2].map(|()| vec![0.0; ROWS_PER_TILE * width]);
+        let [mut weights, mut slopes] = [(); 2].map(|()| vec![0.0; ROWS_PER_BLOCK * width]);
         // `[seq, width]`. What no query of a block sees stays zero.
         let [mut all_weights, mut all_slopes] =
             [(); 2].map(|()| vec![T::default(); queries * width]);
@@ -214,26 +228,25 @@ impl CausalAttention {
                 }
                 for (rows_of, all_of) in [(&weights, &mut all_weights), (&slopes, &mut all_slopes)]
                 {
-                    let count = rows.div_ceil(T::VALUES_PER_ELEMENT);
-                    let to = &mut all_of[first / T::VALUES_PER_ELEMENT * width..][..count * width];
+                    let count = rows.div_ceil(T::VALUES);
+                    let to = &mut all_of[first / T::VALUES * width..][..count * width];
                     T::of_rows(&rows_of[..rows * width], width, all, to);
                 }
                 let slopes = T::in_rows(&slopes, width, all, of_slopes);
                 let dq = &mut dq[first * dim..];
-                let shape = [rows, all.div_ceil(T::VALUES_PER_ELEMENT), dim];
-                rows_times(slopes, width / T::VALUES_PER_ELEMENT, shape, &k_rows, dim)
-                    .write(dq, dim);
+                let shape = [rows, all.div_ceil(T::VALUES), dim];
+                rows_times(slopes, width / T::VALUES, shape, &k_rows, dim).write(dq, dim);
             }
-            for key in (0..keys).step_by(ROWS_PER_TILE) {
+            for key in (0..keys).step_by(ROWS_PER_BLOCK) {
                 // The first query that sees it, or the one before.
-                let first = key.saturating_sub(self.start) / T::VALUES_PER_ELEMENT;
+                let first = key.saturating_sub(self.start) / T::VALUES;
                 let add = |left: &[T], right: &[T], out: &mut [f32]| {
                     let product = Product {
                         a: &left[first * width + key..],
                         strides: [1, width],
                         b: &right[first * dim..],
                         stride: dim,
-                        rows: ROWS_PER_TILE.min(keys - key),
+                        rows: ROWS_PER_BLOCK.min(keys - key),
                         inner: queries - first,
                         columns: dim,
                     };

@@ -22,8 +22,8 @@ pub(crate) fn output_head<B: Backend>(
     transposed: bool,
 ) -> Tensor<B, 2> {
     #[cfg(feature = "flex")]
-    if precision == Precision::Bf16 && is_on::<burn_flex::Flex, _, _>(&x) {
-        return flex::output_head(x, weight, transposed);
+    if is_on::<burn_flex::Flex, _, _>(&x) {
+        return flex::output_head(precision, x, weight, transposed);
     }
     #[cfg(feature = "cuda")]
     if precision == Precision::Bf16 && cube::is_on_gpu(&x) {

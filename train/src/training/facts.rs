@@ -1,10 +1,10 @@
 //! What a run is, in the lines that it begins with.
 
-use bitnet::{pretrained::WeightDtype, quant::WeightQuant};
+use bitnet::{pretrained::WeightDtype, quant::WeightQuant, self_test::product_precision};
 
 use super::{outcome::ModelSize, state::State, text::Text};
 use crate::{
-    config::Config,
+    config::{BackendSection, Config},
     output::{WIDTH, wrap},
     run_folder::RunFolder,
 };
@@ -81,7 +81,15 @@ fn device(config: &Config) -> String {
         1 => String::new(),
         workers => format!(", {workers} workers"),
     };
-    format!("{} on {name}{threads}{workers}, {}", section.kind, section.precision.name())
+    format!("{} on {name}{threads}{workers}, {}", section.kind, precision(section))
+}
+
+fn precision(section: &BackendSection) -> String {
+    let computed = product_precision(section.kind, section.precision);
+    match computed == section.precision {
+        true => computed.name().into(),
+        false => format!("{computed}, as this processor has no products in {}", section.precision),
+    }
 }
 
 fn steps(config: &Config, text: &Text, state: &State) -> String {

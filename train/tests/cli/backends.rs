@@ -1,6 +1,6 @@
 //! Backends and devices: what is listed, what is refused, and that a run may move.
 
-use crate::common::{Playground, failed, read, succeeded};
+use crate::common::{MODEL, Playground, failed, read, succeeded};
 use bitnet::backend::BackendKind;
 
 const START: [&str; 4] = ["--config", "tiny.toml", "--out", "run"];
@@ -134,4 +134,18 @@ fn dots_in_names_are_kept() {
     for name in ["model/model.safetensors", "checkpoints/step-00000002/optimizer.mpk"] {
         assert!(playground.path("bitnet-1.58b").join(name).is_file(), "{name}");
     }
+}
+
+#[test]
+fn bf16_without_instructions_for_it_is_f32_and_says_so() {
+    let run = |precision: &str| {
+        let playground = Playground::new();
+        let mut command = playground.command(&set(&[&format!("backend.precision={precision}")]));
+        let shown = succeeded(command.env("BITNET_ISA", "avx2").output().unwrap());
+        (shown, read(playground.path("run").join(MODEL)))
+    };
+    let ((shown, in_bf16), (_, in_f32)) = (run("bf16"), run("f32"));
+    let words = "f32, as this processor has no products in bf16";
+    assert!(shown.contains(words), "{shown}");
+    assert!(in_bf16 == in_f32, "the weights differ");
 }

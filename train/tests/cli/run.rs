@@ -5,8 +5,6 @@ use std::fs;
 use crate::common::{Playground, failed, read, succeeded};
 use bitnet::{generate::GenerationConfig, pretrained::FloatModel};
 
-const MODEL: &str = "model/model.safetensors";
-
 #[test]
 fn a_run_leaves_config_metrics_samples_checkpoints_and_a_model() {
     let playground = Playground::new();

@@ -1,6 +1,12 @@
-//! Products of matrices: of 8-bit codes in integers, in bfloat16, and small ones in 32 bits.
+//! Products of matrices: of 8-bit codes in integers; in 32 bits and in bfloat16, of operands that are
+//! packed first or lie in the cache.
 
-pub(crate) mod bf16;
-pub(crate) mod bf16_operands;
 pub(crate) mod int8;
+pub(crate) mod operands;
+pub(crate) mod packed;
 pub(crate) mod small;
+mod tile;
+mod tile_kernels;
+pub(crate) mod word;
+
+pub(crate) use tile::{COLUMNS_PER_PANEL, ROWS_PER_TILE};

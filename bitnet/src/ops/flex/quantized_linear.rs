@@ -1,23 +1,24 @@
 //! Quantised linears of one input: with the norm and the gate before them, and the sum after them.
 
-use burn::tensor::{Tensor, backend::Backend, ops::FloatTensorOps};
+use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::{Flex, FlexTensor};
 
 use super::{
     tensor::{as_matrix, compute, tensor, values},
-    weights::{Weights, decode},
+    weights::Weights,
 };
 use crate::{
     cpu::{
         encode::{EncodedRows, RowEncoder},
         gate::Gate,
         gemm::{
-            bf16,
-            bf16_operands::{
-                self, PAIRS_PER_BLOCK, ROWS_PER_BAND, Rows, fill_columns, fill_panels,
-            },
+            COLUMNS_PER_PANEL,
             int8::{self, Codes, Lines},
+            operands::{self, ROWS_PER_BAND, Rows, VALUES_PER_BLOCK},
+            packed,
+            word::Word,
         },
+        isa,
         parallel::{par_map, sum_rows},
         uninit::Uninit,
     },
@@ -29,8 +30,8 @@ use crate::{
     precision::Precision,
 };
 
-/// Rows of a block of operands in bf16, which are one piece of work of the backward pass.
-const ROWS_PER_TASK: usize = 2 * PAIRS_PER_BLOCK;
+/// Rows of a block of operands, which are one piece of work of the backward pass.
+const ROWS_PER_TASK: usize = VALUES_PER_BLOCK;
 
 /// The operation, with its product in integers.
 #[derive(Debug, Clone)]
@@ -56,9 +57,7 @@ pub(in crate::ops) fn quantized_linear<B: Backend>(
     weights: Vec<Tensor<B, 2>>,
 ) -> Columns<B> {
     let widths: Vec<usize> = weights.iter().map(|weight| weight.dims()[1]).collect();
-    let are_panels = widths[..widths.len() - 1]
-        .iter()
-        .all(|width| width % bf16_operands::COLUMNS_PER_PANEL == 0);
+    let are_panels = widths[..widths.len() - 1].iter().all(|width| width % COLUMNS_PER_PANEL == 0);
     let is_side_by_side = input.gate.is_none() || matches!(input.x, Columns::Joined(..));
     if !are_panels || !is_side_by_side {
         let (x, residual) = input.prepare();
@@ -177,9 +176,9 @@ impl<const N: usize> DifferentiableOp<Flex, N> for QuantizedLinear {
         let first_weight = before + usize::from(self.residual);
         let for_x = wanted[..before].contains(&true);
         let for_weights = wanted[first_weight..].contains(&true);
-        let gradients = match self.bf16_gradients && bf16::is_supported() {
-            true => self.in_bf16(&saved, &grad, for_x, for_weights),
-            false => self.in_f32(&saved, &grad, for_x, for_weights),
+        let gradients = match self.bf16_gradients && isa::has_bf16_products() {
+            true => self.gradients::<u32>(&saved, &grad, for_x, for_weights),
+            false => self.gradients::<f32>(&saved, &grad, for_x, for_weights),
         };
         let Gradients { x, gains, weights } = gradients;
         let mut all = vec![x];
@@ -204,7 +203,8 @@ struct Gradients {
 }
 
 impl QuantizedLinear {
-    fn in_bf16(
+    /// Those of the input and of the weights, by products of such words.
+    fn gradients<W: Word>(
         &self,
         saved: &Saved,
         grad: &FlexTensor,
@@ -216,10 +216,10 @@ impl QuantizedLinear {
         let encoder = self.encoder(d_input, gains.as_ref());
         let (rows, columns) = as_matrix(grad);
         let segments = weights.segments();
-        let transposed = for_x.then(|| weights.transposed());
+        let transposed = for_x.then(|| weights.transposed::<W>());
         let kept = if for_weights { rows } else { 0 };
-        let (mut left, left_size) = bf16_operands::Columns::room(kept, d_input);
-        let (mut right, right_size) = bf16_operands::Panels::room(kept, columns);
+        let (mut left, left_size) = operands::Columns::<W>::room(kept, d_input);
+        let (mut right, right_size) = operands::Panels::<W>::room(kept, columns);
         let mut dx = Uninit::new(if for_x { rows * encoder.row() } else { 0 });
 
         let mut operands = left.chunks(left_size).zip(right.chunks(right_size));
@@ -239,11 +239,11 @@ impl QuantizedLinear {
             let mut right = operands.map(|(left, right)| {
                 let last = first + grad.len() / columns;
                 let codes = &codes.codes[first * stride..last * stride];
-                fill_columns(codes, stride, d_input, left.zeroed());
+                W::transpose_codes(codes, stride, d_input, left.zeroed());
                 right.zeroed()
             });
             let mut for_gains = vec![0.0; if gains.is_some() { d_input } else { 0 }];
-            let mut operand = Rows::default();
+            let mut operand = Rows::<W>::default();
             let mut after_gate =
                 Uninit::new(if self.gate.is_some() { ROWS_PER_BAND * d_input } else { 0 });
             let mut dxs = dxs.into_iter();
@@ -252,7 +252,7 @@ impl QuantizedLinear {
                 let first = first + band * ROWS_PER_BAND;
                 if let Some(right) = &mut right {
                     let scales = &codes.scales[first..first + rows];
-                    fill_panels(grad, columns, scales, band * ROWS_PER_BAND / 2, right);
+                    W::fill_panels(grad, columns, scales, band * ROWS_PER_BAND / W::VALUES, right);
                 }
                 if let Some((transposed, dx)) = transposed.as_ref().zip(dxs.next()) {
                     operand.fill(grad, &segments);
@@ -261,12 +261,12 @@ impl QuantizedLinear {
                     let mut after = after_gate.chunks(rows * d_input);
                     match self.gate.zip(after.next()) {
                         Some((gate, after)) => {
-                            let grad = bf16::product(&operand, transposed, after);
+                            let grad = packed::product(&operand, transposed, after);
                             encoder.norm_backward(x, factors, grad, &mut for_gains);
                             encoder.gate_backward(gate, x, grad, dx);
                         }
                         None => {
-                            let dx = bf16::product(&operand, transposed, dx);
+                            let dx = packed::product(&operand, transposed, dx);
                             encoder.norm_backward(x, factors, dx, &mut for_gains);
                         }
                     }
@@ -274,10 +274,10 @@ impl QuantizedLinear {
             }
             for_gains
         });
-        let left = bf16_operands::Columns::new(left, kept, d_input);
-        let right = bf16_operands::Panels::new(right, kept, columns);
+        let left = operands::Columns::new(left, kept, d_input);
+        let right = operands::Panels::new(right, kept, columns);
         let weights = match for_weights {
-            true => bf16::transposed_product(&left, &right, &weights.widths())
+            true => packed::transposed_product(&left, &right, &weights.widths())
                 .into_iter()
                 .zip(weights.widths())
                 .map(|(dw, width)| Some(tensor(dw, [d_input, width])))
@@ -289,60 +289,5 @@ impl QuantizedLinear {
             gains: (for_x && gains.is_some()).then(|| sum_rows(partial, d_input)),
             weights,
         }
-    }
-
-    fn in_f32(
-        &self,
-        saved: &Saved,
-        grad: &FlexTensor,
-        for_x: bool,
-        for_weights: bool,
-    ) -> Gradients {
-        let Saved { x, gains, weights, codes, factors } = saved;
-        let d_input = weights.d_input;
-        let encoder = self.encoder(d_input, gains.as_ref());
-        let (rows, _) = as_matrix(grad);
-        let (mut dx, mut for_gains) = (None, None);
-        if for_x {
-            let product = Flex::float_matmul(grad.clone(), weights.dequantize().transpose(0, 1));
-            let mut product = product.to_contiguous();
-            let before = if self.gate.is_some() { rows * encoder.row() } else { 0 };
-            let mut before = Uninit::new(before);
-            let mut dxs = before.chunks(ROWS_PER_TASK * encoder.row());
-            let grads = product.storage_mut::<f32>().chunks_mut((ROWS_PER_TASK * d_input).max(1));
-            let pieces = grads.map(|grad| (grad, dxs.next())).collect();
-            drop(dxs);
-            let partial = par_map(rows * encoder.row(), pieces, |piece, (grad, dx)| {
-                let first = piece * ROWS_PER_TASK;
-                let mut for_gains = vec![0.0; if gains.is_some() { d_input } else { 0 }];
-                let rows = grad.len() / d_input;
-                let x = &values(x)[first * encoder.row()..][..rows * encoder.row()];
-                let factors = factors.get(first..).unwrap_or_default();
-                encoder.norm_backward(x, factors, grad, &mut for_gains);
-                if let Some((gate, dx)) = self.gate.zip(dx) {
-                    encoder.gate_backward(gate, x, grad, dx);
-                }
-                for_gains
-            });
-            dx = Some(match self.gate {
-                Some(_) => tensor(before.finish(), [rows, encoder.row()]),
-                None => product,
-            });
-            for_gains = gains.as_ref().map(|_| sum_rows(partial, d_input));
-        }
-        let mut of_weights = Vec::new();
-        if for_weights {
-            let x = decode(codes, d_input).transpose(0, 1);
-            let mut before = 0;
-            for width in weights.widths() {
-                let grad = Flex::float_slice(
-                    grad.clone(),
-                    &[(0..rows).into(), (before..before + width).into()],
-                );
-                of_weights.push(Some(Flex::float_matmul(x.clone(), grad)));
-                before += width;
-            }
-        }
-        Gradients { x: dx, gains: for_gains, weights: of_weights }
     }
 }

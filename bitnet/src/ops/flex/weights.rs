@@ -1,23 +1,21 @@
-//! Codes of weights with one scale, and of rows of activations.
+//! Codes of weights with one scale.
 
 use burn::tensor::{Tensor, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
-use super::tensor::{as_matrix, tensor, values};
+use super::tensor::{as_matrix, values};
 use crate::{
     cpu::{
-        absmax,
         absmean::{self, CodeRule},
-        gemm::{
-            bf16_operands,
-            int8::{self, Codes},
-        },
-        parallel::{for_row_blocks, par_map},
+        gemm::{int8, operands, word::Word},
+        parallel::par_map,
         reduce::mean_magnitude,
-        uninit::zeros,
     },
     ops::arguments::WeightQuantizer,
 };
+
+/// Codes that stay in the cache between the two steps that they go through.
+const CODES_AT_ONCE: usize = 256;
 
 /// Measures a weight as the composed quantiser does it, so that both give it the same codes.
 fn measure(quantizer: WeightQuantizer, weight: &FlexTensor) -> CodeRule {
@@ -75,48 +73,22 @@ impl Weights {
         int8::Panels::pack(self.d_input, &weights)
     }
 
-    /// The codes, transposed, for products in bf16.
-    pub(super) fn transposed(&self) -> bf16_operands::Panels {
+    /// The codes, transposed, for the gradient of the input.
+    pub(super) fn transposed<W: Word>(&self) -> operands::Panels<W> {
         let weights: Vec<_> = self
             .weights
             .iter()
             .map(|(weight, rule)| {
-                let write = |row: &[f32], to: &mut [u16]| absmean::encode_bf16(*rule, row, to);
+                let write = |row: &[f32], to: &mut [W::Value]| {
+                    let mut codes = [0.0; CODES_AT_ONCE];
+                    for (row, to) in row.chunks(CODES_AT_ONCE).zip(to.chunks_mut(CODES_AT_ONCE)) {
+                        absmean::encode(*rule, row, &mut codes);
+                        W::round(&codes[..row.len()], 1.0, to);
+                    }
+                };
                 (values(weight), as_matrix(weight).1, write)
             })
             .collect();
-        bf16_operands::Panels::transposed(self.d_input, &weights)
+        operands::Panels::transposed(self.d_input, &weights)
     }
-
-    /// `w̃`, `[d_input, outputs of all]`.
-    pub(super) fn dequantize(&self) -> FlexTensor {
-        let columns: usize = self.widths().iter().sum();
-        let mut all = zeros(self.d_input * columns);
-        for_row_blocks(2 * all.len(), self.d_input, [(&mut all, columns)], |first, [all]| {
-            for (i, row) in all.chunks_exact_mut(columns).enumerate() {
-                let mut row = row;
-                for (weight, rule) in &self.weights {
-                    let (_, width) = as_matrix(weight);
-                    let (to, others) = row.split_at_mut(width);
-                    absmean::quantize(*rule, &values(weight)[(first + i) * width..], to);
-                    row = others;
-                }
-            }
-        });
-        tensor(all, [self.d_input, columns])
-    }
-}
-
-/// `x̃`.
-pub(super) fn decode(x: &Codes, width: usize) -> FlexTensor {
-    let rows = x.scales.len();
-    let mut to = zeros(rows * width);
-    for_row_blocks(2 * to.len(), rows, [(&mut to, width)], |first, [to]| {
-        for (i, to) in to.chunks_exact_mut(width).enumerate() {
-            let codes = &x.codes[(first + i) * x.stride..];
-            let scale = x.scales[first + i];
-            absmax::decode(codes, scale, to);
-        }
-    });
-    tensor(to, [rows, width])
 }

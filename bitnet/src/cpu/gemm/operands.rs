@@ -1,0 +1,174 @@
+//! Operands of products, in the order in which they are read.
+//!
+//! Their words ([`Word`]) lie in blocks of [`VALUES_PER_BLOCK`] values of the inner dimension, which
+//! are computed one after the other.
+
+use super::{
+    tile::{COLUMNS_PER_PANEL, ROWS_PER_TILE},
+    word::Word,
+};
+use crate::cpu::{
+    parallel::par_map,
+    uninit::{Uninit, zeros},
+};
+
+/// Rows of a left operand that are rounded and multiplied at once.
+pub(crate) const ROWS_PER_BAND: usize = 8 * ROWS_PER_TILE;
+/// Values of the inner dimension that are added up at once: their part of a tile's operands stays in
+/// the first cache.
+pub(crate) const VALUES_PER_BLOCK: usize = 192;
+
+/// Words of a whole block.
+pub(super) const fn block_depth<W: Word>() -> usize {
+    VALUES_PER_BLOCK / W::VALUES
+}
+
+/// Rows of a left operand, `[rows, inner]`, as `[blocks, rows, depth of a block]`.
+#[derive(Debug, Default)]
+pub(crate) struct Rows<W> {
+    pub(super) words: Vec<W>,
+    pub(super) rows: usize,
+    /// Words of the inner dimension.
+    pub(super) inner: usize,
+    /// Of a row, in one piece.
+    line: Vec<W>,
+}
+
+impl<W: Word> Rows<W> {
+    /// Takes rows of as many columns as the segments have together: each a number of columns, and
+    /// a factor for them.
+    pub(crate) fn fill(&mut self, values: &[f32], segments: &[(usize, f32)]) {
+        let width: usize = segments.iter().map(|(width, _)| width).sum();
+        let depth = block_depth::<W>();
+        self.rows = values.len() / width;
+        self.inner = width.div_ceil(W::VALUES);
+        self.line.clear();
+        self.line.resize(self.inner, W::default());
+        self.words.resize(self.rows * self.inner.next_multiple_of(depth), W::default());
+        for (row, mut values) in values.chunks_exact(width).enumerate() {
+            let mut line: &mut [W::Value] = bytemuck::cast_slice_mut(&mut self.line);
+            for &(width, factor) in segments {
+                let (to, others) = line.split_at_mut(width);
+                let (from, other_values) = values.split_at(width);
+                W::round(from, factor, to);
+                (line, values) = (others, other_values);
+            }
+            for (block, line) in self.line.chunks(depth).enumerate() {
+                let at = (block * self.rows + row) * depth;
+                self.words[at..at + line.len()].copy_from_slice(line);
+            }
+        }
+    }
+}
+
+/// A transposed left operand, given as `[inner, width]`: as `[blocks, groups, depth,
+/// ROWS_PER_TILE]`, where the last block may be less deep.
+#[derive(Debug)]
+pub(crate) struct Columns<W> {
+    pub(super) words: Vec<W>,
+    pub(super) rows: usize,
+    /// Words of the inner dimension.
+    pub(super) inner: usize,
+}
+
+impl<W: Word> Columns<W> {
+    /// Room for `inner` rows of `width` values, and the size of a block, which
+    /// [`Word::transpose_codes`] fills.
+    pub(crate) fn room(inner: usize, width: usize) -> (Uninit<W>, usize) {
+        let height = width.next_multiple_of(ROWS_PER_TILE);
+        (Uninit::new(height * inner.div_ceil(W::VALUES)), height * block_depth::<W>())
+    }
+
+    /// Takes a matrix, `[inner, width]`.
+    pub(crate) fn round(values: &[f32], width: usize) -> Self {
+        let inner = values.len() / width;
+        let (mut words, size) = Self::room(inner, width);
+        let pieces = words.chunks(size).zip(values.chunks(VALUES_PER_BLOCK * width)).collect();
+        par_map(values.len(), pieces, |_, (block, values)| {
+            W::transpose_values(values, width, block.zeroed());
+        });
+        Self::new(words, inner, width)
+    }
+
+    /// What has been filled.
+    pub(crate) fn new(words: Uninit<W>, inner: usize, width: usize) -> Self {
+        Self { words: words.finish(), rows: width, inner: inner.div_ceil(W::VALUES) }
+    }
+}
+
+/// A right operand, `[inner, columns]`, in panels: `[blocks, panels, depth, COLUMNS_PER_PANEL]`,
+/// where the last block may be less deep.
+#[derive(Debug)]
+pub(crate) struct Panels<W> {
+    pub(super) words: Vec<W>,
+    pub(crate) columns: usize,
+    /// Words of the inner dimension.
+    pub(super) inner: usize,
+}
+
+impl<W: Word> Panels<W> {
+    /// Room for a matrix, and the size of a block, which [`Word::fill_panels`] fills.
+    pub(crate) fn room(inner: usize, columns: usize) -> (Uninit<W>, usize) {
+        let width = columns.next_multiple_of(COLUMNS_PER_PANEL);
+        (Uninit::new(width * inner.div_ceil(W::VALUES)), width * block_depth::<W>())
+    }
+
+    /// Takes a matrix, `[inner, columns]`.
+    pub(crate) fn round(values: &[f32], columns: usize) -> Self {
+        let inner = values.len() / columns;
+        let (mut words, size) = Self::room(inner, columns);
+        let pieces = words.chunks(size).zip(values.chunks(VALUES_PER_BLOCK * columns)).collect();
+        par_map(values.len(), pieces, |_, (block, values)| {
+            W::fill_panels(values, columns, &[1.0; VALUES_PER_BLOCK], 0, block.zeroed());
+        });
+        Self::new(words, inner, columns)
+    }
+
+    /// Takes the transpose of a matrix, `[columns, inner]`.
+    pub(crate) fn round_transposed(values: &[f32], inner: usize) -> Self {
+        let round = |row: &[f32], to: &mut [W::Value]| W::round(row, 1.0, to);
+        Self::transposed(values.len() / inner, &[(values, inner, round)])
+    }
+
+    /// What has been filled.
+    pub(crate) fn new(words: Uninit<W>, inner: usize, columns: usize) -> Self {
+        Self { words: words.finish(), columns, inner: inner.div_ceil(W::VALUES) }
+    }
+
+    /// A matrix whose transpose is given, `[columns, inner]`: side by side matrices of as many
+    /// rows, each by its values, its number of columns, and a function that writes the values of a
+    /// row.
+    pub(crate) fn transposed<F>(columns: usize, matrices: &[(&[f32], usize, F)]) -> Self
+    where
+        F: Fn(&[f32], &mut [W::Value]) + Sync,
+    {
+        let values: usize = matrices.iter().map(|(_, width, _)| width).sum();
+        let inner = values.div_ceil(W::VALUES);
+        let depth = block_depth::<W>();
+        let width = columns.next_multiple_of(COLUMNS_PER_PANEL);
+        let mut words = zeros(width * inner);
+        let mut panels: Vec<Vec<&mut [W]>> = Vec::new();
+        panels.resize_with(columns.div_ceil(COLUMNS_PER_PANEL), Vec::new);
+        for block in words.chunks_mut((width * depth).max(1)) {
+            let size = block.len() / panels.len();
+            panels.iter_mut().zip(block.chunks_exact_mut(size)).for_each(|(all, p)| all.push(p));
+        }
+        par_map(values * columns, panels, |panel, mut blocks| {
+            let mut line = vec![W::default(); inner];
+            for lane in 0..COLUMNS_PER_PANEL.min(columns - panel * COLUMNS_PER_PANEL) {
+                let mut rest: &mut [W::Value] = bytemuck::cast_slice_mut(&mut line);
+                for (values, width, write) in matrices {
+                    let row = &values[(panel * COLUMNS_PER_PANEL + lane) * width..][..*width];
+                    let (to, others) = rest.split_at_mut(*width);
+                    write(row, to);
+                    rest = others;
+                }
+                for (block, line) in blocks.iter_mut().zip(line.chunks(depth)) {
+                    let lanes = block.iter_mut().skip(lane).step_by(COLUMNS_PER_PANEL);
+                    lanes.zip(line).for_each(|(word, value)| *word = *value);
+                }
+            }
+        });
+        Self { words, columns, inner }
+    }
+}
