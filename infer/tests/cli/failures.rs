@@ -131,7 +131,7 @@ fn a_configuration_that_does_not_fit_the_weights() {
         ("head_dim", json!(15), "head_dim is 15, must be even"),
         ("max_position_embeddings", json!(0), "max_position_embeddings is 0"),
         ("rms_norm_eps", json!(1e308), "rms_norm_eps is 1e308, must be"),
-        ("rope_theta", json!(1e-60), "rope_theta is 1e-60, must be"),
+        ("rope_theta", json!(1e-60), "must be positive and finite in 32 bits"),
         ("initializer_range", json!(1e39), "initializer_range is 1e39, must be"),
         ("model_type", json!("llama"), "only \"bitnet\""),
         ("hidden_size", json!("32"), "config.json: invalid type"),

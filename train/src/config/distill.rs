@@ -7,7 +7,7 @@ section! {
         teacher: Option<String> = None, Safe, not_empty;
         /// Share of the teacher's part in the loss; the rest is the text's.
         weight: f64 = 0.5, Experiment, within(0.0..=1.0);
-        /// Divides the logits of both models before they are compared.
+        /// Divides the logits of both models before they are compared; the loss has its square.
         temperature: f64 = 2.0, Experiment, within(1e-3..=1e3);
     }
 }
