@@ -115,15 +115,10 @@ fn compressed_again(inner: Foreign) -> Foreign {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write};
+    use std::fs;
 
     use super::*;
-
-    fn gz(bytes: &[u8]) -> Vec<u8> {
-        let mut gz = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-        gz.write_all(bytes).unwrap();
-        gz.finish().unwrap()
-    }
+    use crate::data::packing::gz;
 
     #[test]
     fn archives_and_double_compression_are_told() {

@@ -125,17 +125,19 @@ impl<R: BufRead> Read for Zstd<'_, R> {
     }
 }
 
+/// A gzip file of some bytes.
 #[cfg(test)]
-mod tests {
+pub(super) fn gz(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
 
-    use super::*;
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    gz.write_all(bytes).unwrap();
+    gz.finish().unwrap()
+}
 
-    fn gz(bytes: &[u8]) -> Vec<u8> {
-        let mut gz = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-        gz.write_all(bytes).unwrap();
-        gz.finish().unwrap()
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn read(packing: Packing, file: &[u8], piece: u64) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
