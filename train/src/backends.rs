@@ -5,8 +5,7 @@ use bitnet::{
     precision::Precision,
     self_test::{SelfTestError, self_test},
 };
-
-use crate::output::table;
+use command_line::{Align, table};
 
 /// Prints all backends, their devices, and how far each device is from the CPU.
 pub fn list() {
@@ -22,7 +21,7 @@ pub fn list() {
             Err(error) => rows.push(vec![kind.to_string(), error.to_string()]),
         }
     }
-    say!("{}", table(&rows).trim_end());
+    say!("{}", table(&rows, Align::Left).trim_end());
     say!(
         "loss, gradients: distance of a small model's from the CPU's, relative to the largest value"
     );

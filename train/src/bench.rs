@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use command_line::{Align, table};
+
 use crate::{
     config::{self, Overrides},
-    output::table,
     training::{Measured, bench},
 };
 
@@ -87,5 +88,5 @@ fn format(measured: &Measured) -> String {
     if let Some(share) = measured.model_flops_utilization {
         rows.push(vec!["utilization".into(), format!("{:.0} %", 100.0 * share)]);
     }
-    table(&rows)
+    table(&rows, Align::Left)
 }

@@ -11,7 +11,7 @@ use bitnet::storage::{Kind, Output, open_own};
 
 use crate::{
     config::Config,
-    run_folder::RunFolder,
+    run_folder::{self, RunFolder},
     training::{self, Options, Outcome},
 };
 
@@ -29,11 +29,12 @@ pub struct Planned {
 const DEPTH: u32 = 2;
 
 /// Checks that the runs of a series can be in `folder`: where nothing is, in an empty one, or beside
-/// an earlier run.
+/// an earlier run, and not within another run.
 ///
 /// # Errors
 /// If something else is there.
 pub fn check_folder(folder: &Path) -> anyhow::Result<()> {
+    run_folder::check_outside(folder)?;
     let shown = folder.display();
     let mut entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound && Kind::at(folder)?.is_none() => {
@@ -57,7 +58,7 @@ pub fn check_folder(folder: &Path) -> anyhow::Result<()> {
 fn holds_run(folder: &Path, depth: u32) -> bool {
     let folders = fs::read_dir(folder).into_iter().flatten().flatten();
     folders.map(|entry| entry.path()).any(|path| {
-        RunFolder::is_begun(&path) || depth > 1 && path.is_dir() && holds_run(&path, depth - 1)
+        run_folder::is_begun(&path) || depth > 1 && path.is_dir() && holds_run(&path, depth - 1)
     })
 }
 
@@ -99,7 +100,7 @@ impl Series {
             }
             say!("== {name} ({} of {})", index + 1, runs.len());
             let path = folder.join(name);
-            let result = match RunFolder::has_config(&path) {
+            let result = match run_folder::has_config(&path) {
                 true => RunFolder::open(&path)
                     .and_then(|folder| training::resume(config.clone(), &folder, options, false)),
                 false => training::start(config.clone(), &path, options),

@@ -9,11 +9,12 @@ use std::{
 
 use anyhow::{Context, anyhow, ensure};
 use bitnet::{
-    data::{Chunk, Corpus, DataError, DataOptions},
+    data::{Chunk, Corpus, DataError},
     progress::{Bar, Progress},
     storage::{Output, Product},
     tokenizer::{SubwordTokenizer, Tokenizer, train_bpe},
 };
+use command_line::DataArgs;
 
 /// Chunks that are read ahead.
 const AHEAD: usize = 16;
@@ -28,27 +29,14 @@ pub struct TokenizerArgs {
     /// Number of tokens: the 256 bytes, the end of a text, and merges
     #[arg(long, value_name = "N")]
     vocab: usize,
-    /// Files, folders, patterns and named datasets, read one after the other
-    #[arg(long, value_name = "SOURCE", required = true, num_args = 1..)]
-    data: Vec<String>,
+    #[command(flatten)]
+    data: DataArgs,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Replace a file that exists
     #[arg(long)]
     force: bool,
-    /// Field or column of .jsonl, .json and .parquet files that holds the text
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    text_field: String,
-    /// Take files that are no text as the bytes they are (data.binary)
-    #[arg(long)]
-    binary: bool,
-    /// Rows of .jsonl, .json and .parquet files that may be bad (data.skip_bad)
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    skip_bad: u64,
-    /// Most memory that a piece of a file takes, in MiB (data.piece_mib)
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    piece_mib: u64,
 }
 
 impl TokenizerArgs {
@@ -59,16 +47,9 @@ impl TokenizerArgs {
     pub fn run(self) -> anyhow::Result<()> {
         let out = self.out.display();
         let cannot_write = || format!("cannot write {out}");
-        let to = Output::new(&self.out).reading(&self.data).forced(self.force);
+        let to = Output::new(&self.out).reading(&self.data.sources).forced(self.force);
         to.check_file(&TOKENIZER).with_context(cannot_write)?;
-        let options = DataOptions {
-            text_field: self.text_field,
-            binary: self.binary,
-            skip_bad: self.skip_bad,
-            piece_mib: self.piece_mib,
-            ..DataOptions::default()
-        };
-        let corpus = Corpus::open(&self.data, &options, &Bar::default())?;
+        let corpus = self.data.open(&Bar::default())?;
         // Of a pattern, the files are known only now.
         let to = to.reading(corpus.files());
         to.check_file(&TOKENIZER).with_context(cannot_write)?;

@@ -7,12 +7,13 @@ use bitnet::{
     quant::WeightQuant,
     storage::{Output, Product},
 };
+use command_line::{Align, table};
 use serde::Serialize;
 
 use crate::{
     config::Config,
     lr_find::Grid,
-    output::{markdown, table},
+    output::markdown,
     series::{Planned, Series, begins, cannot_write, check_folder},
     training::{Options, Outcome},
 };
@@ -99,6 +100,10 @@ impl Twin<'_> {
     pub fn run(&self, out: &Path, options: Options) -> anyhow::Result<()> {
         let configs = self.variants.iter().map(|variant| variant.configure(self.config));
         let mut configs: Vec<Config> = configs.collect::<anyhow::Result<_>>()?;
+        // Before any folder is made.
+        for &seed in self.seeds {
+            Config { seed, ..self.config.clone() }.resolve()?;
+        }
         check_folder(out)?;
         for (to, product) in Comparison::files(out) {
             to.check_file(&product).with_context(|| cannot_write(&to))?;
@@ -145,7 +150,7 @@ impl Twin<'_> {
             );
             let comparison = Comparison { legend, models };
             comparison.write(out)?;
-            say!("\n{}\n{}", table(&comparison.rows()), comparison.legend);
+            say!("\n{}\n{}", table(&comparison.rows(), Align::Left), comparison.legend);
         }
         series.check()
     }
@@ -326,6 +331,6 @@ mod tests {
         let mut huge = base.clone();
         huge.model.dim = 1 << 40;
         let error = Variant::Double.configure(&huge).unwrap_err();
-        assert!(format!("{error:#}").starts_with("double-ternary: [model]: "), "{error:#}");
+        assert!(format!("{error:#}").starts_with("double-ternary: model.dim is "), "{error:#}");
     }
 }

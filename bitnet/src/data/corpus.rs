@@ -142,13 +142,10 @@ impl Corpus {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        sync::atomic::{AtomicU64, Ordering},
-    };
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::data::End;
+    use crate::data::{End, packing::gz};
 
     #[derive(Default)]
     struct Meter(AtomicU64);
@@ -182,12 +179,6 @@ mod tests {
         }
         assert_eq!(meter.0.into_inner(), corpus.stored_bytes());
         Ok(documents)
-    }
-
-    fn gz(bytes: &[u8]) -> Vec<u8> {
-        let mut gz = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-        gz.write_all(bytes).unwrap();
-        gz.finish().unwrap()
     }
 
     #[test]

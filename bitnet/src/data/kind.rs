@@ -1,8 +1,8 @@
-use std::{io::Read, path::Path};
+use std::path::Path;
 
 use super::{
     DataError, DataOptions,
-    magic::{self, Mark},
+    magic::{self, Foreign, Mark},
     packing::Packing,
 };
 
@@ -65,13 +65,23 @@ impl Kind {
         if kind.content == Content::Parquet || kind.binary {
             return Ok(kind);
         }
-        let mut head = Vec::new();
-        let reader = kind.packing.open(file, options.piece()).map_err(unreadable)?;
-        reader.take(magic::HEAD_BYTES as u64).read_to_end(&mut head).map_err(unreadable)?;
+        let head = kind.packing.head(file, options.piece()).map_err(unreadable)?;
         kind.mark = Mark::of(&head);
         let is_utf16 = matches!(kind.mark, Mark::Utf16Le | Mark::Utf16Be);
         let foreign = if is_utf16 { None } else { magic::foreign(&head) };
-        let Some((what, mut advice)) = foreign else { return Ok(kind) };
+        let Some(foreign) = foreign else { return Ok(kind) };
+        let Foreign { what, mut advice, .. } = match (kind.packing, foreign.packing) {
+            (_, Packing::None) => foreign,
+            // Another name helps only where a text is in it, which is not so of a .tgz.
+            (Packing::None, packing) => match inner(path, packing, options) {
+                None => foreign,
+                Some(inner) if inner.packing == Packing::None => {
+                    Foreign { what: format!("{}, compressed", inner.what), ..inner }
+                }
+                Some(inner) => compressed_again(inner),
+            },
+            _ => compressed_again(foreign),
+        };
         if kind.content == Content::Text {
             advice += "; data.binary = true takes its bytes as they are";
         }
@@ -92,9 +102,55 @@ impl Kind {
     }
 }
 
+/// What is in a file that is compressed, if it is no text.
+fn inner(path: &Path, packing: Packing, options: &DataOptions) -> Option<Foreign> {
+    magic::foreign(&packing.head(super::open(path).ok()?, options.piece()).ok()?)
+}
+
+/// What is compressed in a file that is so itself.
+fn compressed_again(inner: Foreign) -> Foreign {
+    let what = format!("{}, and then once more", inner.what);
+    Foreign { what, advice: "unpack it once first".into(), packing: Packing::None }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::data::packing::gz;
+
+    #[test]
+    fn archives_and_double_compression_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            let error = Kind::of(&path, &DataOptions::default()).unwrap_err().to_string();
+            let (_, told) = error.split_once(&format!("{name} is ")).unwrap();
+            told.strip_suffix("; data.binary = true takes its bytes as they are")
+                .unwrap()
+                .to_owned()
+        };
+        let mut tar = vec![b'a'; 1024];
+        tar[257..262].copy_from_slice(b"ustar");
+        let archive = "a tar archive, compressed: unpack it first";
+        for name in ["a.tgz", "a", "a.txt"] {
+            assert_eq!(told(name, &gz(&tar)), archive);
+        }
+        assert_eq!(told("a.tzst", &zstd::encode_all(&tar[..], 0).unwrap()), archive);
+        for name in ["a.tar.gz", "a.gz"] {
+            assert_eq!(told(name, &gz(&tar)), "a tar archive: unpack it first");
+        }
+        let twice = "compressed with gzip, and then once more: unpack it once first";
+        assert_eq!(told("a.gz.gz", &gz(&gz(b"text"))), twice);
+        assert_eq!(told("a.txt.gz", &gz(&gz(b"text"))), twice);
+        assert_eq!(told("a.zst", &zstd::encode_all(&gz(b"text")[..], 0).unwrap()), twice);
+        let named = "compressed with gzip: it is read if its name ends in .gz";
+        assert_eq!(told("a.bin", &gz(b"text")), named);
+        assert_eq!(told("a.bin", &gz(b"text")[..12]), named);
+        assert_eq!(told("a.tgz", &gz(&gz(b"text"))), twice);
+    }
 
     #[test]
     fn names_by_hand() {

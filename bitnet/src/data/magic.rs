@@ -1,7 +1,6 @@
 //! What the first bytes of a file say that it is.
 
-/// Bytes that are looked at.
-pub(super) const HEAD_BYTES: usize = 8 << 10;
+use super::packing::Packing;
 
 /// What marks a kind of file, and what to do with it.
 struct Sign {
@@ -15,6 +14,8 @@ struct Sign {
 enum Advice {
     /// It is read under a name with this ending.
     Name(&'static str),
+    /// It is read under a name with this ending, if it holds a text.
+    Decompress(Packing, &'static str),
     Unpack,
     Convert,
     /// It holds no text.
@@ -26,8 +27,8 @@ const fn sign(bytes: &'static [u8], what: &'static str, advice: Advice) -> Sign 
 }
 
 const SIGNATURES: [Sign; 30] = [
-    sign(b"\x1f\x8b", "compressed with gzip", Advice::Name(".gz")),
-    sign(b"\x28\xb5\x2f\xfd", "compressed with zstd", Advice::Name(".zst")),
+    sign(b"\x1f\x8b", "compressed with gzip", Advice::Decompress(Packing::Gzip, ".gz")),
+    sign(b"\x28\xb5\x2f\xfd", "compressed with zstd", Advice::Decompress(Packing::Zstd, ".zst")),
     sign(b"PAR1", "a Parquet file", Advice::Name(".parquet")),
     sign(b"\xfd7zXZ\0", "compressed with xz", Advice::Unpack),
     sign(b"BZh91AY&SY", "compressed with bzip2", Advice::Unpack),
@@ -58,23 +59,40 @@ const SIGNATURES: [Sign; 30] = [
     sign(b"BITNETTK", "a file of tokens", Advice::None),
 ];
 
-/// What a file is that begins with `head` and is no text: the words for it, and what to do.
-/// A zero byte is in no text but UTF-16, and in the first kilobytes of nearly all that is
-/// compressed or binary.
-pub(super) fn foreign(head: &[u8]) -> Option<(String, String)> {
+/// What a file is that is no text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Foreign {
+    /// The words for it.
+    pub(super) what: String,
+    /// What to do.
+    pub(super) advice: String,
+    /// How what is in it is compressed, if that can be read.
+    pub(super) packing: Packing,
+}
+
+/// What a file is that begins with `head` and is no text. A zero byte is in no text but UTF-16, and
+/// in the first kilobytes of nearly all that is compressed or binary.
+pub(super) fn foreign(head: &[u8]) -> Option<Foreign> {
     let is = |sign: &&Sign| head.get(sign.at..).is_some_and(|rest| rest.starts_with(sign.bytes));
     if let Some(Sign { what, advice, .. }) = SIGNATURES.iter().find(is) {
+        let packing = match advice {
+            Advice::Decompress(packing, _) => *packing,
+            _ => Packing::None,
+        };
         let advice = match advice {
-            Advice::Name(ending) => format!("it is read if its name ends in {ending}"),
+            Advice::Name(ending) | Advice::Decompress(_, ending) => {
+                format!("it is read if its name ends in {ending}")
+            }
             Advice::Unpack => "unpack it first".into(),
             Advice::Convert => "convert it first, to UTF-8 text, JSONL or Parquet".into(),
             Advice::None => "name the files of text, as in \"texts/*.txt\"".into(),
         };
-        return Some(((*what).into(), advice));
+        return Some(Foreign { what: (*what).into(), advice, packing });
     }
     let zero = head.iter().position(|&byte| byte == 0)?;
     let advice = "name the files of text, or convert it first, to UTF-8";
-    Some((format!("binary (byte {} is zero)", zero + 1), advice.into()))
+    let what = format!("binary (byte {} is zero)", zero + 1);
+    Some(Foreign { what, advice: advice.into(), packing: Packing::None })
 }
 
 /// A mark of the encoding, at the beginning of a text.
@@ -115,7 +133,7 @@ mod tests {
             (b"\xff\xfe\0\0a\0\0\0", "UTF-32"),
             (b"text\0", "byte 5 is zero"),
         ] {
-            let (what, _) = foreign(head).unwrap();
+            let what = foreign(head).unwrap().what;
             assert!(what.contains(expected), "{what}");
         }
         for text in [&b""[..], b"PK", b"BZh", b"LZIP is", b"caf\xe9", b"\xef\xbb\xbfa", b"\x1b[1m"]

@@ -31,7 +31,17 @@ impl Packing {
             }
         })
     }
+
+    /// What is packed in `file` begins with.
+    pub(super) fn head(self, file: impl Read + Send, piece: u64) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        self.open(file, piece)?.take(HEAD).read_to_end(&mut head)?;
+        Ok(head)
+    }
 }
+
+/// Bytes that say what a file is.
+const HEAD: u64 = 8 << 10;
 
 /// The members of a gzip file. Zeros may follow one, as they do on tapes and in blocks.
 pub(super) struct Gzip<R>(State<R>);
@@ -115,17 +125,19 @@ impl<R: BufRead> Read for Zstd<'_, R> {
     }
 }
 
+/// A gzip file of some bytes.
 #[cfg(test)]
-mod tests {
+pub(super) fn gz(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
 
-    use super::*;
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    gz.write_all(bytes).unwrap();
+    gz.finish().unwrap()
+}
 
-    fn gz(bytes: &[u8]) -> Vec<u8> {
-        let mut gz = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-        gz.write_all(bytes).unwrap();
-        gz.finish().unwrap()
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn read(packing: Packing, file: &[u8], piece: u64) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();

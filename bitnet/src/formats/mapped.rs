@@ -47,7 +47,7 @@ impl Mapped {
     pub(super) fn release(&self, _range: Range<usize>) {}
 }
 
-/// Reads a text file of at most `max` bytes.
+/// Reads a text file of at most `max` bytes, [without its mark](without_mark).
 pub(crate) fn read_text(path: &Path, max: u64) -> Result<String, FormatError> {
     let read = |error| FormatError::Read { path: path.into(), error };
     let mut text = String::new();
@@ -55,7 +55,12 @@ pub(crate) fn read_text(path: &Path, max: u64) -> Result<String, FormatError> {
     if text.len() as u64 > max {
         return Err(FormatError::damaged(&name_of(path), format!("it has more than {max} bytes")));
     }
-    Ok(text)
+    Ok(without_mark(&text).into())
+}
+
+/// A text without the byte order mark that some editors put before it, and JSON has no place for.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// The last part of a path, for messages.

@@ -38,7 +38,7 @@ pub(crate) use codes::{write_i2_s, write_strided, write_tq1_0, write_tq2_0};
 pub use encoding::Encoding;
 pub use error::FormatError;
 pub(crate) use floats::{holds, write_floats};
-pub(crate) use mapped::read_text;
+pub(crate) use mapped::{read_text, without_mark};
 pub(crate) use safetensors::is_own_safetensors;
 pub use safetensors::{TensorHeader, write_safetensors};
 pub use store::{Store, TensorView};

@@ -221,8 +221,25 @@ pub(super) fn from_json(
         bias: bitnet.bias,
         init_std: hf.initializer_range,
     };
-    config.validate()?;
+    config.validate_as(hf_name)?;
     Ok((config, scales))
+}
+
+/// What `config.json` calls a field of a configuration.
+fn hf_name(field: &'static str) -> &'static str {
+    match field {
+        "num_tokens" => "vocab_size",
+        "dim" => "hidden_size",
+        "depth" => "num_hidden_layers",
+        "heads" => "num_attention_heads",
+        "kv_heads" => "num_key_value_heads",
+        "dim_head" => "head_dim",
+        "ff_dim" => "intermediate_size",
+        "max_seq_len" => "max_position_embeddings",
+        "norm_eps" => "rms_norm_eps",
+        "init_std" => "initializer_range",
+        same => same,
+    }
 }
 
 /// What `BitNetForCausalLM` does not compute as this configuration does, if there is something, and

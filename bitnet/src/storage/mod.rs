@@ -1,7 +1,8 @@
 //! Files and folders, so that nothing of the user's is lost or mistaken for something else.
 //!
 //! - Opening: [`open_input`] what a user names, [`open_own`] what this program keeps. Both give
-//!   regular files alone: nothing waits for a pipe, and no device is read.
+//!   regular files alone: nothing waits for a pipe, and no device is read. [`has_own_folder`] and
+//!   [`create_own_folder`] are the same for a folder that this program keeps.
 //! - Writing: [`write_file`] and [`write_folder`] what this program keeps; [`Output`] where a user
 //!   says. A crash, a kill or a full disk leaves either the old or the new content, never a part.
 //! - [`end_with_a_line`]: what a program does where a file is cut short under it.
@@ -9,6 +10,7 @@
 //!   [`is_unfinished`] knows.
 
 mod fault;
+mod folder;
 mod kind;
 mod names;
 mod open;
@@ -18,6 +20,7 @@ mod refusal;
 mod write;
 
 pub use fault::end_with_a_line;
+pub use folder::{create_own_folder, has_own_folder};
 pub use kind::Kind;
 pub use names::is_unfinished;
 pub use open::{open_input, open_own, read_input, read_own};

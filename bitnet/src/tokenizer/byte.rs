@@ -1,6 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Tokenizer, TokenizerError, byte_level::stand_ins};
+use crate::formats::without_mark;
 
 /// One token a byte: vocabulary 256, any input, nothing to train.
 ///
@@ -20,7 +21,7 @@ impl ByteTokenizer {
     /// # Errors
     /// [`TokenizerError::Json`], or [`TokenizerError::Unsupported`] for any other tokenizer.
     pub fn from_json(json: &str) -> Result<Self, TokenizerError> {
-        let value: Value = serde_json::from_str(json)?;
+        let value: Value = serde_json::from_str(without_mark(json))?;
         let model = &value["model"];
         let merges_are_empty = model["merges"].as_array().is_some_and(Vec::is_empty);
         if model["type"] != "BPE" || !merges_are_empty {

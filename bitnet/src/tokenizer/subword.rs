@@ -12,7 +12,7 @@ use super::{
     normalizer::{Steps, bounded},
     parts,
 };
-use crate::{panics::catch_panic, terminal};
+use crate::{formats::without_mark, panics::catch_panic, terminal};
 
 /// Largest vocabulary that is read.
 const MAX_TOKENS: usize = 1 << 24;
@@ -54,6 +54,7 @@ impl SubwordTokenizer {
     /// [`TokenizerError::Json`], or [`TokenizerError::Unsupported`] if the library cannot read it,
     /// or if its tokens have no bytes of their own.
     pub fn from_json(json: &str) -> Result<Self, TokenizerError> {
+        let json = without_mark(json);
         let value: Value = serde_json::from_str(json)?;
         let library = catch_panic(|| Self::from_value(json, &value));
         library

@@ -12,12 +12,13 @@ use bitnet::{
     packed::{Isa, TableFormat},
     progress::Bar,
 };
+use command_line::{Align, table, thousands};
 use infer::load_packed;
 use serde_json::json;
 
 use crate::{
     args::{PackArgs, ThreadArgs},
-    output::{self, thousands},
+    output,
 };
 
 /// Seed of random weights and of the prompt.
@@ -278,22 +279,25 @@ impl BenchResult {
         let gigabytes = |bytes: f64| format!("{:.2} GB/s", bytes / 1e9);
         let bytes = |bytes: usize| format!("{} bytes", thousands(bytes));
         let speed = |tokens: f64, digits: usize| format!("{tokens:.digits$} tokens/s");
-        output::table(&[
-            [format!("prompt of {}", self.lengths.prompt), speed(self.prompt, 1)],
-            [format!("generation of {}", self.lengths.generate), speed(self.generated, 2)],
-            ["read a token".into(), bytes(self.token_bytes)],
-            ["achieved".into(), gigabytes(self.bandwidth)],
-            ["plain reading".into(), gigabytes(self.ceiling)],
-            ["share of it".into(), format!("{:.1}%", 100.0 * self.share())],
-            ["ternary weights".into(), bytes(self.footprint.ternary)],
-            [format!("{} tables", self.head.name()), bytes(self.footprint.tables)],
-            ["norms".into(), bytes(self.footprint.norms)],
-            [format!("{} keys and values", self.cache.name()), bytes(self.cache_bytes)],
-            ["peak resident".into(), self.peak.map_or("unknown".into(), bytes)],
-            ["loaded in".into(), format!("{:.2} s", self.load_seconds)],
-            ["threads".into(), self.threads.to_string()],
-            ["instructions".into(), Isa::best().name().into()],
-        ])
+        table(
+            &[
+                [format!("prompt of {}", self.lengths.prompt), speed(self.prompt, 1)],
+                [format!("generation of {}", self.lengths.generate), speed(self.generated, 2)],
+                ["read a token".into(), bytes(self.token_bytes)],
+                ["achieved".into(), gigabytes(self.bandwidth)],
+                ["plain reading".into(), gigabytes(self.ceiling)],
+                ["share of it".into(), format!("{:.1}%", 100.0 * self.share())],
+                ["ternary weights".into(), bytes(self.footprint.ternary)],
+                [format!("{} tables", self.head.name()), bytes(self.footprint.tables)],
+                ["norms".into(), bytes(self.footprint.norms)],
+                [format!("{} keys and values", self.cache.name()), bytes(self.cache_bytes)],
+                ["peak resident".into(), self.peak.map_or("unknown".into(), bytes)],
+                ["loaded in".into(), format!("{:.2} s", self.load_seconds)],
+                ["threads".into(), self.threads.to_string()],
+                ["instructions".into(), Isa::best().name().into()],
+            ],
+            Align::Right,
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! Chats: one turn, or as many as there are lines of standard input.
 
 use std::{
+    fmt::Display,
     io::{self, BufRead, IsTerminal, Write},
     time::Instant,
 };
@@ -37,13 +38,9 @@ pub fn run<M: CausalLm>(
     if let Some(prompt) = prompt {
         return answer(prompt);
     }
-    // A line that alone is too long does not end the chat.
-    let mut answer = |line: &str| match answer(line) {
-        Err(error) if is_too_long(&error) => {
-            output::note(&format!("this line is not answered: {error}"));
-            Ok(())
-        }
-        result => result,
+    // A line that cannot be answered does not end the chat.
+    let not_answered = |why: &dyn Display| {
+        output::note(&format!("this line is not answered: {why}"));
     };
     let mut input = io::stdin().lock();
     let is_terminal = input.is_terminal();
@@ -51,12 +48,20 @@ pub fn run<M: CausalLm>(
         if is_terminal {
             let _ = write!(io::stderr(), "> ");
         }
-        let mut line = String::new();
-        input.read_line(&mut line).context("cannot read from standard input")?;
+        let mut line = Vec::new();
+        input.read_until(b'\n', &mut line).context("cannot read from standard input")?;
         if line.is_empty() {
             return Ok(());
         }
-        answer(without_line_break(&line))?;
+        match str::from_utf8(&line) {
+            Ok(line) => match answer(without_line_break(line)) {
+                Err(error) if is_too_long(&error) => not_answered(&error),
+                result => result?,
+            },
+            Err(error) => {
+                not_answered(&format!("byte {} is not UTF-8", error.valid_up_to() + 1));
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use anyhow::ensure;
 use bitnet::{
     backend::BackendVisitor,
-    data::{self, Corpus, DataOptions, Split, TokenFile, Tokens},
+    data::{self, Split, TokenFile, Tokens},
     evaluate::{Evaluation, WindowBatch},
     generate::CausalLm,
     pretrained::{PackedModel, TextModel},
@@ -13,13 +13,14 @@ use bitnet::{
     tokenizer::Tokenizer,
 };
 use burn::tensor::backend::Backend;
+use command_line::{Align, DataArgs, table, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
 use infer::{PackOptions, load_float, load_packed};
 use serde_json::json;
 
 use crate::{
     args::{BackendArgs, PackArgs},
-    output::{self, thousands},
+    output,
 };
 
 /// Longest window unless a longer one is asked for: the logits of a window are held at once.
@@ -31,24 +32,11 @@ pub struct EvalArgs {
     /// Model folder or GGUF file
     #[arg(short, long, value_name = "PATH")]
     model: PathBuf,
-    /// Files, folders, patterns and named datasets, read one after the other
-    #[arg(long, value_name = "SOURCE", required = true, num_args = 1..)]
-    data: Vec<String>,
+    #[command(flatten)]
+    data: DataArgs,
     /// Evaluate this share at the end of the data alone: 0.05 of enwik8 is its test part
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
     last: f64,
-    /// Field or column of .jsonl, .json and .parquet files that holds the text
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    text_field: String,
-    /// Take files that are no text as the bytes they are (data.binary)
-    #[arg(long)]
-    binary: bool,
-    /// Rows of .jsonl, .json and .parquet files that may be bad (data.skip_bad)
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    skip_bad: u64,
-    /// Most memory that a piece of a file takes, in MiB (data.piece_mib)
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    piece_mib: u64,
     /// Tokens of a window [default: the model's context, at most 4096: a model may claim one that
     /// no machine holds]
     #[arg(long, value_name = "N")]
@@ -85,16 +73,10 @@ impl EvalArgs {
     fn tokens(&self, tokenizer: &dyn Tokenizer) -> anyhow::Result<Tokens> {
         let last = self.last;
         ensure!(last > 0.0 && last <= 1.0, "last is {last}, must be above 0, at most 1");
-        let options = DataOptions {
-            text_field: self.text_field.clone(),
-            binary: self.binary,
-            skip_bad: self.skip_bad,
-            piece_mib: self.piece_mib,
-            ..DataOptions::default()
-        };
         let bar = Bar::default();
-        let corpus = Corpus::open(&self.data, &options, &bar)?;
-        let TokenFile { tokens, .. } = corpus.tokens(tokenizer, &options.cache, &bar)?;
+        let corpus = self.data.open(&bar)?;
+        let TokenFile { tokens, .. } =
+            corpus.tokens(tokenizer, &self.data.options().cache, &bar)?;
         let part = Split::new(&tokens, tokenizer, last, 0.0).validation;
         Ok(tokens.slice(part))
     }
@@ -159,15 +141,18 @@ impl EvalArgs {
             });
             return format!("{value:#}\n");
         }
-        output::table(&[
-            ["nats/token".into(), format!("{:.4}", sum.loss())],
-            ["bits/byte".into(), format!("{:.4}", sum.bits_per_byte())],
-            ["perplexity".into(), format!("{:.4}", sum.perplexity())],
-            ["tokens predicted".into(), thousands(sum.tokens)],
-            ["bytes predicted".into(), thousands(sum.bytes)],
-            ["context".into(), thousands(context)],
-            ["stride".into(), thousands(stride)],
-        ])
+        table(
+            &[
+                ["nats/token".into(), format!("{:.4}", sum.loss())],
+                ["bits/byte".into(), format!("{:.4}", sum.bits_per_byte())],
+                ["perplexity".into(), format!("{:.4}", sum.perplexity())],
+                ["tokens predicted".into(), thousands(sum.tokens)],
+                ["bytes predicted".into(), thousands(sum.bytes)],
+                ["context".into(), thousands(context)],
+                ["stride".into(), thousands(stride)],
+            ],
+            Align::Right,
+        )
     }
 }
 

@@ -4,18 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use bitnet::{
+    engine::{Engine, Footprint},
     formats::Encoding,
     pretrained::{EXPORTED_FILE, EXPORTED_FOLDER, ExportFormat, Exported, export},
     progress::Bar,
     storage::Output,
 };
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
+use command_line::{Align, table, thousands};
 use infer::{PackOptions, load_packed, model_name, open};
 
-use crate::{
-    args::Head,
-    output::{self, thousands},
-};
+use crate::{args::Head, output};
 
 /// What to write, and where.
 #[derive(Debug, clap::Args)]
@@ -31,7 +30,7 @@ pub struct ExportArgs {
     linears: Option<Type>,
     /// As what GGUF stores the embedding [default: as the model has it]
     #[arg(long, value_name = "TYPE")]
-    embedding: Option<Type>,
+    embedding: Option<Floats>,
     /// Folder, or GGUF file, to be written
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
@@ -78,6 +77,20 @@ enum Type {
     F32,
 }
 
+/// A type that holds other numbers than codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Floats(Type);
+
+impl ValueEnum for Floats {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self(Type::Q8_0), Self(Type::F16), Self(Type::Bf16), Self(Type::F32)]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        self.0.to_possible_value()
+    }
+}
+
 impl Type {
     fn encoding(self) -> Encoding {
         match self {
@@ -110,7 +123,8 @@ impl ExportArgs {
         let Some(format) = format else {
             let options = PackOptions { head: self.head.map(Head::format), ..Default::default() };
             let packed = load_packed(&self.model, options, &Bar::default())?;
-            return packed.save(to).with_context(|| model_name(&self.model));
+            packed.save(to).with_context(|| model_name(&self.model))?;
+            return output::print(&self.report_packed(&packed.model));
         };
         let stored = open(&self.model)?;
         let exported = export(&stored, format, to, &Bar::default())
@@ -120,7 +134,7 @@ impl ExportArgs {
 
     /// What to export; `None` for our own packed weights.
     fn format(&self) -> anyhow::Result<Option<ExportFormat>> {
-        let for_gguf = self.linears.or(self.embedding).is_some();
+        let for_gguf = self.linears.is_some() || self.embedding.is_some();
         Ok(match self.format {
             Format::HfBf16 | Format::HfPacked | Format::Packed if for_gguf => {
                 bail!("--type and --embedding are for --format gguf")
@@ -129,24 +143,38 @@ impl ExportArgs {
             Format::HfBf16 => Some(ExportFormat::HfBf16),
             Format::HfPacked => Some(ExportFormat::HfPacked),
             Format::Gguf => {
-                let embedding = self.embedding.map(Type::encoding);
-                if let Some(ternary) = embedding.filter(|encoding| encoding.is_ternary()) {
-                    bail!("--embedding {} holds ternary weights alone", ternary.name());
-                }
+                let embedding = self.embedding.map(|Floats(kind)| kind.encoding());
                 let linears = self.linears.unwrap_or(Type::Tq2_0).encoding();
                 Some(ExportFormat::Gguf { linears, embedding })
             }
         })
     }
 
+    fn report_packed(&self, engine: &Engine) -> String {
+        let Footprint { ternary, tables, norms, .. } = engine.footprint();
+        let bytes = |bytes: usize| format!("{} bytes", thousands(bytes));
+        table(
+            &[
+                ["written".into(), self.out.display().to_string()],
+                ["ternary weights".into(), bytes(ternary)],
+                [format!("{} tables", engine.table_format().name()), bytes(tables)],
+                ["f32 norms".into(), bytes(norms)],
+            ],
+            Align::Right,
+        )
+    }
+
     fn report(&self, exported: Exported) -> String {
         let Exported { bytes, weights, changed, scale_change } = exported;
-        output::table(&[
-            ["written".into(), self.out.display().to_string()],
-            ["weights' file".into(), format!("{} bytes", thousands(bytes))],
-            ["quantised weights".into(), thousands(weights)],
-            ["  of another code".into(), thousands(changed)],
-            ["scales changed by".into(), format!("{scale_change:.1e} at most")],
-        ])
+        table(
+            &[
+                ["written".into(), self.out.display().to_string()],
+                ["weights' file".into(), format!("{} bytes", thousands(bytes))],
+                ["quantised weights".into(), thousands(weights)],
+                ["  of another code".into(), thousands(changed)],
+                ["scales changed by".into(), format!("{scale_change:.1e} at most")],
+            ],
+            Align::Right,
+        )
     }
 }

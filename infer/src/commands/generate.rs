@@ -11,16 +11,14 @@ use bitnet::{
     progress::Bar,
 };
 use burn::tensor::backend::Backend;
+use command_line::thousands;
 use infer::{Chat, LoadOptions, Loaded, load, model_name};
 
 use super::{
     chat,
     speak::{self, Notes, without_line_break},
 };
-use crate::{
-    args::{BackendArgs, PackArgs, SamplingArgs},
-    output::thousands,
-};
+use crate::args::{BackendArgs, PackArgs, SamplingArgs};
 
 /// What to generate, and how.
 #[derive(Debug, clap::Args)]

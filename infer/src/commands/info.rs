@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use bitnet::{BitNetTransformerConfig, pretrained::CheckpointLayer, quant::WeightQuant};
+use command_line::{Align, table, thousands};
 use infer::{model_name, open};
 use serde_json::{Map, Value, json};
 
-use crate::output::{self, thousands};
+use crate::output;
 
 /// What to describe.
 #[derive(Debug, clap::Args)]
@@ -130,11 +131,14 @@ impl Info {
     fn text(&self) -> String {
         let architecture: Vec<[String; 2]> =
             self.architecture.iter().map(|(name, value)| [(*name).into(), plain(value)]).collect();
-        let parameters = output::table(&[
-            ["parameters".into(), thousands(self.parameters)],
-            [format!("  {}", self.kind()), thousands(self.quantized())],
-            ["  full precision".into(), thousands(self.full_precision())],
-        ]);
+        let parameters = table(
+            &[
+                ["parameters".into(), thousands(self.parameters)],
+                [format!("  {}", self.kind()), thousands(self.quantized())],
+                ["  full precision".into(), thousands(self.full_precision())],
+            ],
+            Align::Right,
+        );
         let size = |name: &str, bytes: usize| {
             let bits = 8.0 * bytes as f64 / self.parameters as f64;
             [
@@ -143,10 +147,11 @@ impl Info {
                 format!("{bits:.2} bits/parameter"),
             ]
         };
-        let sizes = output::table(&[size("on disk", self.on_disk), size("packed", self.packed())]);
+        let sizes =
+            table(&[size("on disk", self.on_disk), size("packed", self.packed())], Align::Right);
         format!(
             "{}\n{parameters}\n{sizes}packed: {}\n\n{}",
-            output::table(&architecture),
+            table(&architecture, Align::Right),
             self.packing(),
             self.layer_table(),
         )
@@ -167,7 +172,7 @@ impl Info {
                 layer.encoding.name().into(),
             ]
         });
-        output::table(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
+        table(&std::iter::once(header).chain(rows).collect::<Vec<_>>(), Align::Right)
     }
 }
 

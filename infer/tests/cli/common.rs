@@ -8,8 +8,9 @@ use std::{
 use bitnet::{
     BitNetTransformer, BitNetTransformerConfig,
     pretrained::{self, FloatModel, WeightDtype},
-    tokenizer::ByteTokenizer,
+    tokenizer::{self, ByteTokenizer, Tokenizer},
 };
+use serde_json::json;
 use tempfile::TempDir;
 
 /// The backend that the binary uses unless told otherwise.
@@ -30,6 +31,12 @@ pub(crate) fn build(config: &BitNetTransformerConfig) -> BitNetTransformer<B> {
     config.init_seeded(1, &Default::default()).expect("a valid configuration")
 }
 
+/// A file of the library's tests of chats.
+fn golden_chat(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bitnet/tests/golden/chat");
+    fs::read_to_string(folder.join(name)).expect("a file")
+}
+
 /// A temporary folder with a model in it.
 pub(crate) struct Folder {
     root: TempDir,
@@ -47,6 +54,31 @@ impl Folder {
         pretrained::save(&root.path().join("model"), model, &ByteTokenizer, dtype)
             .expect("a model folder");
         Self { root }
+    }
+
+    /// A folder with a model of a tokenizer's tokens, `context` of which it can see.
+    pub(crate) fn with_tokenizer(tokenizer: &dyn Tokenizer, context: usize) -> Self {
+        let config = BitNetTransformerConfig {
+            num_tokens: tokenizer.vocab_size(),
+            max_seq_len: context,
+            ..config()
+        };
+        let folder = Self { root: tempfile::tempdir().expect("a temporary folder") };
+        pretrained::save(&folder.path("model"), &build(&config), tokenizer, WeightDtype::F32)
+            .expect("a model folder");
+        folder
+    }
+
+    /// A folder with a model of `context` tokens that has special tokens and a chat template.
+    pub(crate) fn chat(context: usize) -> Self {
+        let tokenizer = tokenizer::from_json(&golden_chat("tokenizer.json")).expect("a tokenizer");
+        let folder = Self::with_tokenizer(tokenizer.as_ref(), context);
+        let file = json!({
+            "bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>",
+            "chat_template": golden_chat("2b4t.jinja"),
+        });
+        folder.write("model/tokenizer_config.json", file.to_string());
+        folder
     }
 
     /// The path of something in the folder; "model" is the model.

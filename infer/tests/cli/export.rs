@@ -67,7 +67,11 @@ fn what_cannot_be_exported_is_one_line() {
         assert!(!folder.path("out").exists());
     };
     fails(&["--format", "hf-packed", "--type", "i2_s"], &["--type and --embedding are for"]);
-    fails(&["--format", "gguf", "--embedding", "tq2_0"], &["holds ternary weights alone"]);
+    // What is offered is what is accepted.
+    let offered = "[possible values: q8_0, f16, bf16, f32]";
+    for ternary in ["tq2_0", "tq1_0", "i2_s"] {
+        fails(&["--format", "gguf", "--embedding", ternary], &[offered]);
+    }
     fails(&["--format", "hf-packed", "--head", "bf16"], &["--head is for --format packed"]);
     fails(&["--format", "packed", "--kv", "int8"], &["--kv"]);
     fails(&["--format", "onnx"], &["onnx", "hf-bf16"]);

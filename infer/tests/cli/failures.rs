@@ -93,6 +93,29 @@ fn damaged_json() {
     assert_eq!(run.stderr.matches("missing field").count(), 1, "{}", run.stderr);
 }
 
+/// Some editors put a byte order mark before a text, which JSON has no place for.
+#[test]
+fn files_with_a_byte_order_mark_are_read() {
+    for folder in [Folder::new(), Folder::chat(256)] {
+        let args = ["--prompt", "Hello", "--temperature", "0", "--tokens", "9"];
+        folder.write("model/generation_config.json", "{\"top_k\": 5}");
+        let expected = folder.run("generate", &args).stdout();
+        let mut marked = 0;
+        for entry in fs::read_dir(folder.path("model")).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|name| name == "json") {
+                let text = fs::read(&path).expect("a file");
+                fs::write(&path, [b"\xef\xbb\xbf", &text[..]].concat()).expect("a file");
+                marked += 1;
+            }
+        }
+        assert!(marked >= 3, "{marked}");
+        assert_eq!(folder.run("generate", &args).stdout(), expected);
+        let out = folder.arg("packed");
+        folder.run("export", &["--format", "packed", "--out", &out]).stdout();
+    }
+}
+
 #[test]
 fn a_configuration_that_does_not_fit_the_weights() {
     for (key, value, part) in [
@@ -104,8 +127,12 @@ fn a_configuration_that_does_not_fit_the_weights() {
         ("hidden_act", json!("gelu"), "gate_proj"),
         ("hidden_act", json!("tanh"), "hidden_act is \"tanh\""),
         ("vocab_size", json!(257), "the tokenizer has 256 tokens, the model's vocabulary 257"),
-        ("num_attention_heads", json!(0), "heads is 0"),
-        ("head_dim", json!(15), "dim_head is 15, must be even"),
+        ("num_attention_heads", json!(0), "num_attention_heads is 0"),
+        ("head_dim", json!(15), "head_dim is 15, must be even"),
+        ("max_position_embeddings", json!(0), "max_position_embeddings is 0"),
+        ("rms_norm_eps", json!(1e308), "rms_norm_eps is 1e308, must be"),
+        ("rope_theta", json!(1e-60), "must be positive and finite in 32 bits"),
+        ("initializer_range", json!(1e39), "initializer_range is 1e39, must be"),
         ("model_type", json!("llama"), "only \"bitnet\""),
         ("hidden_size", json!("32"), "config.json: invalid type"),
         ("bitnet", json!({"group_size": 5}), "group_size 5"),

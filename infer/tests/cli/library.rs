@@ -1,43 +1,18 @@
 //! The library that the program uses.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use bitnet::{
-    BitNetTransformerConfig,
     generate::{CausalLm, GenerateError, GenerationConfig, Sampling},
     packed::TableFormat,
-    pretrained::{self, TextModel, WeightDtype},
+    pretrained::TextModel,
     progress::Silent,
-    tokenizer,
 };
 use infer::{
     Chat, LoadError, LoadOptions, Loaded, PackOptions, SessionError, load, load_float, load_packed,
 };
-use serde_json::json;
 
-use crate::common::{B, Folder, config};
-
-fn golden(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bitnet/tests/golden/chat");
-    fs::read_to_string(folder.join(name)).expect("a file")
-}
-
-/// A model with a chat template.
-fn folder() -> Folder {
-    let tokenizer = tokenizer::from_json(&golden("tokenizer.json")).expect("a tokenizer");
-    let config = BitNetTransformerConfig {
-        num_tokens: tokenizer.vocab_size(),
-        max_seq_len: 128,
-        ..config()
-    };
-    let folder = Folder::new();
-    let model = config.init_seeded::<B>(1, &Default::default()).expect("a valid configuration");
-    pretrained::save(&folder.path("model"), &model, tokenizer.as_ref(), WeightDtype::F32)
-        .expect("a model folder");
-    let file = json!({"eos_token": "<|eot_id|>", "chat_template": golden("2b4t.jinja")});
-    folder.write("model/tokenizer_config.json", file.to_string());
-    folder
-}
+use crate::common::{B, Folder};
 
 fn greedy() -> GenerationConfig {
     GenerationConfig { max_tokens: 10, sampling: Sampling::greedy(), ..Default::default() }
@@ -77,7 +52,7 @@ fn chats<M: CausalLm>(model: &TextModel<M>) {
 
 #[test]
 fn what_was_read_is_not_read_again_and_changes_nothing() {
-    let folder = folder();
+    let folder = Folder::chat(128);
     let path = folder.path("model");
     chats(&load_packed(&path, PackOptions::default(), &Silent).expect("a packed model"));
     chats(&load_float::<B>(&path, &Default::default()).expect("a model"));
@@ -85,7 +60,7 @@ fn what_was_read_is_not_read_again_and_changes_nothing() {
 
 #[test]
 fn models_are_packed_where_they_can_be() {
-    let folder = folder();
+    let folder = Folder::chat(128);
     let path = folder.path("model");
     let device = Default::default();
     let loaded = |path: &Path, options| load::<B>(path, &device, options, &Silent);

@@ -10,7 +10,27 @@ fn exported(head: &str) -> Folder {
     let out = folder.arg("packed");
     let text =
         folder.run("export", &["--format", "packed", "--head", head, "--out", &out]).stdout();
-    assert_eq!(text, "");
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["written", &out]);
+    // Of two bits and their scales; rows of an embedding that is the head as well.
+    let [ternary, tables] = [&lines[1], &lines[2]].map(|line| {
+        let [.., number, unit] = line[..] else { panic!("{text}") };
+        assert_eq!(unit, "bytes");
+        number.replace(',', "").parse::<usize>().expect("a number")
+    });
+    let rows = 256
+        * match head {
+            "int8" => 32 + 4,
+            "bf16" => 2 * 32,
+            _ => 4 * 32,
+        };
+    assert_eq!(
+        (&lines[1][..2], &lines[2][..2]),
+        (&["ternary", "weights"][..], &[head, "tables"][..])
+    );
+    assert_eq!(tables, rows, "{text}");
+    assert!(ternary >= (4 * 32 * 32 + 3 * 32 * 128) / 4, "{text}");
     folder
 }
 

@@ -2,24 +2,14 @@
 
 use std::fs;
 
-use crate::common::{B, Folder, config};
-use bitnet::{
-    BitNetTransformer, BitNetTransformerConfig,
-    pretrained::{self, WeightDtype},
-    tokenizer::{SubwordTokenizer, Tokenizer, train_bpe},
-};
+use crate::common::{CONTEXT, Folder};
+use bitnet::tokenizer::{SubwordTokenizer, Tokenizer, train_bpe};
 
 /// A folder with a model of a BPE's tokens, and the BPE.
 fn folder() -> (Folder, SubwordTokenizer) {
     let texts = (0..200).map(|n| format!("In the beginning — señor, {n}.\n"));
     let tokenizer = train_bpe(300, texts).expect("a tokenizer");
-    let config = BitNetTransformerConfig { num_tokens: tokenizer.vocab_size(), ..config() };
-    let model: BitNetTransformer<B> =
-        config.init_seeded(1, &Default::default()).expect("a valid configuration");
-    let folder = Folder::new();
-    pretrained::save(&folder.path("model"), &model, &tokenizer, WeightDtype::F32)
-        .expect("a model folder");
-    (folder, tokenizer)
+    (Folder::with_tokenizer(&tokenizer, CONTEXT), tokenizer)
 }
 
 #[test]

@@ -83,9 +83,13 @@ mod tests {
 
     #[test]
     fn safe_keys_pass() {
-        let safe: [fn(&mut Config); 6] = [
+        let safe: [fn(&mut Config); 9] = [
             |config| config.data.piece_mib += 1,
             |config| config.train.steps += 1,
+            // They say how long a run is, as steps do.
+            |config| config.train.tokens = Some(1),
+            |config| config.train.epochs = Some(1.0),
+            |config| config.train.tokens_per_parameter = Some(1.0),
             |config| config.train.workers += 1,
             |config| config.eval.every += 1,
             |config| config.checkpoint.minutes = 1.0,

@@ -3,7 +3,6 @@
 
 use std::{
     ffi::OsStr,
-    fmt::Display,
     ops::{Bound, RangeBounds},
 };
 
@@ -97,16 +96,66 @@ macro_rules! section {
 
 pub(super) use section;
 
+/// A number that a key can have.
+pub trait Number: PartialOrd + Copy {
+    /// As models and optimisers hold it: fractions in 32 bits.
+    fn held(self) -> Self;
+
+    /// Whether it is neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+
+    /// As messages show it: short, however large or small.
+    fn show(self) -> String;
+}
+
+macro_rules! counts {
+    ($($count:ty),+) => {$(
+        impl Number for $count {
+            fn held(self) -> Self {
+                self
+            }
+
+            fn is_finite(self) -> bool {
+                true
+            }
+
+            fn show(self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+
+counts!(u64, usize);
+
+impl Number for f64 {
+    fn held(self) -> Self {
+        f64::from(self as f32)
+    }
+
+    fn is_finite(self) -> bool {
+        f64::is_finite(self)
+    }
+
+    fn show(self) -> String {
+        match self.abs() {
+            1e-5..1e16 | 0.0 | f64::INFINITY => self.to_string(),
+            _ if self.is_nan() => self.to_string(),
+            _ => format!("{self:e}"),
+        }
+    }
+}
+
 /// A value that has a range, or several of one.
 pub trait Values {
     /// What has the range.
-    type Number: PartialOrd + Display;
+    type Number: Number;
 
     /// The values; none where the key is unset.
     fn values(&self) -> impl Iterator<Item = Self::Number>;
 }
 
-macro_rules! numbers {
+macro_rules! single {
     ($($number:ty),+) => {$(
         impl Values for $number {
             type Number = Self;
@@ -118,7 +167,7 @@ macro_rules! numbers {
     )+};
 }
 
-numbers!(u64, usize, f64);
+single!(u64, usize, f64);
 
 impl<V: Values> Values for Option<V> {
     type Number = V::Number;
@@ -136,30 +185,41 @@ impl<V: Values, const N: usize> Values for [V; N] {
     }
 }
 
-/// Lets the values of a range pass; infinity and NaN are in none.
+/// Lets the values of a range pass, as they are written and as they are held: of 1e-60, which is
+/// above 0, 32 bits make 0. Infinity and NaN are in no range.
 pub fn within<V: Values>(
     range: impl RangeBounds<V::Number>,
 ) -> impl Fn(&str, &V) -> anyhow::Result<()> {
     move |key, value| {
         use Bound::{Excluded, Included, Unbounded};
-        let is_finite = |value: &V::Number| !["inf", "NaN"].contains(&&*value.to_string());
-        let Some(value) = value.values().find(|v| !range.contains(v) || !is_finite(v)) else {
-            return Ok(());
-        };
-        match (range.start_bound(), range.end_bound()) {
-            (Included(low), Unbounded) => bail!("{key} is {value}, must be {low} or above"),
-            (Included(low), Included(high)) => {
-                bail!("{key} is {value}, must be between {low} and {high}")
+        let held_range =
+            (range.start_bound().map(|low| low.held()), range.end_bound().map(|high| high.held()));
+        for value in value.values() {
+            let held = value.held();
+            let said = if !(range.contains(&value) && value.is_finite()) {
+                format!("{key} is {}", value.show())
+            } else if !(held_range.contains(&held) && held.is_finite()) {
+                format!("{key} is {}, in 32 bits {}", value.show(), held.show())
+            } else {
+                continue;
+            };
+            let (low, high) = (range.start_bound(), range.end_bound());
+            match (low.map(|low| low.show()), high.map(|high| high.show())) {
+                (Included(low), Unbounded) => bail!("{said}, must be {low} or above"),
+                (Included(low), Included(high)) => {
+                    bail!("{said}, must be between {low} and {high}")
+                }
+                (Included(low), Excluded(high)) => {
+                    bail!("{said}, must be {low} or above, and below {high}")
+                }
+                (Excluded(low), Included(high)) => {
+                    bail!("{said}, must be above {low}, at most {high}")
+                }
+                (Excluded(low), _) => bail!("{said}, must be above {low}"),
+                (Unbounded, _) => bail!("{said}, which is too much"),
             }
-            (Included(low), Excluded(high)) => {
-                bail!("{key} is {value}, must be {low} or above, and below {high}")
-            }
-            (Excluded(low), Included(high)) => {
-                bail!("{key} is {value}, must be above {low}, at most {high}")
-            }
-            (Excluded(low), _) => bail!("{key} is {value}, must be above {low}"),
-            (Unbounded, _) => bail!("{key} is {value}, which is too much"),
         }
+        Ok(())
     }
 }
 
@@ -211,6 +271,14 @@ mod tests {
         let decays = |values: [f64; 2]| within(0.0..1.0)("a.b", &values);
         assert!(decays([0.0, 0.5]).is_ok());
         assert_eq!(error(decays([0.5, 1.0])), "a.b is 1, must be 0 or above, and below 1");
+        // What 32 bits make of a value is in the range, too.
+        let huge = "a.b is 1e308, in 32 bits inf, must be 0 or above";
+        assert_eq!(error(limit(1e308)), huge);
+        assert!(limit(1e-60).is_ok());
+        assert_eq!(error(rates(Some(1e-60))), "a.b is 1e-60, in 32 bits 0, must be above 0");
+        let decayed = "a.b is 0.99999999999, in 32 bits 1, must be 0 or above, and below 1";
+        assert_eq!(error(decays([0.5, 0.99999999999])), decayed);
+        assert!(within(0.0..=0.999999)("a.b", &0.999999).is_ok());
         assert!(not_empty("a.b", &None::<String>).is_ok());
         assert!(error(not_empty("a.b", &Some(""))).starts_with("a.b is empty"));
     }

@@ -121,24 +121,53 @@ fn from_table(table: Table) -> anyhow::Result<Config> {
         bail!("{first} and {second} both say how long the run is: keep one");
     }
     let config: Config =
-        serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+        serde_path_to_error::deserialize(Value::Table(table.clone())).map_err(|error| {
             let reason = error.inner().message().lines().collect::<Vec<_>>().join(" ");
-            anyhow!("{}: {reason}", error.path())
+            let key = error.path().to_string();
+            let value =
+                get(&table, &key).filter(|_| WANTS_TEXT.iter().any(|t| reason.ends_with(t)));
+            let advice = value.and_then(|value| in_quotes(&key, value));
+            anyhow!("{key}: {}", advice.unwrap_or(reason))
         })?;
     config.resolve()
 }
 
+/// How errors end where a text is wanted.
+const WANTS_TEXT: [&str; 2] = ["expected a string", "expected path string"];
+
+/// What helps where a value is meant as a text but reads as something else.
+fn in_quotes(key: &str, value: &Value) -> Option<String> {
+    let what = match value {
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Boolean(_) => "a truth value",
+        Value::Datetime(_) => "a date or time",
+        _ => return None,
+    };
+    Some(format!(
+        "{value} is {what}, a text is wanted: --set '{key}=\"{value}\"', or in the file with such \
+         quotes"
+    ))
+}
+
+/// Letters with which the beginning of a key may stand for it.
+const PREFIX: usize = 3;
+
 /// What may have been meant by a key that there is none of. Its last part counts most: the section
-/// is often left out, or another one.
+/// is often left out, or another one. One that it begins is nearer than one that is spelt like it.
 fn suggestion(unknown: &str, known: &[&str]) -> String {
     let (section, name) = unknown.rsplit_once('.').map_or((None, unknown), |(s, n)| (Some(s), n));
     let distance = |key: &str| {
         let (its_section, its_name) = key.rsplit_once('.').unwrap_or(("", key));
         let section = section.map_or(0, |section| damerau_levenshtein(section, its_section));
-        (damerau_levenshtein(name, its_name), section)
+        let spelling = match damerau_levenshtein(name, its_name) {
+            0 => 0,
+            _ if name.len() >= PREFIX && its_name.starts_with(name) => 1,
+            other => 1 + other,
+        };
+        (spelling, section)
     };
     let least = known.iter().map(|&key| distance(key)).min().unwrap_or_default();
-    if least.0 > name.len().div_ceil(3) {
+    if least.0 > 1 + name.len().div_ceil(3) {
         return "--print-config shows all".into();
     }
     let nearest = known.iter().filter(|key| distance(key) == least);
@@ -303,6 +332,12 @@ mod tests {
             ("steps", "one is \"train.steps\""),
             ("lr", "one is \"train.lr\""),
             ("sed", "one is \"seed\""),
+            ("train.sched", "one is \"train.schedule\""),
+            ("sched", "one is \"train.schedule\""),
+            ("warm", "one is \"train.warmup\""),
+            ("eval.bat", "one is \"eval.batch\""),
+            ("mod.dim_h", "one is \"model.dim_head\""),
+            ("train.tokens_per", "one is \"train.tokens_per_parameter\""),
             ("model.seed", "one is \"seed\""),
             ("model.steps", "one is \"train.steps\""),
             ("trian.steps", "one is \"train.steps\""),
@@ -323,6 +358,32 @@ mod tests {
         assert!(error("", &["data.validation=1.0"]).starts_with("data.validation is 1"));
         assert!(error("", &["model.heads=3"]).contains("dim_head"));
         assert!(error("", &["train"]).contains("KEY=VALUE"));
+        let context = "model.context is 0, must be between 1 and 16777216";
+        assert_eq!(error("", &["model.context=0"]), context);
+        let text = "sample.prompt: 5 is a number, a text is wanted: --set 'sample.prompt=\"5\"'";
+        assert!(error("", &["sample.prompt=5"]).starts_with(text));
+        assert!(read("", &["sample.prompt=\"5\""]).is_ok());
+        assert!(error("", &["data.cache=true"]).contains("--set 'data.cache=\"true\"'"));
+    }
+
+    /// Fractions are held in 32 bits by models and optimisers, whatever the key.
+    #[test]
+    fn no_key_takes_what_32_bits_do_not_hold() {
+        for key in Config::keys().map(|key| key.name) {
+            for value in ["1e308", "-1e308", "inf", "-inf", "nan"] {
+                for set in [format!("{key}={value}"), format!("{key}=[{value}, {value}]")] {
+                    let error = error("", &[&set]);
+                    assert!(error.starts_with(key), "{set}: {error}");
+                }
+            }
+        }
+        for key in ["model.init_std", "model.norm_eps", "model.rope_theta", "train.epsilon"] {
+            let error = error("", &[&format!("{key}=1e-60")]);
+            assert_eq!(error, format!("{key} is 1e-60, in 32 bits 0, must be above 0"));
+        }
+        assert!(error("", &["train.lr=1e-60"]).starts_with("train.lr is 1e-60, in 32 bits 0"));
+        let betas = error("", &["train.betas=[0.9, 0.99999999999]"]);
+        assert!(betas.starts_with("train.betas is 0.99999999999, in 32 bits 1"), "{betas}");
     }
 
     #[test]

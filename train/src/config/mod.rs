@@ -21,10 +21,10 @@ pub use sections::{
 pub use train::TrainSection;
 pub use twin::TwinSection;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use self::key::{Change, Key, Section};
+use self::key::{Change, Key, Section, within};
 
 /// Everything a run depends on. Each key has a default; unknown ones are errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -81,7 +81,7 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         // Taken apart, so that no section is left out.
         let Self {
-            seed: _,
+            seed,
             backend,
             model,
             data,
@@ -93,6 +93,8 @@ impl Config {
             distill,
             twin,
         } = self;
+        // TOML has no larger one, and a run's configuration is written down.
+        within(0..=i64::MAX as u64)("seed", seed)?;
         backend.check()?;
         model.check()?;
         data.check()?;
@@ -122,9 +124,8 @@ impl Config {
             "model.dim {dim} is no multiple of model.heads {heads}: set model.dim_head"
         );
         self.model.fill_in();
-        // The vocabulary is the tokenizer's; any valid size will do for the check.
-        self.model.transformer(256).validate().context("[model]")?;
         self.check()?;
+        self.model.validate()?;
         ensure!(
             self.checkpoint.every > 0 || self.checkpoint.minutes > 0.0,
             "checkpoint.every and checkpoint.minutes are both 0: nothing would be saved"

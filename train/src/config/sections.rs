@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use bitnet::{
-    BitNetTransformerConfig,
+    BitNetTransformerConfig, ModelError,
     backend::{BackendKind, DeviceChoice},
     data::DataOptions,
     generate::{GenerationConfig, Sampling},
@@ -13,7 +14,7 @@ use bitnet::{
     quant::{ActivationQuant, WeightQuant},
 };
 
-use super::key::{not_empty, section, within};
+use super::key::{Key, Section, above, above_to, not_empty, section, within};
 
 section! {
     /// `[backend]`
@@ -49,9 +50,9 @@ section! {
         /// Longest sequence, in tokens; also the length of the training windows.
         context: usize = 128, Experiment;
         /// Base of the rotary embedding.
-        rope_theta: f64 = library().rope_theta, Experiment;
+        rope_theta: f64 = library().rope_theta, Experiment, above(0.0);
         /// ε of every norm.
-        norm_eps: f64 = library().norm_eps, Experiment;
+        norm_eps: f64 = library().norm_eps, Experiment, above(0.0);
         /// `relu2-gated`, `swiglu` or `gelu`.
         feed_forward: FeedForwardKind = library().feed_forward, Shape;
         /// `sub-norm` or `in-linear`.
@@ -69,7 +70,7 @@ section! {
         /// Whether linears have biases.
         bias: bool = library().bias, Shape;
         /// Standard deviation of the initial weights.
-        init_std: f64 = library().init_std, Experiment;
+        init_std: f64 = library().init_std, Experiment, above(0.0);
     }
 }
 
@@ -83,6 +84,27 @@ impl ModelSection {
         self.kv_heads.get_or_insert(self.heads);
         self.dim_head.get_or_insert(self.dim / self.heads.max(1));
         self.ff_dim.get_or_insert(self.dim.saturating_mul(4));
+    }
+
+    /// Checks that the model can be built.
+    ///
+    /// # Errors
+    /// Names the key that does not fit.
+    pub(super) fn validate(&self) -> anyhow::Result<()> {
+        let key = |field: &'static str| {
+            let name = match field {
+                "max_seq_len" => "context",
+                same => same,
+            };
+            let is_its = |key: &&Key| key.name.strip_prefix("model.") == Some(name);
+            Self::KEYS.iter().find(is_its).map_or(field, |key| key.name)
+        };
+        // The vocabulary is the tokenizer's; any valid size will do.
+        self.transformer(256).validate_as(key).map_err(|error| match error {
+            // That it is of the model is in the name of the key.
+            ModelError::InvalidConfig(reason) => anyhow!(reason),
+            other => other.into(),
+        })
     }
 
     /// The library's configuration for a vocabulary.
@@ -234,9 +256,9 @@ section! {
         /// one; 0: all.
         every: u64 = 0, Safe;
         /// Divides the logits; 0: greedy.
-        temperature: f64 = 0.8, Safe;
+        temperature: f64 = 0.8, Safe, within(0.0..1e6);
         /// Keeps the most probable tokens that together reach this probability.
-        top_p: f64 = 0.95, Safe;
+        top_p: f64 = 0.95, Safe, above_to(0.0, 1.0);
     }
 }
 

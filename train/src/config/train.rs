@@ -14,11 +14,11 @@ section! {
         /// Optimiser steps. This, or one of the three budgets below, says how long the run is.
         steps: u64 = 1000, Safe, within(1..);
         /// Instead of `steps`: tokens to train on.
-        tokens: Option<u64> = None, Experiment, within(1..);
+        tokens: Option<u64> = None, Safe, within(1..);
         /// Instead of `steps`: as many tokens as this many passes over the training part have.
-        epochs: Option<f64> = None, Experiment, above_to(0.0, 1e9);
+        epochs: Option<f64> = None, Safe, above_to(0.0, 1e9);
         /// Instead of `steps`: tokens to train on for each parameter of the model.
-        tokens_per_parameter: Option<f64> = None, Experiment, above_to(0.0, 1e9);
+        tokens_per_parameter: Option<f64> = None, Safe, above_to(0.0, 1e9);
         /// Minutes of training after which the run ends although steps are left; 0: no limit.
         minutes: f64 = 0.0, Safe, within(0.0..=1e9);
         /// Model whose weights the run begins with, of any form that `infer` reads but packed folders, or a folder of

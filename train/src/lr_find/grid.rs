@@ -1,11 +1,11 @@
 use std::path::Path;
 
 use anyhow::ensure;
+use command_line::{Align, table};
 
 use super::stripped;
 use crate::{
     config::Config,
-    output::table,
     series::{Planned, Series, check_folder},
     training::{Options, Outcome},
 };
@@ -44,7 +44,7 @@ impl Grid<'_> {
             .min_by(|a, b| a.1.validation_loss.total_cmp(&b.1.validation_loss))
             .map(|&(rate, _)| rate);
         if best.is_some() {
-            say!("\n{}", table(&rows(&ended, best)).trim_end());
+            say!("\n{}", table(&rows(&ended, best), Align::Left).trim_end());
         }
         series.check()?;
         let Some(best) = best.filter(|_| series.is_complete()) else { return Ok(None) };

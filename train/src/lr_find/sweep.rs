@@ -5,12 +5,13 @@ use bitnet::{
     optim::ScheduleKind,
     storage::{Output, Product, read_own},
 };
+use command_line::{Align, table};
 
 use super::{curve, stripped};
 use crate::{
     config::{self, Config},
-    output::{MetricsRow, table},
-    run_folder::RunFolder,
+    output::MetricsRow,
+    run_folder,
     series::{Planned, Series, begins, cannot_write, check_folder},
     training::{Options, Rates},
 };
@@ -58,7 +59,8 @@ impl Sweep<'_> {
     pub fn run(&self, out: &Path, options: Options) -> anyhow::Result<()> {
         let (from, to) = (self.from, self.to);
         ensure!(
-            0.0 < from && from < to && to <= 1e3,
+            // The optimiser holds them in 32 bits.
+            0.0 < from as f32 && from < to && to <= 1e3,
             "the rates go from {from} to {to}, must rise from above 0 to at most 1000"
         );
         let plan = Planned { name: NAME.into(), config: self.configure()? };
@@ -81,7 +83,7 @@ impl Sweep<'_> {
         let drawn: Vec<(f64, f64)> =
             points.iter().map(|point| (point.rate, point.smoothed)).collect();
         let curve = curve::draw(&drawn, suggestion);
-        say!("\n{}\n{}", table(&rows(&points)), curve.trim_end());
+        say!("\n{}\n{}", table(&rows(&points), Align::Left), curve.trim_end());
         say!("lowest smoothed loss: {:.4}, at {:.1e}", lowest.smoothed, lowest.rate);
         if Some(&lowest) == points.last() {
             say!("the loss was still falling at the last rate: raise --to");
@@ -110,7 +112,7 @@ impl Sweep<'_> {
 
 /// Refuses to go on with a sweep of another number of steps: its rates rise otherwise.
 fn check_steps(sweep: &Path, steps: u64) -> anyhow::Result<()> {
-    if !RunFolder::is_begun(sweep) {
+    if !run_folder::is_begun(sweep) {
         return Ok(());
     }
     let path = sweep.join("config.toml");

@@ -14,8 +14,8 @@ use std::{
 use anyhow::Context;
 use prost::Message;
 
-/// How the names begin. TensorBoard reads the files of a folder in the order of their names.
-const PREFIX: &str = "events.out.tfevents.";
+use crate::run_folder::EVENTS;
+
 /// What every file begins with.
 const VERSION: &str = "brain.Event:2";
 /// `SessionLog.START`
@@ -119,7 +119,7 @@ impl EventFile {
         let (seconds, session) = newest;
         // In order, even where the clock is put back.
         let seconds = seconds.max(now() as u64);
-        let path = folder.join(format!("{PREFIX}{seconds:010}.{:04}", session + 1));
+        let path = folder.join(format!("{EVENTS}{seconds:010}.{:04}", session + 1));
         let file = OpenOptions::new().create_new(true).append(true).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         let mut events = Self { path, file };
@@ -181,7 +181,7 @@ fn now() -> f64 {
 
 /// Time and session in the name of an event file.
 fn number(name: &str) -> Option<(u64, u64)> {
-    let (seconds, session) = name.strip_prefix(PREFIX)?.split_once('.')?;
+    let (seconds, session) = name.strip_prefix(EVENTS)?.split_once('.')?;
     Some((seconds.parse().ok()?, session.parse().ok()?))
 }
 

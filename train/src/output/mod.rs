@@ -3,6 +3,7 @@
 mod event_file;
 mod field;
 mod instruments_csv;
+mod markdown;
 mod metrics_csv;
 mod plain;
 mod quantization;
@@ -12,10 +13,10 @@ mod report;
 mod report_metric;
 mod table;
 mod text_lines;
-mod text_table;
 
 pub use field::Field;
 pub use instruments_csv::INSTRUMENTS;
+pub use markdown::markdown;
 pub use metrics_csv::MetricsRow;
 pub use plain::{PlainLines, PlainPrinter, WIDTH};
 pub use quantization::Quantization;
@@ -24,4 +25,3 @@ pub use renderer::{ReportRenderer, ReportView};
 pub use report::{Report, Split};
 pub use report_metric::ReportMetric;
 pub use text_lines::wrap;
-pub use text_table::{markdown, table};

@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use bitnet::storage::read_own;
+use bitnet::storage::{has_own_folder, read_own};
 use serde::Serialize;
 
 use super::series::{Rows, Series, thinned};
@@ -125,11 +125,11 @@ fn read_instruments(path: &Path) -> anyhow::Result<Option<Instruments>> {
 
 fn read_samples(folder: &Path) -> anyhow::Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(samples),
-        entries => entries.with_context(|| format!("cannot read {}", folder.display()))?,
-    };
-    for entry in entries {
+    let cannot_read = || format!("cannot read {}", folder.display());
+    if !has_own_folder(folder).with_context(cannot_read)? {
+        return Ok(samples);
+    }
+    for entry in fs::read_dir(folder).with_context(cannot_read)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let step = name.strip_prefix("step-").and_then(|name| name.strip_suffix(".txt"));

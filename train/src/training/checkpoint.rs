@@ -55,7 +55,10 @@ impl Checkpoint {
     pub fn newest(folder: &Path) -> anyhow::Result<Found> {
         let mut damaged = Vec::new();
         for (_, path) in numbered(folder)?.into_iter().rev() {
-            let manifest = Manifest::read(&path);
+            // A link leads to what somebody else keeps.
+            let manifest = storage::has_own_folder(&path)
+                .map_err(anyhow::Error::from)
+                .and_then(|_| Manifest::read(&path));
             if let Ok(Manifest { format, .. }) = manifest
                 && format != FORMAT
             {
@@ -93,6 +96,8 @@ impl Checkpoint {
         average: Option<impl Record<B::InnerBackend>>,
     ) -> anyhow::Result<()> {
         let path = folder.join(folder_name(state.step));
+        storage::create_own_folder(folder)
+            .with_context(|| format!("cannot write {}", folder.display()))?;
         storage::write_folder(&path, |folder| -> anyhow::Result<()> {
             fs::write(folder.join(MODEL), to_bytes(model)?)?;
             fs::write(folder.join(OPTIMIZER), to_bytes(optimizer)?)?;

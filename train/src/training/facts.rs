@@ -1,6 +1,7 @@
 //! What a run is, in the lines that it begins with.
 
 use bitnet::{pretrained::WeightDtype, quant::WeightQuant, self_test::product_precision};
+use command_line::thousands;
 
 use super::{outcome::ModelSize, state::State, text::Text};
 use crate::{
@@ -109,19 +110,6 @@ fn steps(config: &Config, text: &Text, state: &State) -> String {
     )
 }
 
-/// A number in groups of three digits.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A number of bytes with a unit.
 fn bytes(number: u64) -> String {
     let units = ["", "k", "M", "G", "T"];
@@ -139,9 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_readable() {
-        let shown = [0, 12, 123, 1234, 123_456, 1_234_567].map(thousands);
-        assert_eq!(shown, ["0", "12", "123", "1,234", "123,456", "1,234,567"]);
+    fn bytes_have_units() {
         let shown = [999, 1000, 4_332_554, 1_500_000_000].map(bytes);
         assert_eq!(shown, ["999", "1.0 k", "4.3 M", "1.5 G"]);
     }

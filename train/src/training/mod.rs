@@ -50,7 +50,7 @@ use self::{
 use crate::{
     config::{Changes, Config},
     output::{Lengths, Records},
-    run_folder::RunFolder,
+    run_folder::{self, RunFolder},
 };
 
 /// Starts a run in the new folder `out`. Returns how it ended, or nothing if it was interrupted.
@@ -59,14 +59,15 @@ use crate::{
 /// If its data cannot be used, its folder cannot be written, or the training diverges.
 pub fn start(config: Config, out: &Path, options: Options) -> anyhow::Result<Option<Outcome>> {
     // First what can fail: a run that cannot begin leaves no folder behind.
-    RunFolder::check_new(out)?;
+    run_folder::check_new(out)?;
     preflight::check(&config)?;
     let (text, config) = Text::load(config)?;
     let teacher = teacher::check(&config, text.tokenizer.as_ref())?;
     let initial = open_initial(&config, &text)?;
     let config = config.with_absolute_paths();
-    let folder = RunFolder::create(out, &config)?;
-    visit(Session { config, text, teacher, folder, initial, resumed: None, options })
+    let (folder, start) = RunFolder::create(out, &config)?;
+    let (start, resumed) = (Some(start), None);
+    visit(Session { config, text, teacher, folder, start, initial, resumed, options })
 }
 
 /// Continues the run in `folder` from its newest checkpoint that is whole; returns the same.
@@ -147,8 +148,8 @@ pub fn resume(
     for path in Records::cut(folder, lengths)? {
         note!("warning: rows of {} are lost", path.display());
     }
-    let folder = folder.clone();
-    visit(Session { config, text, teacher, folder, initial, resumed: found.checkpoint, options })
+    let (folder, start, resumed) = (folder.clone(), None, found.checkpoint);
+    visit(Session { config, text, teacher, folder, start, initial, resumed, options })
 }
 
 fn visit(session: Session) -> anyhow::Result<Option<Outcome>> {

@@ -40,7 +40,7 @@ use crate::{
     config::Config,
     interrupt::interrupter,
     output::{Field, ReportMetric, ReportRenderer},
-    run_folder::RunFolder,
+    run_folder::{RunFolder, Start},
 };
 
 /// A run from its start, or from a checkpoint, to its end.
@@ -50,6 +50,8 @@ pub struct Session {
     /// SHA-256 of the teacher.
     pub teacher: Option<String>,
     pub folder: RunFolder,
+    /// Of a new run: what is to be left of one that cannot begin.
+    pub start: Option<Start>,
     /// The weights that a new run begins with, if not random ones.
     pub initial: Option<CheckpointReader>,
     pub resumed: Option<Checkpoint>,
@@ -62,7 +64,7 @@ impl Session {
     /// # Errors
     /// If something cannot be written, or the training diverges.
     pub fn run<B: Backend>(self, device: &B::Device) -> anyhow::Result<Option<Outcome>> {
-        let Self { config, text, teacher, folder, initial, resumed, options } = self;
+        let Self { config, text, teacher, folder, start, initial, resumed, options } = self;
         let text = Arc::new(text);
         let codes = resumed.as_ref().map(Checkpoint::codes).transpose()?;
         let Prepared { model, optimizer, average, state } =
@@ -157,6 +159,10 @@ impl Session {
         drop(learning.launch(Learner::new(model, optimizer, scheduler)));
         // The dashboard would cover what is printed below.
         drop(display);
+        // From here on there is something to go on from, or it is said how to begin again.
+        if let Some(start) = start {
+            start.goes_on();
+        }
 
         let finished = finished.lock().unwrap_or_else(PoisonError::into_inner).take();
         let finished = finished.unwrap_or_else(|| Err(anyhow!("the training loop did not end")));

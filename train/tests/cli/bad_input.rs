@@ -42,11 +42,20 @@ fn configurations() {
     says(&playground, &set("checkpoint.every=0"), "checkpoint.every and checkpoint.minutes are");
     says(&playground, &set("train.lr=-1"), "train.lr is -1");
     says(&playground, &set("train.lr=nan"), "train.lr is NaN");
-    says(&playground, &set("model.dim=0"), "dim is 0");
+    says(&playground, &set("model.dim=0"), "error: tiny.toml: model.dim is 0");
+    says(&playground, &set("model.context=0"), "error: tiny.toml: model.context is 0, must be");
+    says(&playground, &set("model.init_std=1e308"), "model.init_std is 1e308, in 32 bits inf");
+    says(&playground, &set("train.epsilon=1e-60"), "train.epsilon is 1e-60, in 32 bits 0, must be");
+    says(&playground, &set("train.sched=linear"), "the nearest valid one is \"train.schedule\"");
+    says(
+        &playground,
+        &set("sample.prompt=5"),
+        "sample.prompt: 5 is a number, a text is wanted: --set 'sample.prompt=\"5\"'",
+    );
     says(&playground, &set("model.dim=100000000000"), "dim is 100000000000");
-    says(&playground, &set("model.kv_heads=3"), "2 heads cannot be shared among 3 kv_heads");
+    says(&playground, &set("model.kv_heads=3"), "model.heads 2 is no multiple of model.kv_heads 3");
     says(&playground, &set("model.quant=1.58bit"), "model.quant: ");
-    says(&playground, &set("model.quant=binary-paper"), "needs norms \"in-linear\"");
+    says(&playground, &set("model.quant=binary-paper"), "needs model.norms \"in-linear\"");
     says(&playground, &set("model.group_size=5"), "group_size 5 does not divide");
     says(&playground, &set("backend.kind=cpu"), "backend.kind: unknown variant `cpu`");
     says(&playground, &config(&["--backend", "tpu"]), "unknown variant `tpu`");
@@ -85,7 +94,33 @@ fn output_folders() {
     let model = read(playground.path("run/model/model.safetensors"));
     let error = failed(playground.train(&run));
     assert!(error.contains("run exists and is not empty; continue it with --resume run"));
+    // A run's folder is its own, whatever is there and however it is reached.
+    for inner in ["run/model", "run/new/run", "run/checkpoints", "run/model/../new"] {
+        for command in [&[][..], &["twin"], &["lr-find"]] {
+            let start = ["--config", "tiny.toml", "--out", inner];
+            let error = failed(playground.train(&[command, &start].concat()));
+            assert!(error.contains(&format!("{inner} is within the run /")), "{error}");
+        }
+    }
+    assert!(!playground.path("run/new").exists());
     assert_eq!(read(playground.path("run/model/model.safetensors")), model);
+}
+
+/// Every file that is written fails, the first of the run's among them.
+#[cfg(unix)]
+#[test]
+fn a_start_that_fails_late_leaves_no_folder() {
+    use std::process::Command;
+
+    let playground = Playground::new();
+    // The text's tokens are in the cache.
+    succeeded(playground.train(&["--config", "tiny.toml", "--out", "run", "--stop-at", "1"]));
+    let script = "trap '' XFSZ; ulimit -f 0; exec $TRAIN --config tiny.toml --out runs/new";
+    let mut limited = Command::new("sh");
+    limited.args(["-c", script]).env("TRAIN", env!("CARGO_BIN_EXE_train"));
+    let error = failed(limited.current_dir(playground.path(".")).output().unwrap());
+    assert!(error.contains("cannot write runs/new/config.toml: File too large"), "{error}");
+    assert!(!playground.path("runs").exists());
 }
 
 #[test]

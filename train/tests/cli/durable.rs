@@ -231,6 +231,11 @@ fn budgets_end_a_run() {
     let config = String::from_utf8(read(playground.path("tokens/config.toml"))).unwrap();
     assert!(config.contains("steps = 8\n") && !config.contains("tokens = 500"), "{config}");
     assert_eq!(Remains::of(&playground.path("tokens")).last_step, 8);
+    // A longer one is the same experiment.
+    let longer = ["--resume", "tokens", "--set", "train.tokens=700"];
+    let shown = succeeded(playground.train(&longer));
+    assert!(shown.contains("changed since the checkpoint: train.steps: 8 -> 11\n"), "{shown}");
+    assert_eq!(Remains::of(&playground.path("tokens")).last_step, 11);
 
     let time = ["train.steps=1000000", "train.minutes=0.005", "eval.every=1000000"];
     let shown = succeeded(playground.train(&run("minutes", &time)));

@@ -56,7 +56,7 @@ fn links_in_a_run_are_not_written_through() {
 
     succeeded(playground.train(&RUN));
     let files = ["lock", "config.toml", "metrics.csv", "instruments.csv", "result.json"];
-    let folders = ["model", "best"];
+    let folders = ["model", "best", "ema", "checkpoints", "samples"];
     for name in files.iter().chain(&folders) {
         let (path, kept) = (playground.path("run").join(name), playground.path("kept"));
         if path.exists() {
@@ -64,6 +64,10 @@ fn links_in_a_run_are_not_written_through() {
         }
         for odd in ["link", "pipe"] {
             match odd {
+                // To just what the program is looking for.
+                "link" if folders.contains(name) && kept.exists() => {
+                    symlink("../kept", &path).unwrap();
+                }
                 "link" => symlink("../victim", &path).unwrap(),
                 _ => pipe(&path),
             }
@@ -89,6 +93,33 @@ fn links_in_a_run_are_not_written_through() {
     }
     succeeded(playground.train(&["--resume", "run"]));
     assert_eq!(read(playground.path("victim")), b"years of work");
+}
+
+#[test]
+fn links_to_folders_are_not_followed_by_what_reads() {
+    let playground = Playground::new();
+    succeeded(playground.train(&RUN));
+    let elsewhere = playground.path("elsewhere");
+    let samples = playground.path("run/samples");
+    fs::rename(&samples, &elsewhere).unwrap();
+    symlink("../elsewhere", &samples).unwrap();
+    let error = failed(playground.train(&["report", "run"]));
+    let expected = "cannot read run/samples: it is a symbolic link, not a folder";
+    assert!(error.contains(expected), "{error}");
+    fs::remove_file(&samples).unwrap();
+    fs::rename(&elsewhere, &samples).unwrap();
+
+    // A checkpoint that is elsewhere is none of the run's.
+    let newest = playground.path("run/checkpoints/step-00000006");
+    fs::rename(&newest, &elsewhere).unwrap();
+    symlink("../../elsewhere", &newest).unwrap();
+    let before = snapshot(&elsewhere);
+    let output = playground.train(&["--resume", "run"]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected = "step-00000006 is damaged (it is a symbolic link, not a folder)";
+    assert!(errors.contains(expected), "{errors}");
+    assert!(succeeded(output).contains("continuing after step 4\n"));
+    assert!(snapshot(&elsewhere) == before);
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn unusable_teachers_are_named_before_anything_starts() {
         (&["distill.teacher=nowhere"], "the teacher nowhere cannot be used: cannot read nowhere"),
         (&["distill.teacher=teacher/model"], "model.safetensors is damaged"),
         (&["distill.weight=2"], "distill.weight is 2, must be between 0 and 1"),
-        (&["distill.temperature=0"], "distill.temperature is 0, must be above 0"),
+        (&["distill.temperature=0"], "distill.temperature is 0, must be between 0.001 and 1000"),
     ] {
         let error = failed(playground.train(&run("run", set)));
         assert!(error.contains(words), "{error:?} does not say {words:?}");

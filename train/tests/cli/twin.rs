@@ -134,6 +134,11 @@ fn a_failed_run_is_named_and_the_others_are_compared() {
     fs::remove_dir_all(playground.path("series/ternary-seed3")).unwrap();
     let error = failed(playground.train(&twin(&["--set", "train.clip=0.5"])));
     assert!(error.contains("full-precision-seed3 failed: a resumed run cannot change"), "{error}");
+    let mut new = twin(&["--seeds", "1,9223372036854775808"]);
+    new[4] = "new";
+    let error = failed(playground.train(&new));
+    assert!(error.contains("seed is 9223372036854775808, must be between 0 and 9223"), "{error}");
+    assert!(!playground.path("new").exists());
     let error = failed(playground.train(&twin(&["--set", "twin.double_lr=-1"])));
     assert!(error.contains("twin.double_lr is -1"), "{error}");
 }

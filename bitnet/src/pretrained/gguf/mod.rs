@@ -88,8 +88,25 @@ pub(super) fn config(file: &Gguf) -> Result<BitNetTransformerConfig, PretrainedE
         tie_embeddings: file.store.tensor("output.weight").is_none(),
         ..BitNetTransformerConfig::new(0, 0, 0)
     };
-    config.validate()?;
+    config.validate_as(gguf_name).map_err(|error| PretrainedError::Gguf(error.to_string()))?;
     Ok(config)
+}
+
+/// What a file calls a field of a configuration, after its architecture.
+fn gguf_name(field: &'static str) -> &'static str {
+    match field {
+        "num_tokens" => "vocab_size",
+        "dim" => "embedding_length",
+        "depth" => "block_count",
+        "heads" => "attention.head_count",
+        "kv_heads" => "attention.head_count_kv",
+        "dim_head" => "attention.key_length",
+        "ff_dim" => "feed_forward_length",
+        "max_seq_len" => "context_length",
+        "rope_theta" => "rope.freq_base",
+        "norm_eps" => "attention.layer_norm_rms_epsilon",
+        same => same,
+    }
 }
 
 /// Name of the feed-forward activation, which newer versions of llama.cpp read.

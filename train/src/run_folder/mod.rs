@@ -14,37 +14,30 @@
 //! result.json               how the run ended
 //! ```
 
+mod names;
+mod place;
+mod start;
+
 use std::{
-    fs::{self, DirEntry, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
     process,
     sync::Arc,
 };
 
-use anyhow::{Context, bail, ensure};
-use bitnet::storage::{self, Kind, open_own, read_own};
+use anyhow::{Context, bail};
+use bitnet::storage::{self, create_own_folder, has_own_folder, open_own, read_own};
 use serde::de::DeserializeOwned;
 
 use crate::config::{self, Config};
 
-const LOCK: &str = "lock";
-const CONFIG: &str = "config.toml";
-/// What the lock says before the number of the process.
-const HOLDER: &str = "process ";
-const CHECKPOINTS: &str = "checkpoints";
-/// What a checkpoint has and a run has not.
-const CHECKPOINT: [&str; 2] = ["state.toml", "manifest.json"];
-/// What says that a run has begun: one of these.
-const EVIDENCE: [&str; 3] = [LOCK, CHECKPOINTS, METRICS];
-/// How the run ended.
-pub const RESULT: &str = "result.json";
-/// The table of metrics.
-pub const METRICS: &str = "metrics.csv";
-/// The table of instruments.
-pub const INSTRUMENTS: &str = "instruments.csv";
-/// The texts generated.
-pub const SAMPLES: &str = "samples";
+pub use names::{EVENTS, INSTRUMENTS, METRICS, RESULT, SAMPLES};
+pub use place::{check_new, check_outside, has_config, is_begun};
+pub use start::Start;
+
+use names::{CHECKPOINTS, CONFIG, LOCK};
+use place::{HOLDER, check_run};
 
 /// A run's folder, locked against a second process for as long as this lives.
 #[derive(Debug, Clone)]
@@ -54,56 +47,24 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates the folder of a new run. One that holds anything is refused, and so is what is no
-    /// folder.
+    /// Creates the folder of a new run, which is removed again unless the [`Start`] is told that the
+    /// run goes on. One that holds anything is refused, and so is what is no folder.
     ///
     /// # Errors
     /// If it holds something, is in use, or cannot be written.
-    pub fn create(path: &Path, config: &Config) -> anyhow::Result<Self> {
+    pub fn create(path: &Path, config: &Config) -> anyhow::Result<(Self, Start)> {
         let cannot_create = || format!("cannot create {}", path.display());
-        Self::check_new(path)?;
+        check_new(path)?;
+        let mut start = Start::at(path);
         fs::create_dir_all(path).with_context(cannot_create)?;
         let folder = Self::lock(path)?;
         // Another process may have been faster.
-        Self::check_new(path)?;
+        check_new(path)?;
+        start.owns(path);
         storage::recover(path).with_context(cannot_create)?;
         folder.save_config(config)?;
-        fs::create_dir_all(folder.checkpoints()).with_context(cannot_create)?;
-        Ok(folder)
-    }
-
-    /// Checks that a new run can begin in `path`: where nothing is, or a folder that holds no more than
-    /// a start that was killed at once leaves.
-    ///
-    /// # Errors
-    /// If something else is there.
-    pub fn check_new(path: &Path) -> anyhow::Result<()> {
-        let shown = path.display();
-        let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(error) => match Kind::at(path) {
-                // What keeps it from being made is said then.
-                Ok(None) | Err(_) => return Ok(()),
-                Ok(Some(other)) if other != Kind::Folder => {
-                    bail!("{shown} exists and is {other}; choose another --out")
-                }
-                _ => return Err(error).with_context(|| format!("cannot read {shown}")),
-            },
-        };
-        for entry in entries {
-            let entry = entry.with_context(|| format!("cannot read {shown}"))?;
-            if is_remnant(&entry) {
-                continue;
-            }
-            if check_run(path).is_ok() {
-                bail!(
-                    "{shown} exists and is not empty; continue it with --resume {shown}, or choose \
-                     another --out"
-                );
-            }
-            bail!("{shown} exists and is not empty, and holds no run; choose another --out");
-        }
-        Ok(())
+        create_own_folder(&folder.checkpoints()).with_context(cannot_create)?;
+        Ok((folder, start))
     }
 
     /// Opens the folder of an earlier run, and puts in order what a killed process left there.
@@ -113,20 +74,16 @@ impl RunFolder {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         check_run(path)?;
         let folder = Self::lock(path)?;
-        // Replaced as a whole when there is a new one: better refused now than then.
-        for inner in [folder.model(), folder.best(), folder.ema()] {
-            let kind =
-                Kind::at(&inner).with_context(|| format!("cannot use {}", inner.display()))?;
-            if let Some(other) = kind.filter(|&kind| kind != Kind::Folder) {
-                bail!("{} is {other}, not a folder", inner.display());
-            }
+        // Before anything is written: what is no folder is refused now rather than at a checkpoint.
+        let (checkpoints, samples) = (folder.checkpoints(), folder.samples());
+        for inner in [&folder.model(), &folder.best(), &folder.ema(), &checkpoints, &samples] {
+            has_own_folder(inner).with_context(|| format!("cannot use {}", inner.display()))?;
         }
-        for inner in [path.into(), folder.checkpoints(), folder.samples()] {
-            storage::recover(&inner)
+        for inner in [path, &checkpoints, &samples] {
+            storage::recover(inner)
                 .with_context(|| format!("cannot put {} in order", inner.display()))?;
         }
-        let checkpoints = folder.checkpoints();
-        fs::create_dir_all(&checkpoints)
+        create_own_folder(&checkpoints)
             .with_context(|| format!("cannot create {}", checkpoints.display()))?;
         Ok(folder)
     }
@@ -167,16 +124,6 @@ impl RunFolder {
         let text = read_own(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let text = String::from_utf8(text).with_context(|| path.display().to_string())?;
         config::from_toml(&text).with_context(|| path.display().to_string())
-    }
-
-    /// Whether a run was begun in `path`, if only a moment before it was killed.
-    pub fn is_begun(path: &Path) -> bool {
-        EVIDENCE.iter().any(|name| path.join(name).exists())
-    }
-
-    /// Whether a run was started in `path`.
-    pub fn has_config(path: &Path) -> bool {
-        path.join(CONFIG).is_file()
     }
 
     /// Replaces the configuration.
@@ -273,7 +220,7 @@ impl RunFolder {
     pub fn save_sample(&self, step: u64, text: &str) -> anyhow::Result<()> {
         let folder = self.samples();
         let path = folder.join(sample_name(step));
-        fs::create_dir_all(&folder)
+        create_own_folder(&folder)
             .and_then(|()| storage::write_file(&path, text.as_bytes()))
             .with_context(|| format!("cannot write {}", path.display()))
     }
@@ -284,10 +231,10 @@ impl RunFolder {
     /// If one cannot be removed.
     pub fn remove_samples_after(&self, step: u64) -> anyhow::Result<()> {
         let folder = self.samples();
-        if !folder.exists() {
+        let cannot_remove = || format!("cannot remove samples in {}", folder.display());
+        if !has_own_folder(&folder).with_context(cannot_remove)? {
             return Ok(());
         }
-        let cannot_remove = || format!("cannot remove samples in {}", folder.display());
         for entry in fs::read_dir(&folder).with_context(cannot_remove)? {
             let entry = entry.with_context(cannot_remove)?;
             let name = entry.file_name();
@@ -310,33 +257,6 @@ fn sample_step(name: &str) -> Option<u64> {
     (name == sample_name(step)).then_some(step)
 }
 
-/// Whether a run that had not begun has left it.
-fn is_remnant(entry: &DirEntry) -> bool {
-    let name = entry.file_name();
-    let is_lock = || {
-        let text = read_own(&entry.path()).unwrap_or_else(|_| b"unreadable".into());
-        text.is_empty() || text.starts_with(HOLDER.as_bytes())
-    };
-    storage::is_unfinished(&name) || name == LOCK && is_lock()
-}
-
-/// Checks that a run was started in `path`.
-fn check_run(path: &Path) -> anyhow::Result<()> {
-    let has = |name: &str| path.join(name).exists();
-    let shown = path.display();
-    if CHECKPOINT.iter().all(|name| has(name)) {
-        let run = path.parent().and_then(Path::parent).filter(|run| !run.as_os_str().is_empty());
-        let run = run.unwrap_or(Path::new(".")).display();
-        bail!("{shown} is a checkpoint; name its run, {run}");
-    }
-    ensure!(has(CONFIG), "{shown} is no run folder: it has no {CONFIG}");
-    ensure!(
-        RunFolder::is_begun(path),
-        "{shown} is no run folder: it has a {CONFIG}, but no run has begun there"
-    );
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,7 +265,7 @@ mod tests {
     fn samples_of_later_steps_go_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("run");
-        let folder = RunFolder::create(&path, &Config::default()).unwrap();
+        let (folder, _start) = RunFolder::create(&path, &Config::default()).unwrap();
         [1, 2, 3].iter().for_each(|&step| folder.save_sample(step, "text").unwrap());
         let theirs = ["step-notes.txt", "step-3.txt", "step-00000003.txt.bak", "zebra.txt"];
         theirs.iter().for_each(|name| fs::write(path.join(SAMPLES).join(name), "mine").unwrap());
@@ -357,21 +277,5 @@ mod tests {
         let mut expected = [&theirs[..], &["step-00000001.txt"]].concat();
         expected.sort();
         assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn only_what_a_killed_start_leaves_counts_as_empty() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path();
-        fs::write(path.join(LOCK), "process 12").unwrap();
-        fs::write(path.join(".bitnet-0123456789abcdef.tmp"), "half").unwrap();
-        assert!(RunFolder::check_new(path).is_ok());
-        for theirs in [".tmp-notes", "notes"] {
-            fs::write(path.join(theirs), "mine").unwrap();
-            assert!(RunFolder::check_new(path).is_err(), "{theirs}");
-            fs::remove_file(path.join(theirs)).unwrap();
-        }
-        fs::write(path.join(LOCK), "the combination of my locker").unwrap();
-        assert!(RunFolder::check_new(path).is_err());
     }
 }
