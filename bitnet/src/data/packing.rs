@@ -35,13 +35,13 @@ impl Packing {
     /// What is packed in `file` begins with.
     pub(super) fn head(self, file: impl Read + Send, piece: u64) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
-        self.open(file, piece)?.take(HEAD).read_to_end(&mut head)?;
+        self.open(file, piece)?.take(HEAD_BYTES).read_to_end(&mut head)?;
         Ok(head)
     }
 }
 
 /// Bytes that say what a file is.
-const HEAD: u64 = 8 << 10;
+const HEAD_BYTES: u64 = 8 << 10;
 
 /// The members of a gzip file. Zeros may follow one, as they do on tapes and in blocks.
 pub(super) struct Gzip<R>(State<R>);

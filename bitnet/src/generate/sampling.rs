@@ -57,7 +57,7 @@ impl Sampling {
         check("temperature", temperature, (0.0..1e6).contains(&temperature), "0 or above")?;
         check("top-p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0 and at most 1")?;
         check("min-p", min_p, (0.0..=1.0).contains(&min_p), "between 0 and 1")?;
-        check("repetition-penalty", penalty, penalty > 0.0 && penalty < 1e6, "above 0")
+        check("repetition-penalty", penalty, (1e-3..1e6).contains(&penalty), "at least 0.001")
     }
 }
 
@@ -175,7 +175,8 @@ fn penalize(logits: &mut [f32], history: &[u32], penalty: f32) {
         if let Some(logit) = logits.get_mut(token)
             && !std::mem::replace(&mut seen[token], true)
         {
-            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            let penalized = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            *logit = penalized.clamp(f32::MIN, f32::MAX);
         }
     }
 }
@@ -194,6 +195,17 @@ mod tests {
             counts[sampler.sample(logits.to_vec(), history).unwrap() as usize] += 1;
         }
         counts
+    }
+
+    #[test]
+    fn penalties_leave_numbers() {
+        let with = |repetition_penalty| Sampling { repetition_penalty, ..Sampling::default() };
+        for penalty in [0.0, -1.0, 1e-60, f64::NAN, f64::INFINITY] {
+            assert!(Sampler::new(with(penalty)).is_err(), "{penalty}");
+        }
+        let mut logits = [f32::MAX, f32::MIN, 1.0];
+        penalize(&mut logits, &[0, 1, 2], 0.5);
+        assert_eq!(logits, [f32::MAX, f32::MIN / 2.0, 2.0]);
     }
 
     /// The logarithms of 2, 8, 1 and 4: probabilities 2/15, 8/15, 1/15 and 4/15.

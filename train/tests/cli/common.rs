@@ -7,6 +7,9 @@ use std::{
     process::{Command, Output},
 };
 
+/// The weights of a finished run, in its folder.
+pub const MODEL: &str = "model/model.safetensors";
+
 /// A folder with a small text and a small configuration.
 pub struct Playground {
     root: tempfile::TempDir,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Playground, failed, read, succeeded};
+use crate::common::{MODEL, Playground, failed, read, succeeded};
 use bitnet::{generate::GenerationConfig, pretrained::FloatModel};
 
 #[test]
