@@ -11,7 +11,10 @@ use parquet::{
 };
 use zstd::zstd_safe::{DCtx, get_error_name, get_frame_content_size};
 
-use super::{delta, source::LimitedFile};
+use super::{
+    delta,
+    source::{LimitedFile, PageSource},
+};
 
 /// What a value of a dictionary takes in memory.
 const BYTES_PER_VALUE: u64 = size_of::<parquet::data_type::ByteArray>() as u64;
@@ -23,7 +26,7 @@ const ZSTD_TOO_SMALL: &str = "Destination buffer is too small";
 /// The pages of a column, in a group of rows. The crate reads them as if they were not compressed;
 /// they are decompressed here, none to more than a piece.
 pub(super) struct Pages {
-    inner: SerializedPageReader<LimitedFile>,
+    inner: SerializedPageReader<PageSource>,
     source: Arc<LimitedFile>,
     codec: Compression,
     has_levels: bool,
@@ -45,7 +48,8 @@ impl Pages {
         let has_levels = column.column_descr().max_def_level() > 0;
         let plain = column.clone().into_builder().set_compression(Compression::UNCOMPRESSED);
         let rows = usize::try_from(rows)?;
-        let inner = SerializedPageReader::new(source.clone(), &plain.build()?, rows, None)?;
+        let pages = Arc::new(PageSource(source.clone()));
+        let inner = SerializedPageReader::new(pages, &plain.build()?, rows, None)?;
         Ok(Self { inner, source, codec, has_levels, zstd: None })
     }
 

@@ -1,6 +1,7 @@
 use std::{
     fs::File,
-    io::{self, Cursor, Read, Seek, SeekFrom},
+    io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Take},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -66,29 +67,10 @@ impl Length for LimitedFile {
 }
 
 impl ChunkReader for LimitedFile {
-    type T = Cursor<Vec<u8>>;
+    type T = Take<BufReader<File>>;
 
-    /// The header of a page, which is all that the crate reads like this. It would go through a list
-    /// for as many elements as the list says, whether or not the file has them.
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        let mut file = self.at(start)?;
-        let mut header = Vec::new();
-        let mut wanted = BYTES_OF_HEADER;
-        loop {
-            let room = wanted.min(self.piece) - header.len() as u64;
-            let read = file.by_ref().take(room).read_to_end(&mut header)?;
-            if let Some(len) = thrift::struct_len(&header) {
-                header.truncate(len);
-                return Ok(Cursor::new(header));
-            }
-            if (read as u64) < room {
-                return Err(ParquetError::General("the header of a page makes no sense".into()));
-            }
-            if wanted >= self.piece {
-                self.check_piece(u64::MAX)?;
-            }
-            wanted = 4 * wanted;
-        }
+        Ok(BufReader::new(self.at(start)?).take(self.piece))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
@@ -102,16 +84,56 @@ impl ChunkReader for LimitedFile {
     }
 }
 
+/// The file as the crate's reader of pages sees it.
+pub(super) struct PageSource(pub(super) Arc<LimitedFile>);
+
+impl Length for PageSource {
+    fn len(&self) -> u64 {
+        self.0.len
+    }
+}
+
+impl ChunkReader for PageSource {
+    type T = Cursor<Vec<u8>>;
+
+    /// The header of a page, which is all that is read like this. The crate would go through a list
+    /// for as many elements as the list says, whether or not the file has them.
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        let mut file = self.0.at(start)?;
+        let mut header = Vec::new();
+        let mut wanted = BYTES_OF_HEADER;
+        loop {
+            let room = wanted.min(self.0.piece) - header.len() as u64;
+            let read = file.by_ref().take(room).read_to_end(&mut header)?;
+            if let Some(len) = thrift::struct_len(&header) {
+                header.truncate(len);
+                return Ok(Cursor::new(header));
+            }
+            if (read as u64) < room {
+                return Err(ParquetError::General("the header of a page makes no sense".into()));
+            }
+            if wanted >= self.0.piece {
+                self.0.check_piece(u64::MAX)?;
+            }
+            wanted = 4 * wanted;
+        }
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        self.0.get_bytes(start, length)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
 
-    fn source(bytes: &[u8], piece: u64) -> LimitedFile {
+    fn source(bytes: &[u8], piece: u64) -> PageSource {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        LimitedFile::new(file, piece).unwrap()
+        PageSource(Arc::new(LimitedFile::new(file, piece).unwrap()))
     }
 
     #[test]
