@@ -4,10 +4,9 @@
 #![allow(unsafe_code, reason = "vector intrinsics over raw pointers")]
 
 use super::bf16;
-use crate::cpu::{
-    isa::{self, Vectors},
-    vectorized,
-};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::isa::{self, Vectors};
+use crate::cpu::vectorized;
 
 /// Columns of a vector.
 pub(crate) const LANES: usize = 16;
