@@ -28,6 +28,9 @@
 //!   matrix products; [`self_test`]: whether a device computes what the CPU does; [`matmul_peak`]: how
 //!   fast it multiplies; [`memory`]: what the process holds.
 //!
+//! The library sets nothing for the whole process, except where a function says so
+//! ([`backend::limit_threads`]): hooks, handlers of signals and the environment are its program's.
+//!
 //! Everything that computes is generic over `B: Backend` and nothing else. Papers are cited by
 //! key: **b1** is BitNet (arXiv 2310.11453), **b1.58** is arXiv 2402.17764, **training tips** is
 //! its "Training Tips, Code and FAQ", **2B4T** is arXiv 2504.12285.

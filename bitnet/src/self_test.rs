@@ -12,6 +12,7 @@ use crate::{
     data::{Batch, Tokens},
     loss::cross_entropy,
     nn::BitNetTransformerConfig,
+    ops::Implementation,
     precision::Precision,
 };
 
@@ -94,7 +95,8 @@ pub enum SelfTestError {
     },
 }
 
-/// Compares a device with the CPU. `None` if no CPU backend to compare with is compiled in.
+/// Compares a device with the CPU; the device computes as
+/// [`Implementation::current`] says. `None` if no CPU backend to compare with is compiled in.
 ///
 /// # Errors
 /// If the device is not there, fails, or computes something else.
@@ -122,13 +124,14 @@ pub fn self_test(
     }
 }
 
-/// The result of a CPU backend in f32.
+/// The result of a CPU backend in f32, by Burn's operations alone.
 fn reference() -> Result<Option<StepResult>, BackendError> {
     let kinds = [BackendKind::NdArray, BackendKind::Flex];
     let Some(kind) = kinds.into_iter().find(|kind| kind.is_compiled_in()) else {
         return Ok(None);
     };
-    kind.visit(&DeviceChoice::default(), SmallStep { precision: Precision::F32 })
+    Implementation::Composed
+        .scope(|| kind.visit(&DeviceChoice::default(), SmallStep { precision: Precision::F32 }))
 }
 
 /// Forward and backward pass of a small model.

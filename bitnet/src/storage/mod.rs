@@ -4,11 +4,9 @@
 //!   regular files alone: nothing waits for a pipe, and no device is read.
 //! - Writing: [`write_file`] and [`write_folder`] what this program keeps; [`Output`] where a user
 //!   says. A crash, a kill or a full disk leaves either the old or the new content, never a part.
-//! - [`end_with_a_line`]: what a program does where a file is cut short under it.
 //! - [`recover`] removes what a killed process left, and nothing else: only names that
 //!   [`is_unfinished`] knows.
 
-mod fault;
 mod kind;
 mod names;
 mod open;
@@ -17,7 +15,6 @@ mod recover;
 mod refusal;
 mod write;
 
-pub use fault::end_with_a_line;
 pub use kind::Kind;
 pub use names::is_unfinished;
 pub use open::{open_input, open_own, read_input, read_own};
