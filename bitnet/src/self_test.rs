@@ -3,13 +3,12 @@
 use burn::{
     backend::{Autodiff, autodiff::grads::Gradients},
     module::{Module, ModuleVisitor, Param},
-    tensor::{Tensor, backend::Backend},
+    tensor::{Int, Tensor, TensorData, backend::Backend},
 };
 use thiserror::Error;
 
 use crate::{
     backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice, Panic, catch_panic},
-    data::{Batch, Tokens},
     loss::cross_entropy,
     nn::BitNetTransformerConfig,
     ops::Implementation,
@@ -162,10 +161,18 @@ impl BackendVisitor for SmallStep {
         let config = config.with_kv_heads(2);
         let model = config.init_seeded::<Autodiff<B>>(1, &device).expect("sizes fit together");
         let model = model.with_precision(self.precision);
-        let tokens = Tokens::from(TEXT.iter().copied().map(u32::from).collect::<Vec<_>>());
-        let batch = Batch::<Autodiff<B>>::gather(&tokens, &WINDOWS, LENGTH, &device);
-        let logits = model.forward(batch.inputs).expect("windows fit the model");
-        let loss = cross_entropy(logits, batch.targets);
+        // Inputs, and the targets one token later.
+        let windows = |offset: usize| {
+            let tokens: Vec<i32> = WINDOWS
+                .iter()
+                .flat_map(|start| &TEXT[start + offset..start + offset + LENGTH])
+                .map(|&byte| i32::from(byte))
+                .collect();
+            let data = TensorData::new(tokens, [WINDOWS.len(), LENGTH]);
+            Tensor::<Autodiff<B>, 2, Int>::from_data(data, &device)
+        };
+        let logits = model.forward(windows(0)).expect("windows fit the model");
+        let loss = cross_entropy(logits, windows(1));
         let value = loss.clone().into_data().iter::<f64>().sum();
         let mut collect = Collect { gradients: &loss.backward(), values: Vec::new() };
         model.visit(&mut collect);
