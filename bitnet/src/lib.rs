@@ -28,6 +28,12 @@
 //!   matrix products; [`self_test`]: whether a device computes what the CPU does; [`matmul_peak`]:
 //!   how fast it multiplies; [`memory`]: what the process holds.
 //!
+//! The feature `text` has [`tokenizer`], [`chat`], [`generate`], [`pretrained`] and [`progress`], the
+//! feature `data` those, [`data`] and [`evaluate`]; the rest needs neither.
+//!
+//! The library sets nothing for the whole process, except where a function says so
+//! ([`backend::limit_threads`]): hooks, handlers of signals and the environment are its program's.
+//!
 //! Everything that computes is generic over `B: Backend` and nothing else. Papers are cited by
 //! key: **b1** is BitNet (arXiv 2310.11453), **b1.58** is arXiv 2402.17764, **training tips** is
 //! its "Training Tips, Code and FAQ", **2B4T** is arXiv 2504.12285.
@@ -49,14 +55,26 @@
         reason = "without a backend of ours nothing is chosen"
     )
 )]
+#![cfg_attr(
+    not(feature = "text"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the names of tensors, and what writes them, are for model folders"
+    )
+)]
 
 pub mod backend;
+#[cfg(feature = "text")]
 pub mod chat;
 mod cpu;
+#[cfg(feature = "data")]
 pub mod data;
 pub mod engine;
+#[cfg(feature = "data")]
 pub mod evaluate;
 pub mod formats;
+#[cfg(feature = "text")]
 pub mod generate;
 pub mod loss;
 pub mod matmul_peak;
@@ -67,13 +85,16 @@ pub mod optim;
 pub mod packed;
 mod panics;
 pub mod precision;
+#[cfg(feature = "text")]
 pub mod pretrained;
+#[cfg(feature = "text")]
 pub mod progress;
 pub mod quant;
 pub mod quant_stats;
 pub mod self_test;
 pub mod storage;
 pub mod terminal;
+#[cfg(feature = "text")]
 pub mod tokenizer;
 
 pub use nn::{BitLinear, BitLinearConfig, BitNetTransformer, BitNetTransformerConfig, ModelError};

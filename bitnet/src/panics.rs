@@ -4,23 +4,14 @@ use std::{
     any::Any,
     cell::Cell,
     fmt,
-    panic::{self, AssertUnwindSafe},
-    sync::{
-        Arc, Mutex, Once, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    panic::{self, AssertUnwindSafe, Location},
 };
-
-use signal_hook::consts::SIGABRT;
 
 thread_local! {
     static CATCHING: Cell<bool> = const { Cell::new(false) };
 }
-static CATCHING_ALL: AtomicBool = AtomicBool::new(false);
-/// The first panic, which others follow from.
-static FIRST: Mutex<Option<Panic>> = Mutex::new(None);
 
-/// A panic that was caught before it was printed.
+/// What a backend said that could not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panic {
     message: String,
@@ -28,7 +19,9 @@ pub struct Panic {
 }
 
 impl Panic {
-    fn new(payload: &(dyn Any + Send), place: Option<String>) -> Self {
+    /// A panic by its payload, and by where it was where that is known: in a hook.
+    pub fn new(payload: &(dyn Any + Send), place: Option<&Location<'_>>) -> Self {
+        let place = place.map(|at| format!("{}:{}", at.file(), at.line()));
         let message = (payload.downcast_ref::<String>().map(String::as_str))
             .or(payload.downcast_ref::<&str>().copied())
             .unwrap_or("a panic without a message");
@@ -83,53 +76,24 @@ impl fmt::Display for Panic {
 
 impl std::error::Error for Panic {}
 
-/// Calls `work`, and turns its panic into an error. Nothing is printed; panics of other threads
-/// are not concerned.
+/// Calls `work`, and turns its panic into an error. Panics of other threads are not concerned.
+///
+/// The hook of the process is called all the same, and that of the standard library prints. A
+/// program that wants silence sets a hook ([`std::panic::set_hook`]) that does nothing where
+/// [`is_catching`].
 ///
 /// # Errors
 /// The panic.
 pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
-    install_hook();
     let outer = CATCHING.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     CATCHING.set(outer);
     result.map_err(|payload| Panic::new(&*payload, None))
 }
 
-/// For the outermost function of a program: as [`catch_panic`], but silences all threads, for
-/// good. Where Rust itself gives up, as when an allocation on the CPU fails, the process ends with
-/// its line and exit code 1, instead of a signal and a core.
-///
-/// # Errors
-/// The first panic of any thread, if there was one that `work` did not survive.
-pub fn catch_all_panics<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
-    install_hook();
-    // Without a handler, which no system here lacks, aborting is as before.
-    let always = Arc::new(AtomicBool::new(true));
-    let _ = signal_hook::flag::register_conditional_shutdown(SIGABRT, 1, always);
-    CATCHING_ALL.store(true, Ordering::Relaxed);
-    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
-        let first = FIRST.lock().unwrap_or_else(PoisonError::into_inner).take();
-        first.unwrap_or_else(|| Panic::new(&*payload, None))
-    })
-}
-
-fn install_hook() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        let print = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if CATCHING.get() {
-                return;
-            }
-            if !CATCHING_ALL.load(Ordering::Relaxed) {
-                return print(info);
-            }
-            let place = info.location().map(|at| format!("{}:{}", at.file(), at.line()));
-            let mut first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert_with(|| Panic::new(info.payload(), place));
-        }));
-    });
+/// Whether this thread is in a [`catch_panic`], so that a panic becomes an error.
+pub fn is_catching() -> bool {
+    CATCHING.get()
 }
 
 #[cfg(test)]
@@ -139,6 +103,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_a_line() {
         assert_eq!(catch_panic(|| 7), Ok(7));
+        assert_eq!(catch_panic(is_catching), Ok(true));
         let panic = catch_panic(|| panic!("no\n  {}\\nframe #0: main", "adapter")).unwrap_err();
         assert_eq!(panic.to_string(), "no adapter");
         assert!(!panic.is_out_of_memory());
@@ -149,5 +114,6 @@ mod tests {
         assert!(inner.unwrap_err().is_out_of_memory());
         let silent = catch_panic(|| panic::panic_any(5)).unwrap_err();
         assert_eq!(silent.to_string(), "a panic without a message");
+        assert!(!is_catching());
     }
 }

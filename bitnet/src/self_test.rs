@@ -3,16 +3,16 @@
 use burn::{
     backend::{Autodiff, autodiff::grads::Gradients},
     module::{Module, ModuleVisitor, Param},
-    tensor::{Tensor, backend::Backend},
+    tensor::{Int, Tensor, TensorData, backend::Backend},
 };
 use thiserror::Error;
 
 use crate::{
     backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice, Panic, catch_panic},
     cpu::isa,
-    data::{Batch, Tokens},
     loss::cross_entropy,
     nn::BitNetTransformerConfig,
+    ops::Implementation,
     precision::Precision,
 };
 
@@ -104,7 +104,8 @@ pub fn product_precision(kind: BackendKind, asked: Precision) -> Precision {
     }
 }
 
-/// Compares a device with the CPU. `None` if no CPU backend to compare with is compiled in.
+/// Compares a device with the CPU; the device computes as
+/// [`Implementation::current`] says. `None` if no CPU backend to compare with is compiled in.
 ///
 /// # Errors
 /// If the device is not there, fails, or computes something else.
@@ -132,13 +133,14 @@ pub fn self_test(
     }
 }
 
-/// The result of a CPU backend in f32.
+/// The result of a CPU backend in f32, by Burn's operations alone.
 fn reference() -> Result<Option<StepResult>, BackendError> {
     let kinds = [BackendKind::NdArray, BackendKind::Flex];
     let Some(kind) = kinds.into_iter().find(|kind| kind.is_compiled_in()) else {
         return Ok(None);
     };
-    kind.visit(&DeviceChoice::default(), SmallStep { precision: Precision::F32 })
+    Implementation::Composed
+        .scope(|| kind.visit(&DeviceChoice::default(), SmallStep { precision: Precision::F32 }))
 }
 
 /// Forward and backward pass of a small model.
@@ -169,11 +171,18 @@ impl BackendVisitor for SmallStep {
         let config = config.with_kv_heads(2);
         let model = config.init_seeded::<Autodiff<B>>(1, &device).expect("sizes fit together");
         let model = model.with_precision(self.precision);
-        let tokens = Tokens::from(TEXT.iter().copied().map(u32::from).collect::<Vec<_>>());
-        let batch =
-            Batch::<Autodiff<B>>::gather(&tokens, &WINDOW_STARTS, TOKENS_PER_WINDOW, &device);
-        let logits = model.forward(batch.inputs).expect("windows fit the model");
-        let loss = cross_entropy(logits, batch.targets);
+        // Inputs, and the targets one token later.
+        let windows = |offset: usize| {
+            let tokens: Vec<i32> = WINDOW_STARTS
+                .iter()
+                .flat_map(|start| &TEXT[start + offset..start + offset + TOKENS_PER_WINDOW])
+                .map(|&byte| i32::from(byte))
+                .collect();
+            let data = TensorData::new(tokens, [WINDOW_STARTS.len(), TOKENS_PER_WINDOW]);
+            Tensor::<Autodiff<B>, 2, Int>::from_data(data, &device)
+        };
+        let logits = model.forward(windows(0)).expect("windows fit the model");
+        let loss = cross_entropy(logits, windows(1));
         let value = loss.clone().into_data().iter::<f64>().sum();
         let mut collect = Collect { gradients: &loss.backward(), values: Vec::new() };
         model.visit(&mut collect);

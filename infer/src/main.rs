@@ -13,13 +13,9 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use bitnet::{
-    backend::{BackendKind, catch_all_panics, check_threads},
-    packed::Isa,
-    storage,
-};
+use bitnet::{backend::BackendKind, packed::Isa};
 use clap::{CommandFactory, Parser, Subcommand};
-use command_line::{CompletionsArgs, ManArgs};
+use command_line::{CompletionsArgs, ManArgs, catch_all_panics, check_threads, exit_on_cut_files};
 
 use commands::{BenchArgs, EvalArgs, ExportArgs, GenerateArgs, InfoArgs};
 
@@ -53,7 +49,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    storage::end_with_a_line();
+    exit_on_cut_files();
     let result = catch_all_panics(run).unwrap_or_else(|panic| Err(anyhow!(panic.report())));
     match result {
         Ok(()) => ExitCode::SUCCESS,

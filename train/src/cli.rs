@@ -7,12 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use bitnet::{
-    backend::{BackendKind, check_threads},
-    packed::Isa,
-};
+use bitnet::{backend::BackendKind, packed::Isa};
 use clap::{CommandFactory, Parser, Subcommand};
-use command_line::{CompletionsArgs, ManArgs};
+use command_line::{CompletionsArgs, ManArgs, check_threads};
 
 use crate::{
     backends,

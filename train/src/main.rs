@@ -23,14 +23,15 @@ mod twin;
 
 use std::process::ExitCode;
 
-use bitnet::{backend::catch_all_panics, memory::KeepBlocks, storage};
+use bitnet::memory::KeepBlocks;
+use command_line::{catch_all_panics, exit_on_cut_files};
 
 #[global_allocator]
 static BLOCKS: KeepBlocks = KeepBlocks::new();
 
 fn main() -> ExitCode {
     terminal::restore_on_fatal_signals();
-    storage::end_with_a_line();
+    exit_on_cut_files();
     match catch_all_panics(cli::run) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => note!("error: {error:#}"),

@@ -42,7 +42,7 @@ mod wgpu;
 pub use device::{DeviceChoice, DeviceInfo, Memory};
 pub use error::BackendError;
 pub use kind::BackendKind;
-pub use threads::{MAX_THREADS, check_threads, limit_threads};
+pub use threads::{MAX_THREADS, PRODUCTS_VARIABLE, limit_threads};
 pub use visit::BackendVisitor;
 
-pub use crate::panics::{Panic, catch_all_panics, catch_panic};
+pub use crate::panics::{Panic, catch_panic, is_catching};

@@ -5,8 +5,8 @@
 //! for some, and chosen by [`isa`] alone. All of them compute the same numbers, to the bit.
 
 #![cfg_attr(
-    not(feature = "flex"),
-    allow(dead_code, reason = "without Flex only packed inference computes here")
+    not(all(feature = "flex", target_arch = "x86_64")),
+    allow(dead_code, reason = "packed inference and other processors use a part")
 )]
 
 pub(crate) mod absmax;

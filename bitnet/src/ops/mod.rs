@@ -1,6 +1,7 @@
 //! The operations of the model, a file each: what it computes (equation, shapes, source), its
 //! composed form in Burn's operations, which every backend has and which is the reference, and the
-//! choice of what computes it for the tensors at hand.
+//! choice of what computes it for the tensors at hand. [`Implementation`] takes the composed forms
+//! where there is a choice.
 //!
 //! A backend that has operations of its own has a folder of them here, and each operation asks
 //! `is_on` for it: one may have some of them and leave others to the composed forms. To add a
@@ -36,6 +37,7 @@ pub(crate) mod embedding;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
 pub(crate) mod gated;
+mod implementation;
 pub(crate) mod matmul;
 pub(crate) mod mean;
 pub(crate) mod mean_magnitude;
@@ -50,32 +52,18 @@ mod suite;
 mod swap_heads;
 pub(crate) mod token_losses;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
+pub use self::implementation::Implementation;
 pub(crate) use self::{columns::Columns, reciprocal::reciprocal};
 
-static FUSED: AtomicBool = AtomicBool::new(true);
-
-/// Sets whether backends with operations of their own use them, as they do from the start. Without
-/// them these compute what other backends do: slower, and equal within rounding.
-///
-/// A setting of the whole process, for its program to make before the first forward pass.
-pub fn set_fused(fused: bool) {
-    FUSED.store(fused, Ordering::Relaxed);
-}
-
-/// The last value of [`set_fused`].
-pub fn is_fused() -> bool {
-    FUSED.load(Ordering::Relaxed)
-}
-
 /// Whether the operations of the backend `I` are used for a tensor: it is on `I`, with gradients or
-/// without, in 32 bits, and they are not switched off.
+/// without, in 32 bits, and the thread does not compute the composed forms.
 #[cfg(any(feature = "flex", feature = "cuda"))]
 pub(crate) fn is_on<I, B, const D: usize>(tensor: &burn::tensor::Tensor<B, D>) -> bool
 where
     I: burn::tensor::backend::Backend,
     B: burn::tensor::backend::Backend,
 {
-    autodiff::is_backend::<B, I>() && is_fused() && tensor.dtype() == burn::tensor::DType::F32
+    autodiff::is_backend::<B, I>()
+        && Implementation::current() == Implementation::Fused
+        && tensor.dtype() == burn::tensor::DType::F32
 }

@@ -5,11 +5,9 @@
 //!   [`create_own_folder`] are the same for a folder that this program keeps.
 //! - Writing: [`write_file`] and [`write_folder`] what this program keeps; [`Output`] where a user
 //!   says. A crash, a kill or a full disk leaves either the old or the new content, never a part.
-//! - [`end_with_a_line`]: what a program does where a file is cut short under it.
 //! - [`recover`] removes what a killed process left, and nothing else: only names that
 //!   [`is_unfinished`] knows.
 
-mod fault;
 mod folder;
 mod kind;
 mod names;
@@ -19,7 +17,6 @@ mod recover;
 mod refusal;
 mod write;
 
-pub use fault::end_with_a_line;
 pub use folder::{create_own_folder, has_own_folder};
 pub use kind::Kind;
 pub use names::is_unfinished;

@@ -1,6 +1,7 @@
 //! Where to compute.
 
-use bitnet::backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice, limit_threads};
+use bitnet::backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice};
+use command_line::limit_threads;
 
 /// A backend and one of its devices.
 #[derive(Debug, Clone, clap::Args)]

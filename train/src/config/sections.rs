@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use bitnet::{
     BitNetTransformerConfig, ModelError,
-    backend::{BackendKind, DeviceChoice},
+    backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice},
     data::DataOptions,
     generate::{GenerationConfig, Sampling},
     nn::{FeedForwardKind, NormPlacement},
+    ops::Implementation,
     precision::Precision,
     pretrained::WeightDtype,
     quant::{ActivationQuant, WeightQuant},
@@ -29,6 +30,24 @@ section! {
         threads: Option<usize> = None, Safe;
         /// Whether `flex` and `cuda` compute costly operations in one pass each.
         fused: bool = true, Safe;
+    }
+}
+
+impl BackendSection {
+    /// What computes the operations of the model.
+    pub fn implementation(&self) -> Implementation {
+        match self.fused {
+            true => Implementation::Fused,
+            false => Implementation::Composed,
+        }
+    }
+
+    /// Has `visitor` work on the device, by that implementation.
+    ///
+    /// # Errors
+    /// If backend or device is not there.
+    pub fn visit<V: BackendVisitor>(&self, visitor: V) -> Result<V::Output, BackendError> {
+        self.implementation().scope(|| self.kind.visit(&self.device, visitor))
     }
 }
 

@@ -77,7 +77,7 @@ pub struct Measured {
 pub fn bench(config: Config, warmup: usize, steps: usize) -> anyhow::Result<Measured> {
     preflight::check(&config)?;
     let backend = config.backend.clone();
-    backend.kind.visit(&backend.device, Bench { config, warmup, steps })?
+    backend.visit(Bench { config, warmup, steps })?
 }
 
 struct Bench {

@@ -154,7 +154,7 @@ pub fn resume(
 
 fn visit(session: Session) -> anyhow::Result<Option<Outcome>> {
     let backend = session.config.backend.clone();
-    backend.kind.visit(&backend.device, session)?
+    backend.visit(session)?
 }
 
 impl BackendVisitor for Session {

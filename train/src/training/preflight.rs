@@ -1,9 +1,9 @@
 use anyhow::{Context, ensure};
 use bitnet::{
-    backend::{DeviceInfo, Memory, limit_threads},
-    ops,
+    backend::{DeviceInfo, Memory},
     self_test::self_test,
 };
+use command_line::limit_threads;
 
 use crate::config::Config;
 
@@ -19,13 +19,14 @@ const VOCABULARY: u128 = 256;
 /// What to install, to pass or to change.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     let section = &config.backend;
-    ops::set_fused(section.fused);
     let device = section.kind.device(&section.device)?;
     check_memory(config, &device)?;
     if let Some(threads) = section.threads {
         limit_threads(section.kind, threads).context("backend.threads")?;
     }
-    self_test(section.kind, &section.device, section.precision)?;
+    section
+        .implementation()
+        .scope(|| self_test(section.kind, &section.device, section.precision))?;
     Ok(())
 }
 

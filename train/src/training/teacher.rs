@@ -81,7 +81,7 @@ impl<B: Backend> Teacher<B> {
 /// As [`Teacher::load`].
 pub fn check(config: &Config, tokenizer: &dyn Tokenizer) -> anyhow::Result<Option<String>> {
     let Some(path) = &config.distill.teacher else { return Ok(None) };
-    config.backend.kind.visit(&config.backend.device, Check { config, tokenizer })??;
+    config.backend.visit(Check { config, tokenizer })??;
     let mut hash = Sha256::new();
     for name in FILES {
         let path = Path::new(path).join(name);

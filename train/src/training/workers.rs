@@ -1,6 +1,7 @@
 use std::{panic::resume_unwind, thread};
 
 use anyhow::Context;
+use bitnet::ops::Implementation;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Threads that compute micro-batches at the same time.
@@ -24,22 +25,42 @@ impl Workers {
         self.0.len().max(1)
     }
 
-    /// Does at most one piece of work with each worker, and returns the results in their order.
+    /// Does at most one piece of work with each worker, and returns the results in their order. The
+    /// workers compute by the [`Implementation`] of the calling thread.
     pub fn run<T: Send, W: FnOnce() -> T + Send>(&self, work: Vec<W>) -> Vec<T> {
         if self.0.is_empty() {
             return work.into_iter().map(|work| work()).collect();
         }
         assert!(work.len() <= self.0.len(), "a worker has one piece of work at a time");
+        let implementation = Implementation::current();
         thread::scope(|scope| {
             let threads: Vec<_> = work
                 .into_iter()
                 .zip(&self.0)
-                .map(|(work, pool)| scope.spawn(move || pool.install(work)))
+                .map(|(work, pool)| {
+                    scope.spawn(move || pool.install(|| implementation.scope(work)))
+                })
                 .collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
                 .collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_compute_by_the_implementation_of_the_caller() {
+        for count in [1, 2] {
+            let workers = Workers::new(count).unwrap();
+            for choice in [Implementation::Composed, Implementation::Fused] {
+                let work = vec![Implementation::current; count];
+                assert_eq!(choice.scope(|| workers.run(work)), vec![choice; count]);
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::common::{MODEL, Playground, failed, read, succeeded};
 use bitnet::{generate::GenerationConfig, pretrained::FloatModel};
+use serde_json::Value;
 
 #[test]
 fn a_run_leaves_config_metrics_samples_checkpoints_and_a_model() {
@@ -44,6 +45,33 @@ fn micro_batches_do_not_change_the_step() {
     let two_workers = model_of(&[&accumulated[..], &["--set", "train.workers=2"]].concat());
     assert_eq!(one_worker, two_workers);
     assert_ne!(one_worker, model_of(&[]), "accumulation sees more text");
+}
+
+/// Burn's operations round otherwise than the fused ones: the workers' steps and the validations
+/// show by which of them they were computed.
+#[test]
+fn all_of_a_run_computes_as_backend_fused_says() {
+    let run = |set: &[&str]| {
+        let playground = Playground::new();
+        let set = set.iter().flat_map(|set| ["--set", set]);
+        let args: Vec<_> =
+            ["--config", "tiny.toml", "--out", "run"].into_iter().chain(set).collect();
+        succeeded(playground.train(&args));
+        let result: Value =
+            serde_json::from_slice(&read(playground.path("run/result.json"))).unwrap();
+        (read(playground.path("run").join(MODEL)), result["validation_loss"].clone())
+    };
+    let (composed, accumulated) = ("backend.fused=false", "train.accumulation=2");
+    let one_worker = run(&[composed, accumulated]);
+    assert_eq!(one_worker, run(&[composed, accumulated, "train.workers=2"]));
+    assert_ne!(one_worker.0, run(&[accumulated]).0, "the steps");
+
+    // A rate too small to change a weight: what differs is what the validation computes. In bf16 it
+    // differs most.
+    let still = ["train.lr=1e-38", "train.weight_decay=0", "backend.precision=bf16"];
+    let [fused, composed] = [run(&still), run(&[&still[..], &[composed]].concat())];
+    assert_eq!(fused.0, composed.0);
+    assert_ne!(fused.1, composed.1, "the validation");
 }
 
 #[test]

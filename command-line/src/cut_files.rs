@@ -5,10 +5,10 @@
 const LINE: &[u8] = b"error: a file in use was cut short by another program, or its disk failed: \
                       restore it and start again\n";
 
-/// For programs, once: where a file that is mapped into memory is cut short, or its disk fails, the
+/// For the beginning of a program: where a file that is mapped into memory is cut short, or its disk fails, the
 /// process ends with a line and exit code 1, instead of by the signal that the system sends then.
 #[cfg(unix)]
-pub fn end_with_a_line() {
+pub fn exit_on_cut_files() {
     use std::{io::stderr, os::fd::AsFd};
 
     use signal_hook::{
@@ -32,4 +32,4 @@ pub fn end_with_a_line() {
 }
 
 #[cfg(not(unix))]
-pub fn end_with_a_line() {}
+pub fn exit_on_cut_files() {}
