@@ -68,6 +68,7 @@ pub mod packed;
 mod panics;
 pub mod precision;
 pub mod pretrained;
+pub mod product_rates;
 pub mod progress;
 pub mod quant;
 pub mod quant_stats;
