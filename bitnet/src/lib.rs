@@ -88,6 +88,7 @@ pub mod precision;
 #[cfg(feature = "text")]
 pub mod pretrained;
 #[cfg(feature = "text")]
+pub mod product_rates;
 pub mod progress;
 pub mod quant;
 pub mod quant_stats;

@@ -23,6 +23,7 @@ pub(crate) mod isa;
 pub(crate) mod kernels;
 pub(crate) mod norm;
 pub(crate) mod parallel;
+pub(crate) mod peak;
 pub(crate) mod reduce;
 pub(crate) mod rope;
 pub(crate) mod softmax;
