@@ -87,7 +87,6 @@ mod panics;
 pub mod precision;
 #[cfg(feature = "text")]
 pub mod pretrained;
-#[cfg(feature = "text")]
 pub mod product_rates;
 pub mod progress;
 pub mod quant;
