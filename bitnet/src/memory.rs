@@ -1,13 +1,11 @@
 //! The main memory: what this process holds of it, and how fast it is read.
 
-mod blocks;
 mod read_rate;
 
 use std::fs;
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
-pub use blocks::KeepBlocks;
 pub use read_rate::ReadRate;
 
 /// Bytes of main memory that this process holds; `None` where the system does not say.

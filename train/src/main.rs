@@ -5,6 +5,7 @@
 #[macro_use]
 mod say;
 
+mod allocator;
 mod backends;
 mod bench;
 mod cli;
@@ -23,13 +24,14 @@ mod twin;
 
 use std::process::ExitCode;
 
-use bitnet::memory::KeepBlocks;
 use command_line::{catch_all_panics, exit_on_cut_files};
+use mimalloc::MiMalloc;
 
 #[global_allocator]
-static BLOCKS: KeepBlocks = KeepBlocks::new();
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     terminal::restore_on_fatal_signals();
     exit_on_cut_files();
     match catch_all_panics(cli::run) {

@@ -2,11 +2,14 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    panic,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, Once, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
+
+use bitnet::backend::is_catching;
 
 #[global_allocator]
 static COUNTED: Counted = Counted;
@@ -52,7 +55,18 @@ unsafe impl GlobalAlloc for Counted {
 }
 
 /// To be held by each test from its first line on: what others take meanwhile would be counted.
+/// Panics that the library catches are not printed, as a backtrace takes more memory than a test
+/// allows.
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !is_catching() {
+                print(info);
+            }
+        }));
+    });
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
