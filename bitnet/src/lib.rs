@@ -88,6 +88,7 @@ pub mod precision;
 #[cfg(feature = "text")]
 pub mod pretrained;
 pub mod product_rates;
+#[cfg(feature = "text")]
 pub mod progress;
 pub mod quant;
 pub mod quant_stats;
