@@ -8,7 +8,7 @@ use bitnet::{
 };
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|source: &str| {
+fuzz_target!(init: bitnet_fuzz::let_caught_panics_be(), |source: &str| {
     let messages = [
         Message::new(Role::System, " Be brief.\n"),
         Message::new(Role::User, "What?"),

@@ -12,7 +12,7 @@ use bitnet::{
 };
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: bitnet_fuzz::let_caught_panics_be(), |bytes: &[u8]| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let weights = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../bitnet/tests/golden/interop/packed/model.safetensors");

@@ -9,7 +9,7 @@ use bitnet::{
 };
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: bitnet_fuzz::let_caught_panics_be(), |bytes: &[u8]| {
     let file = tempfile::Builder::new().suffix(".gguf").tempfile().expect("a temporary file");
     fs::write(file.path(), bytes).expect("a written file");
     if let Ok(file) = Gguf::open(file.path()) {

@@ -8,7 +8,7 @@ use bitnet::{
 };
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: bitnet_fuzz::let_caught_panics_be(), |bytes: &[u8]| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let options = DataOptions { text_field: "a.b".into(), skip_bad: 100, ..DataOptions::default() };
     for name in ["lines.jsonl", "values.json"] {

@@ -8,7 +8,7 @@ use bitnet::{
 };
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: bitnet_fuzz::let_caught_panics_be(), |bytes: &[u8]| {
     let file = tempfile::Builder::new().suffix(".parquet").tempfile().expect("a temporary file");
     std::fs::write(file.path(), bytes).expect("a written file");
     // A small piece, so that one that is too large is found soon.
