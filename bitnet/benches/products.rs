@@ -9,10 +9,7 @@ use bitnet::{packed::Isa, product_rates::product_rates};
 const LAYERS: [[usize; 3]; 3] = [[1024, 192, 1024], [2048, 384, 2048], [512, 2560, 13824]];
 
 fn main() {
-    println!(
-        "{}, one thread; thousand million multiplications with addition a second",
-        Isa::best()
-    );
+    println!("{}, one thread; GMAC/s", Isa::best());
     for [tokens, inputs, outputs] in LAYERS {
         println!("\n{tokens} tokens, {inputs} inputs, {outputs} outputs");
         for rate in product_rates(tokens, inputs, outputs, Duration::from_millis(500)) {

@@ -21,7 +21,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Mean loss in nats a token.
+    /// Mean loss in nats per token.
     pub fn loss(&self) -> f64 {
         self.nats / self.tokens as f64
     }

@@ -12,6 +12,9 @@
 //! assert_eq!(ternary(x).dims(), [10, 32]);
 //! ```
 //!
+//! Examples here name `burn_flex::Flex`, since Burn's feature `flex` is off in this library; with it,
+//! an app names the same type `burn::backend::Flex`.
+//!
 //! The modules:
 //!
 //! - `cpu`: arithmetic over slices; [`ops`]: the operations of the model, and what computes them.
@@ -26,7 +29,9 @@
 //!   [`quant_stats`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
 //!   matrix products; [`self_test`]: whether a device computes what the CPU does; [`matmul_peak`]:
-//!   how fast it multiplies; [`memory`]: what the process holds.
+//!   how fast it multiplies; [`product_rates`]: how fast the CPU's kernels do; [`memory`]: what the
+//!   process holds.
+//! - [`storage`]: files that are whole or not there; [`terminal`]: text without what a terminal obeys.
 //!
 //! The feature `text` has [`tokenizer`], [`chat`], [`generate`], [`pretrained`] and [`progress`], the
 //! feature `data` those, [`data`] and [`evaluate`]; the rest needs neither.

@@ -17,7 +17,7 @@ pub fn token_losses<B: Backend>(logits: Tensor<B, 3>, targets: Tensor<B, 2, Int>
     token_losses::token_losses(logits, targets.reshape([tokens])).reshape([batch, seq])
 }
 
-/// Mean nats a token, `[1]`: the training loss.
+/// Mean nats per token, `[1]`: the training loss.
 ///
 /// # Shapes
 /// As [`token_losses`].

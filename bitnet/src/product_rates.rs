@@ -9,9 +9,9 @@ use std::{
 use crate::cpu::{
     absmean::CodeRule,
     gemm::{
-        int8::{self, Codes, Lines},
+        blocked,
+        int8::{self, CodeRows, Codes},
         operands::{Columns, Panels, ROWS_PER_BAND, Rows},
-        packed,
         word::Word,
     },
     isa, peak,
@@ -69,12 +69,12 @@ fn forward([tokens, inputs, outputs]: [usize; 3], budget: Duration) -> ProductRa
     let mut codes = Codes::new(tokens, inputs);
     codes.codes.iter_mut().enumerate().for_each(|(i, code)| *code = (i * 31 % 255) as u8 as i8);
     let weights = values(inputs * outputs);
-    let panels = int8::Panels::pack(inputs, &[(&weights, outputs, CodeRule::ternary(0.5))]);
+    let panels = int8::TernaryPanels::pack(inputs, &[(&weights, outputs, CodeRule::ternary(0.5))]);
     let rate = rate([tokens, inputs, outputs], budget, || {
         let mut y = Uninit::new(tokens * outputs);
         for (band, y) in y.chunks(ROWS_PER_BAND * outputs).enumerate() {
             let rows = band * ROWS_PER_BAND..tokens.min((band + 1) * ROWS_PER_BAND);
-            let lines = Lines {
+            let lines = CodeRows {
                 codes: &codes.codes[rows.start * codes.stride..rows.end * codes.stride],
                 scales: &codes.scales[rows.clone()],
                 sums: &codes.sums[rows],
@@ -86,7 +86,7 @@ fn forward([tokens, inputs, outputs]: [usize; 3], budget: Duration) -> ProductRa
     ProductRate { product: "int8: outputs", rate, peak: peak::int8(budget) }
 }
 
-/// Gradients of the inputs, whose left operand is packed as it is used, and of the weights.
+/// Gradients of the inputs, whose left operand is blocked as it is used, and of the weights.
 fn backward<W: Word>(
     names: [&'static str; 2],
     sizes: [usize; 3],
@@ -102,14 +102,14 @@ fn backward<W: Word>(
         let mut rows = Rows::<W>::default();
         for (dx, grad) in bands {
             rows.fill(grad, &[(outputs, 1.0)]);
-            packed::product(&rows, &weights, dx);
+            blocked::product(&rows, &weights, dx);
         }
         black_box(dx.finish());
     });
     let x = Columns::<W>::round(&values(tokens * inputs), inputs);
     let grad = Panels::<W>::round(&grad, outputs);
     let of_weights = rate(sizes, budget, || {
-        black_box(packed::transposed_product(&x, &grad, &[outputs]));
+        black_box(blocked::transposed_product(&x, &grad, &[outputs]));
     });
     let [inputs, weights] = names;
     [

@@ -54,7 +54,7 @@ pub struct QuantStats {
 pub struct InputStats {
     /// Number of input features.
     pub features: usize,
-    /// Share of the codes at ±127, the largest. With one scale a token it is one in `features` at
+    /// Share of the codes at ±127, the largest. With one scale per token it is one in `features` at
     /// least, since absmax never clips: what is above crowds at the end of the range.
     pub saturated: f64,
     /// Share of the codes that are 0.

@@ -18,7 +18,7 @@ pub struct DataArgs {
     /// Rows of .jsonl, .json and .parquet files that may be bad (data.skip_bad)
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip_bad: u64,
-    /// Most memory that a piece of a file takes, in MiB (data.piece_mib)
+    /// Memory limit per record, page or Zstandard window, in MiB (data.piece_mib)
     #[arg(long, value_name = "MIB", default_value_t = 256,
           value_parser = clap::value_parser!(u64).range(1..))]
     piece_mib: u64,

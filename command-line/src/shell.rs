@@ -7,7 +7,7 @@ use clap_mangen::Man;
 /// Which shell is to complete command lines.
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {
-    /// The shell that is to complete command lines
+    /// Shell
     shell: Shell,
 }
 
@@ -24,7 +24,7 @@ impl CompletionsArgs {
 /// What a manual page is of.
 #[derive(Debug, clap::Args)]
 pub struct ManArgs {
-    /// The command that the page is of [default: the program]
+    /// Command to document [default: the program]
     command: Option<String>,
 }
 

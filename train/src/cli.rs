@@ -103,7 +103,7 @@ enum Command {
         /// Folders of runs, ended or not
         #[arg(required = true, value_name = "RUN")]
         runs: Vec<PathBuf>,
-        /// Where the page goes
+        /// Output file
         #[arg(long, value_name = "FILE", default_value = "report.html")]
         out: PathBuf,
         /// Replace a file that is no earlier report

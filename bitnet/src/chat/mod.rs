@@ -114,7 +114,7 @@ impl ChatTemplate {
     /// is that token, what is in a message is text.
     ///
     /// # Errors
-    /// As there.
+    /// As [`render`](Self::render).
     pub fn encode(
         &self,
         messages: &[Message],

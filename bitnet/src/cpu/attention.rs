@@ -3,7 +3,7 @@
 use super::{
     float::FLOATS_PER_VECTOR,
     gemm::{
-        small::Product,
+        in_cache::Product,
         word::{Word, round},
     },
     isa,

@@ -145,7 +145,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::data::{End, packing::gz};
+    use crate::data::{End, compression::gz};
 
     #[derive(Default)]
     struct Meter(AtomicU64);

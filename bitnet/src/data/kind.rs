@@ -2,14 +2,14 @@ use std::path::Path;
 
 use super::{
     DataError, DataOptions,
+    compression::Compression,
     magic::{self, Foreign, Mark},
-    packing::Packing,
 };
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
-    pub(super) packing: Packing,
+    pub(super) compression: Compression,
     pub(super) content: Content,
     pub(super) mark: Mark,
     /// Whether its bytes are taken whatever they are.
@@ -35,22 +35,22 @@ impl Kind {
         let ending = |path: &Path| {
             path.extension().and_then(|name| name.to_str()).map(str::to_ascii_lowercase)
         };
-        let packing = match ending(path).as_deref() {
-            Some("gz" | "gzip") => Packing::Gzip,
-            Some("zst" | "zstd") => Packing::Zstd,
-            _ => Packing::None,
+        let compression = match ending(path).as_deref() {
+            Some("gz" | "gzip") => Compression::Gzip,
+            Some("zst" | "zstd") => Compression::Zstd,
+            _ => Compression::None,
         };
-        let inner = match packing {
-            Packing::None => path,
+        let inner = match compression {
+            Compression::None => path,
             _ => path.file_stem().map_or(path, Path::new),
         };
-        let content = match (ending(inner).as_deref(), packing) {
+        let content = match (ending(inner).as_deref(), compression) {
             (Some("jsonl" | "ndjson"), _) => Content::JsonLines,
             (Some("json"), _) => Content::Json,
-            (Some("parquet"), Packing::None) => Content::Parquet,
+            (Some("parquet"), Compression::None) => Content::Parquet,
             _ => Content::Text,
         };
-        Self { packing, content, mark: Mark::None, binary: false }
+        Self { compression, content, mark: Mark::None, binary: false }
     }
 
     /// What the name and the first bytes say.
@@ -65,17 +65,17 @@ impl Kind {
         if kind.content == Content::Parquet || kind.binary {
             return Ok(kind);
         }
-        let head = kind.packing.head(file, options.piece()).map_err(unreadable)?;
+        let head = kind.compression.head(file, options.piece()).map_err(unreadable)?;
         kind.mark = Mark::of(&head);
         let is_utf16 = matches!(kind.mark, Mark::Utf16Le | Mark::Utf16Be);
         let foreign = if is_utf16 { None } else { magic::foreign(&head) };
         let Some(foreign) = foreign else { return Ok(kind) };
-        let Foreign { what, mut advice, .. } = match (kind.packing, foreign.packing) {
-            (_, Packing::None) => foreign,
+        let Foreign { what, mut advice, .. } = match (kind.compression, foreign.compression) {
+            (_, Compression::None) => foreign,
             // Another name helps only where a text is in it, which is not so of a .tgz.
-            (Packing::None, packing) => match inner(path, packing, options) {
+            (Compression::None, compression) => match inner(path, compression, options) {
                 None => foreign,
-                Some(inner) if inner.packing == Packing::None => {
+                Some(inner) if inner.compression == Compression::None => {
                     Foreign { what: format!("{}, compressed", inner.what), ..inner }
                 }
                 Some(inner) => compressed_again(inner),
@@ -90,27 +90,27 @@ impl Kind {
 
     /// Names the way that a file is read, as part of the name of its tokens.
     pub(super) fn name(&self) -> String {
-        let packing = match self.packing {
-            Packing::None => None,
-            Packing::Gzip => Some("gz"),
-            Packing::Zstd => Some("zst"),
+        let compression = match self.compression {
+            Compression::None => None,
+            Compression::Gzip => Some("gz"),
+            Compression::Zstd => Some("zst"),
         };
         match self.mark {
-            Mark::None => format!("{:?} {packing:?}", self.content),
-            mark => format!("{:?} {packing:?} {mark:?}", self.content),
+            Mark::None => format!("{:?} {compression:?}", self.content),
+            mark => format!("{:?} {compression:?} {mark:?}", self.content),
         }
     }
 }
 
 /// What is in a file that is compressed, if it is no text.
-fn inner(path: &Path, packing: Packing, options: &DataOptions) -> Option<Foreign> {
-    magic::foreign(&packing.head(super::open(path).ok()?, options.piece()).ok()?)
+fn inner(path: &Path, compression: Compression, options: &DataOptions) -> Option<Foreign> {
+    magic::foreign(&compression.head(super::open(path).ok()?, options.piece()).ok()?)
 }
 
 /// What is compressed in a file that is so itself.
 fn compressed_again(inner: Foreign) -> Foreign {
     let what = format!("{}, and then once more", inner.what);
-    Foreign { what, advice: "unpack it once first".into(), packing: Packing::None }
+    Foreign { what, advice: "unpack it once first".into(), compression: Compression::None }
 }
 
 #[cfg(test)]
@@ -118,7 +118,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::data::packing::gz;
+    use crate::data::compression::gz;
 
     #[test]
     fn archives_and_double_compression_are_told() {

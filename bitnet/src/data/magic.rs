@@ -1,6 +1,6 @@
 //! What the first bytes of a file say that it is.
 
-use super::packing::Packing;
+use super::compression::Compression;
 
 /// What marks a kind of file, and what to do with it.
 struct Sign {
@@ -15,7 +15,7 @@ enum Advice {
     /// It is read under a name with this ending.
     Name(&'static str),
     /// It is read under a name with this ending, if it holds a text.
-    Decompress(Packing, &'static str),
+    Decompress(Compression, &'static str),
     Unpack,
     Convert,
     /// It holds no text.
@@ -27,8 +27,12 @@ const fn sign(bytes: &'static [u8], what: &'static str, advice: Advice) -> Sign 
 }
 
 const SIGNATURES: [Sign; 30] = [
-    sign(b"\x1f\x8b", "compressed with gzip", Advice::Decompress(Packing::Gzip, ".gz")),
-    sign(b"\x28\xb5\x2f\xfd", "compressed with zstd", Advice::Decompress(Packing::Zstd, ".zst")),
+    sign(b"\x1f\x8b", "compressed with gzip", Advice::Decompress(Compression::Gzip, ".gz")),
+    sign(
+        b"\x28\xb5\x2f\xfd",
+        "compressed with zstd",
+        Advice::Decompress(Compression::Zstd, ".zst"),
+    ),
     sign(b"PAR1", "a Parquet file", Advice::Name(".parquet")),
     sign(b"\xfd7zXZ\0", "compressed with xz", Advice::Unpack),
     sign(b"BZh91AY&SY", "compressed with bzip2", Advice::Unpack),
@@ -67,7 +71,7 @@ pub(super) struct Foreign {
     /// What to do.
     pub(super) advice: String,
     /// How what is in it is compressed, if that can be read.
-    pub(super) packing: Packing,
+    pub(super) compression: Compression,
 }
 
 /// What a file is that begins with `head` and is no text. A zero byte is in no text but UTF-16, and
@@ -75,9 +79,9 @@ pub(super) struct Foreign {
 pub(super) fn foreign(head: &[u8]) -> Option<Foreign> {
     let is = |sign: &&Sign| head.get(sign.at..).is_some_and(|rest| rest.starts_with(sign.bytes));
     if let Some(Sign { what, advice, .. }) = SIGNATURES.iter().find(is) {
-        let packing = match advice {
-            Advice::Decompress(packing, _) => *packing,
-            _ => Packing::None,
+        let compression = match advice {
+            Advice::Decompress(compression, _) => *compression,
+            _ => Compression::None,
         };
         let advice = match advice {
             Advice::Name(ending) | Advice::Decompress(_, ending) => {
@@ -87,12 +91,12 @@ pub(super) fn foreign(head: &[u8]) -> Option<Foreign> {
             Advice::Convert => "convert it first, to UTF-8 text, JSONL or Parquet".into(),
             Advice::None => "name the files of text, as in \"texts/*.txt\"".into(),
         };
-        return Some(Foreign { what: (*what).into(), advice, packing });
+        return Some(Foreign { what: (*what).into(), advice, compression });
     }
     let zero = head.iter().position(|&byte| byte == 0)?;
     let advice = "name the files of text, or convert it first, to UTF-8";
     let what = format!("binary (byte {} is zero)", zero + 1);
-    Some(Foreign { what, advice: advice.into(), packing: Packing::None })
+    Some(Foreign { what, advice: advice.into(), compression: Compression::None })
 }
 
 /// A mark of the encoding, at the beginning of a text.

@@ -5,6 +5,7 @@ use std::{fs::File, path::Path};
 
 mod batches;
 mod chunks;
+mod compression;
 mod corpus;
 mod dataset;
 mod download;
@@ -15,7 +16,6 @@ mod jsonl;
 mod kind;
 mod magic;
 mod options;
-mod packing;
 mod parquet;
 mod part;
 mod prepare;

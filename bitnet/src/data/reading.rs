@@ -59,7 +59,7 @@ impl<'a> Reading<'a> {
         };
         let unreadable = |error| DataError::Read { path: path.into(), error };
         let file = Metered { inner: file, progress };
-        let reader = kind.packing.open(file, options.piece()).map_err(unreadable)?;
+        let reader = kind.compression.open(file, options.piece()).map_err(unreadable)?;
         let reader = utf16::decoded(kind.mark, reader).map_err(unreadable)?;
         let (field, piece) = (&options.text_field, options.piece());
         let buffered = |reader| BufReader::with_capacity(1 << 16, reader);

@@ -9,7 +9,7 @@ pub enum CacheFormat {
     /// 32 bits.
     #[default]
     F32,
-    /// 8 bits, one scale a token and head.
+    /// 8 bits, one scale per token and head.
     Int8,
 }
 
@@ -33,7 +33,7 @@ pub struct KvCache {
     len: usize,
 }
 
-/// Keys and values of one block, a row a token.
+/// Keys and values of one block, one row per token.
 #[derive(Debug, Clone)]
 pub(super) struct BlockCache {
     pub(super) keys: Keys,

@@ -78,7 +78,7 @@ impl Sampler {
 
     /// Draws a token.
     ///
-    /// - `logits`: one a token of the vocabulary; used up.
+    /// - `logits`: one per token of the vocabulary; used up.
     /// - `history`: the tokens so far, for the repetition penalty.
     ///
     /// # Errors

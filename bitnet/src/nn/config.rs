@@ -86,7 +86,7 @@ pub struct BitNetTransformerConfig {
     pub quant: WeightQuant,
     /// Input quantiser of the linears. Default: int8 a token.
     pub activation: ActivationQuant,
-    /// Input features that share a weight scale; `None` (default): one scale a tensor.
+    /// Input features that share a weight scale; `None` (default): one scale per tensor.
     pub group_size: Option<usize>,
     /// Whether the output head is the embedding, transposed. Default: yes.
     pub tie_embeddings: bool,

@@ -10,7 +10,7 @@ use crate::cpu::{
 /// Tokens that are worth a task of their own.
 const TOKENS_PER_TASK: usize = 8;
 
-/// Inputs of ternary products, as 8-bit codes with one scale a token:
+/// Inputs of ternary products, as 8-bit codes with one scale per token:
 /// [`absmax_int8`](crate::quant::absmax_int8), to the bit.
 #[derive(Debug, Clone)]
 pub struct Activations {

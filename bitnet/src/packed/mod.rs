@@ -27,7 +27,7 @@
 mod activations;
 mod array;
 mod file;
-mod rows;
+mod kv;
 mod table;
 mod ternary;
 #[cfg(test)]
@@ -38,7 +38,7 @@ pub(crate) use crate::cpu::kernels::QUERIES_PER_PASS;
 pub use activations::Activations;
 pub use file::FileError;
 pub(crate) use file::{ArrayFile, is_one as is_array_file, write as write_arrays};
-pub(crate) use rows::{Keys, Query, Values, attend};
+pub(crate) use kv::{Keys, Query, Values, attend};
 pub use table::{EmbeddingTable, TableFormat};
 pub(crate) use ternary::MatrixShape;
 pub use ternary::{TernaryMatrix, TernaryWeights};

@@ -17,7 +17,7 @@ const PANELS_PER_TASK: usize = 4;
 /// The format of an embedding and an output head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TableFormat {
-    /// 8 bits, one scale a row.
+    /// 8 bits, one scale per row.
     #[default]
     Int8,
     /// bfloat16.

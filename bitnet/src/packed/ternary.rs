@@ -70,7 +70,7 @@ impl MatrixShape {
     }
 }
 
-/// A ternary matrix at two bits a weight, multiplied as it is.
+/// A ternary matrix at two bits per weight, multiplied as it is.
 ///
 /// Rows (outputs) stand in panels of 32, and a panel's weights in the order in which they are
 /// read: a block is 16 inputs of 32 rows. Groups of inputs are filled up with zeros to whole
@@ -341,7 +341,7 @@ impl TernaryMatrix {
 
 /// What a thread multiplies a panel with.
 struct Scratch {
-    /// Some of its blocks, a code a byte.
+    /// Some of its blocks, one byte per code.
     unpacked: [Block; 4 * BLOCKS_PER_UNPACKING],
     /// Sums of tokens.
     sums: Sums<TOKENS_PER_BAND>,

@@ -32,7 +32,7 @@ impl<B: Backend, const D: usize> QuantizedActivation<B, D> {
 
 /// 8-bit absmax of b1.58 (training tips, figure 5): `s = 127 / max|x|`, codes `clamp(round(x·s),
 /// −128, 127)`. The maximum runs over `dims` and is kept at or above
-/// [`SCALE_EPS`](crate::quant::SCALE_EPS): with `dims = [D − 1]` there is one scale a token, with
+/// [`SCALE_EPS`](crate::quant::SCALE_EPS): with `dims = [D − 1]` there is one scale per token, with
 /// all dimensions one for the tensor.
 pub fn absmax_int8<B: Backend, const D: usize>(
     x: Tensor<B, D>,

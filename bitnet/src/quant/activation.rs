@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ActivationQuant {
-    /// 8 bits, one scale a token (b1.58).
+    /// 8 bits, one scale per token (b1.58).
     #[default]
     Int8PerToken,
     /// 8 bits, one scale for the whole input tensor.

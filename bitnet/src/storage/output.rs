@@ -92,7 +92,7 @@ impl Output {
     /// As [`check_file`](Self::check_file), for a folder.
     ///
     /// # Errors
-    /// As there.
+    /// As [`check_file`](Self::check_file).
     pub fn check_folder(&self, product: &Product) -> io::Result<()> {
         self.check(product, Shape::Folder).map(drop)
     }

@@ -43,7 +43,7 @@ impl BackendArgs {
 /// How many threads compute.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct ThreadArgs {
-    /// Threads that compute on the CPU [default: one a core]
+    /// Threads that compute on the CPU [default: one per core]
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
 }

@@ -1,21 +1,21 @@
 use bitnet::{engine::CacheFormat, packed::TableFormat};
 use infer::PackOptions;
 
-/// In what a packed model holds its numbers.
+/// Formats of a packed model's numbers.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct PackArgs {
-    /// In what embedding and output head are held [default: int8, or what a packed model has]
+    /// Format of the embedding and output head [default: int8, or what a packed model has]
     #[arg(long, value_name = "FORMAT")]
     head: Option<Head>,
-    /// In what keys and values of the tokens before are held
+    /// Format of the KV cache
     #[arg(long, value_name = "FORMAT", default_value = "f32")]
     kv: Kv,
 }
 
-/// In what embedding and output head of a packed model are held.
+/// Format of a packed model's embedding and output head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Head {
-    /// 8 bits, one scale a row
+    /// 8 bits, one scale per row
     Int8,
     /// bfloat16
     Bf16,
@@ -34,12 +34,12 @@ impl Head {
     }
 }
 
-/// In what keys and values are held.
+/// Format of a KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Kv {
     /// 32 bits, as in training
     F32,
-    /// 8 bits, one scale a token and head
+    /// 8 bits, one scale per token and head
     Int8,
 }
 

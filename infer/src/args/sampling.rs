@@ -1,6 +1,6 @@
 use infer::SamplingOptions;
 
-/// How tokens are drawn. What is not given is as the model's `generation_config.json` says, if
+/// How tokens are sampled. What is not given is as the model's `generation_config.json` says, if
 /// there is one.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SamplingArgs {
@@ -11,21 +11,21 @@ pub struct SamplingArgs {
     /// model's, or 0.8]
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
-    /// Draw from the K most probable tokens only; 0 is off [default: the model's, or 0]
+    /// Sample from the K most probable tokens only; 0 is off [default: the model's, or 0]
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
-    /// Draw from the most probable tokens that together reach P only; 1 is off [default: the
+    /// Sample from the most probable tokens that together reach P only; 1 is off [default: the
     /// model's, or 1]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
-    /// Draw from tokens at least P times as probable as the most probable one only; 0 is off
+    /// Sample from tokens at least P times as probable as the most probable one only; 0 is off
     /// [default: the model's, or 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     min_p: Option<f64>,
     /// Above 1, makes tokens that have occurred less probable; 1 is off [default: the model's, or 1]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     repetition_penalty: Option<f64>,
-    /// Seed of the random draws: the same seed gives the same text [default: a random one, which is
+    /// Seed of the sampling: the same seed gives the same text [default: a random one, which is
     /// printed]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,

@@ -25,10 +25,10 @@ pub struct ExportArgs {
     /// What to write
     #[arg(long, value_name = "FORMAT")]
     format: Format,
-    /// As what GGUF stores ternary weights [default: tq2_0]
+    /// GGUF type of the ternary weights [default: tq2_0]
     #[arg(long = "type", value_name = "TYPE")]
     linears: Option<Type>,
-    /// As what GGUF stores the embedding [default: as the model has it]
+    /// GGUF type of the embedding [default: as the model has it]
     #[arg(long, value_name = "TYPE")]
     embedding: Option<Floats>,
     /// Folder, or GGUF file, to be written
@@ -37,7 +37,7 @@ pub struct ExportArgs {
     /// Replace what is there although it is no earlier export
     #[arg(long)]
     force: bool,
-    /// In what packed weights hold embedding and output head [default: int8]
+    /// With packed, format of the embedding and output head [default: int8]
     #[arg(long, value_name = "FORMAT")]
     head: Option<Head>,
 }
@@ -46,7 +46,7 @@ pub struct ExportArgs {
 enum Format {
     /// Folder for transformers: latent weights in bf16
     HfBf16,
-    /// Folder for transformers: ternary weights, four a byte
+    /// Folder for transformers: ternary weights, four per byte
     HfPacked,
     /// File for llama.cpp or bitnet.cpp
     Gguf,
@@ -57,16 +57,16 @@ enum Format {
 /// Types of tensors in GGUF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Type {
-    /// Ternary, 2.06 bits a weight (llama.cpp)
+    /// Ternary, 2.06 bits per weight (llama.cpp)
     #[value(name = "tq2_0")]
     Tq2_0,
-    /// Ternary, 1.69 bits a weight (llama.cpp)
+    /// Ternary, 1.69 bits per weight (llama.cpp)
     #[value(name = "tq1_0")]
     Tq1_0,
-    /// Ternary, 2 bits a weight (bitnet.cpp)
+    /// Ternary, 2 bits per weight (bitnet.cpp)
     #[value(name = "i2_s")]
     I2S,
-    /// Integers of 8 bits, a scale for 32
+    /// Integers of 8 bits, one scale per 32
     #[value(name = "q8_0")]
     Q8_0,
     /// 16 bits

@@ -26,8 +26,8 @@ pub struct GenerateArgs {
     /// Model folder or GGUF file
     #[arg(short, long, value_name = "PATH")]
     model: PathBuf,
-    /// Text to continue, or with --chat to answer; "-" reads it from standard input, less one line
-    /// break at its end
+    /// Text to continue, or with --chat to answer; "-" reads it from standard input; a
+    /// trailing newline is removed
     #[arg(
         short,
         long,

@@ -52,7 +52,7 @@ impl Codes {
 
 /// Some rows of [`Codes`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lines<'a> {
+pub(crate) struct CodeRows<'a> {
     pub(crate) codes: &'a [i8],
     pub(crate) scales: &'a [f32],
     pub(crate) sums: &'a [i32],
@@ -61,7 +61,7 @@ pub(crate) struct Lines<'a> {
 /// Ternary weights `[d_input, d_output]` side by side, in panels: `[panels, words]` of blocks. Each
 /// weight begins with a panel of its own; what fills its last one is not written.
 #[derive(Debug)]
-pub(crate) struct Panels {
+pub(crate) struct TernaryPanels {
     blocks: Vec<Block>,
     /// Blocks of a panel.
     words: usize,
@@ -78,7 +78,7 @@ struct PanelColumns {
     scale: f32,
 }
 
-impl Panels {
+impl TernaryPanels {
     /// Lays out weights, each given by its values, `[d_input, outputs]`, its number of outputs, and
     /// its code rule.
     pub(crate) fn pack(d_input: usize, weights: &[(&[f32], usize, CodeRule)]) -> Self {
@@ -233,7 +233,12 @@ fn bytes_of(quads: [u32; OUTPUTS_PER_PANEL]) -> Block {
 ///
 /// # Panics
 /// If lengths do not fit.
-pub(crate) fn product(x: Lines<'_>, w: &Panels, added: Option<&[f32]>, y: UninitChunk<'_, f32>) {
+pub(crate) fn product(
+    x: CodeRows<'_>,
+    w: &TernaryPanels,
+    added: Option<&[f32]>,
+    y: UninitChunk<'_, f32>,
+) {
     let rows = x.scales.len();
     let stride = x.codes.len() / rows.max(1);
     assert!(x.codes.len() == rows * stride && x.sums.len() == rows, "left operand");
@@ -291,9 +296,10 @@ mod tests {
     fn check(x: &Codes, weights: [&[f32]; 2], d_outputs: [usize; 2]) {
         let d_input = weights[1].len() / d_outputs[1];
         let rules = [1.5, 1.0].map(CodeRule::ternary);
-        let panels = Panels::pack(d_input, &[0, 1].map(|i| (weights[i], d_outputs[i], rules[i])));
+        let panels =
+            TernaryPanels::pack(d_input, &[0, 1].map(|i| (weights[i], d_outputs[i], rules[i])));
         let columns = d_outputs[0] + d_outputs[1];
-        let lines = Lines { codes: &x.codes, scales: &x.scales, sums: &x.sums };
+        let lines = CodeRows { codes: &x.codes, scales: &x.scales, sums: &x.sums };
         let compute = |added: Option<&[f32]>| {
             let mut y = Uninit::new(x.scales.len() * columns);
             y.chunks(usize::MAX).for_each(|y| product(lines, &panels, added, y));

@@ -1,10 +1,10 @@
 //! Products of matrices: of 8-bit codes in integers; in 32 bits and in bfloat16, of operands that are
-//! packed first or lie in the cache.
+//! laid out in blocks first or lie in the cache.
 
+pub(crate) mod blocked;
+pub(crate) mod in_cache;
 pub(crate) mod int8;
 pub(crate) mod operands;
-pub(crate) mod packed;
-pub(crate) mod small;
 mod tile;
 mod tile_kernels;
 pub(crate) mod word;

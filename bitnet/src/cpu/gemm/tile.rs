@@ -1,6 +1,6 @@
 //! The part of a product that is added up in registers, for every processor: what products of
-//! matrices in the cache ([`small`](super::small)) and of packed ones
-//! ([`packed`](super::packed)) are made of.
+//! matrices in the cache ([`in_cache`](super::in_cache)) and of blocked ones
+//! ([`blocked`](super::blocked)) are made of.
 //!
 //! Each sum is added up in the order of the inner dimension, with one rounding for a product and its
 //! sum: all kernels of an element come to the same bits.

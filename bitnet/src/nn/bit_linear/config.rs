@@ -27,7 +27,7 @@ pub struct BitLinearConfig {
     pub bias: bool,
     /// The weight quantiser. Default: ternary.
     pub quant: WeightQuant,
-    /// The input quantiser. Default: 8 bits a token. In [`WeightQuant::BinaryPaper`] any 8-bit
+    /// The input quantiser. Default: 8 bits per token. In [`WeightQuant::BinaryPaper`] any 8-bit
     /// choice means the paper's own quantiser, in [`WeightQuant::None`] nothing is quantised.
     pub activation: ActivationQuant,
     /// The norm before the input quantiser. Default: none.

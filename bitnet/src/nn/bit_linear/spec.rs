@@ -40,7 +40,7 @@ impl QuantSpec {
         self.norm.apply(x, self.norm_eps)
     }
 
-    /// Whether inputs are 8-bit codes with one scale a token.
+    /// Whether inputs are 8-bit codes with one scale per token.
     pub(super) fn has_codes_of_tokens(self) -> bool {
         let weights = matches!(self.quant, WeightQuant::Ternary | WeightQuant::Binary);
         weights && self.activation == ActivationQuant::Int8PerToken && self.strength == 1.0

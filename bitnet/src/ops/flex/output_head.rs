@@ -9,9 +9,8 @@ use super::tensor::{as_matrix, compute, tensor, values};
 use crate::{
     cpu::{
         gemm::{
-            ROWS_PER_TILE,
+            ROWS_PER_TILE, blocked,
             operands::{Columns, Panels, ROWS_PER_BAND, Rows},
-            packed,
             word::Word,
         },
         isa,
@@ -76,7 +75,7 @@ impl<W: Word> Product<W> {
         par_map(rows * (inner + columns), pieces, |_, (out, x)| {
             let mut left = Rows::default();
             left.fill(x, &[(inner, 1.0)]);
-            packed::product(&left, &right, out);
+            blocked::product(&left, &right, out);
         });
         tensor(out.finish(), [rows, columns])
     }
@@ -86,7 +85,7 @@ impl<W: Word> Product<W> {
         let ((_, rows), (_, columns)) = (as_matrix(a), as_matrix(b));
         let left = Columns::<W>::round(values(a), rows);
         let right = Panels::round(values(b), columns);
-        let out = packed::transposed_product(&left, &right, &[columns]);
+        let out = blocked::transposed_product(&left, &right, &[columns]);
         tensor(out.into_iter().next().unwrap_or_default(), [rows, columns])
     }
 }

@@ -12,10 +12,9 @@ use crate::{
         encode::{EncodedRows, RowEncoder},
         gate::Gate,
         gemm::{
-            COLUMNS_PER_PANEL,
-            int8::{self, Codes, Lines},
+            COLUMNS_PER_PANEL, blocked,
+            int8::{self, CodeRows, Codes},
             operands::{self, ROWS_PER_BAND, Rows, VALUES_PER_BLOCK},
-            packed,
             word::Word,
         },
         isa,
@@ -158,7 +157,7 @@ impl<const N: usize> DifferentiableOp<Flex, N> for QuantizedLinear {
             encoder.encode(x, encoded.reborrow());
             let Some(y) = y else { return };
             let EncodedRows { codes, scales, sums, .. } = encoded;
-            let lines = Lines { codes, scales, sums };
+            let lines = CodeRows { codes, scales, sums };
             let added = added.map(|added| &added[piece * ROWS_PER_BAND * columns..][..y.len()]);
             int8::product(lines, &panels, added, y);
         });
@@ -261,12 +260,12 @@ impl QuantizedLinear {
                     let mut after = after_gate.chunks(rows * d_input);
                     match self.gate.zip(after.next()) {
                         Some((gate, after)) => {
-                            let grad = packed::product(&operand, transposed, after);
+                            let grad = blocked::product(&operand, transposed, after);
                             encoder.norm_backward(x, factors, grad, &mut for_gains);
                             encoder.gate_backward(gate, x, grad, dx);
                         }
                         None => {
-                            let dx = packed::product(&operand, transposed, dx);
+                            let dx = blocked::product(&operand, transposed, dx);
                             encoder.norm_backward(x, factors, dx, &mut for_gains);
                         }
                     }
@@ -277,7 +276,7 @@ impl QuantizedLinear {
         let left = operands::Columns::new(left, kept, d_input);
         let right = operands::Panels::new(right, kept, columns);
         let weights = match for_weights {
-            true => packed::transposed_product(&left, &right, &weights.widths())
+            true => blocked::transposed_product(&left, &right, &weights.widths())
                 .into_iter()
                 .zip(weights.widths())
                 .map(|(dw, width)| Some(tensor(dw, [d_input, width])))

@@ -64,13 +64,13 @@ impl Weights {
     }
 
     /// The codes for the product of the forward pass.
-    pub(super) fn pack(&self) -> int8::Panels {
+    pub(super) fn pack(&self) -> int8::TernaryPanels {
         let weights: Vec<_> = self
             .weights
             .iter()
             .map(|(weight, rule)| (values(weight), as_matrix(weight).1, *rule))
             .collect();
-        int8::Panels::pack(self.d_input, &weights)
+        int8::TernaryPanels::pack(self.d_input, &weights)
     }
 
     /// The codes, transposed, for the gradient of the input.

@@ -1,5 +1,5 @@
-//! Products of large matrices, whose operands are packed ([`operands`](super::operands)): those of
-//! the backward pass, and of the output head.
+//! Products of large matrices, whose operands are laid out in blocks first
+//! ([`operands`](super::operands)): those of the backward pass, and of the output head.
 //!
 //! Of the backward pass of a quantised linear one operand is the gradient of the output, in 32 bits
 //! or rounded to bf16; the other one holds codes, ternary or of 8 bits, which both represent

@@ -1,5 +1,5 @@
 //! Products of matrices that lie in the cache, as attention has them for each head: nothing is
-//! packed or copied first.
+//! laid out anew or copied first.
 
 #![allow(unsafe_code, reason = "tiles are written through pointers")]
 
@@ -34,7 +34,7 @@ impl<W: Word> Product<'_, W> {
     /// Adds the product to `out`, as [`write`](Self::write).
     ///
     /// # Panics
-    /// As there.
+    /// As [`write`](Self::write).
     pub(crate) fn add(self, out: &mut [f32], stride: usize) {
         self.compute(out, stride, true);
     }

@@ -1,3 +1,5 @@
+//! The layers that a configuration describes: linears, norms and their initialiser.
+
 use burn::{module::Initializer, tensor::backend::Backend};
 
 use super::{

@@ -5,14 +5,14 @@ use zstd::stream::read::Decoder as ZstdDecoder;
 
 /// How a whole file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(super) enum Compression {
     None,
     Gzip,
     Zstd,
 }
 
-impl Packing {
-    /// What is packed in `file`. Decompressing takes no more than `piece` bytes for the window of
+impl Compression {
+    /// What `file` holds. Decompressing takes no more than `piece` bytes for the window of
     /// a Zstandard file.
     pub(super) fn open<'a>(
         self,
@@ -32,7 +32,7 @@ impl Packing {
         })
     }
 
-    /// What is packed in `file` begins with.
+    /// What `file` holds begins with.
     pub(super) fn head(self, file: impl Read + Send, piece: u64) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
         self.open(file, piece)?.take(HEAD_BYTES).read_to_end(&mut head)?;
@@ -139,15 +139,15 @@ pub(super) fn gz(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn read(packing: Packing, file: &[u8], piece: u64) -> Result<Vec<u8>, String> {
+    fn read(compression: Compression, file: &[u8], piece: u64) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
-        let read = packing.open(file, piece).and_then(|mut file| file.read_to_end(&mut bytes));
+        let read = compression.open(file, piece).and_then(|mut file| file.read_to_end(&mut bytes));
         read.map(|_| bytes).map_err(|error| error.to_string())
     }
 
     #[test]
     fn gzip_members_and_the_zeros_after_them() {
-        let read = |parts: &[&[u8]]| read(Packing::Gzip, &parts.concat(), 1 << 20);
+        let read = |parts: &[&[u8]]| read(Compression::Gzip, &parts.concat(), 1 << 20);
         let (a, b) = (gz(b"one "), gz(b"two"));
         let zeros = [0; 70_000];
         assert_eq!(read(&[&a]), Ok(b"one ".into()));
@@ -171,13 +171,13 @@ mod tests {
     #[test]
     fn zstd_windows_are_limited_and_the_limit_can_be_raised() {
         let (mib, text) = (1 << 20, b"the text");
-        assert_eq!(read(Packing::Zstd, &long(20, text), mib), Ok(text.into()));
-        assert_eq!(read(Packing::Zstd, &long(28, text), 256 * mib), Ok(text.into()));
+        assert_eq!(read(Compression::Zstd, &long(20, text), mib), Ok(text.into()));
+        assert_eq!(read(Compression::Zstd, &long(28, text), 256 * mib), Ok(text.into()));
         for (log, piece) in [(21, mib), (31, 256 * mib)] {
-            let error = read(Packing::Zstd, &long(log, text), piece).unwrap_err();
+            let error = read(Compression::Zstd, &long(log, text), piece).unwrap_err();
             let mib = piece >> 20;
             assert!(error.contains(&format!("more than {mib} MiB; data.piece_mib")), "{error}");
         }
-        assert_eq!(read(Packing::Zstd, &long(31, text), 2048 * mib), Ok(text.into()));
+        assert_eq!(read(Compression::Zstd, &long(31, text), 2048 * mib), Ok(text.into()));
     }
 }

@@ -1,4 +1,4 @@
-//! Keys and values of a KV cache: vectors of several heads, a row a token.
+//! Keys and values of a KV cache: vectors of several heads, one row per token.
 
 use crate::cpu::{
     absmax::{self, MAX_CODE},
@@ -50,7 +50,7 @@ impl Keys {
         Self { heads, dim, rows: 0, numbers: KeyNumbers::F32(Vec::new()) }
     }
 
-    /// No rows yet, of 8 bits with one scale a row and head.
+    /// No rows yet, of 8 bits with one scale per row and head.
     pub(crate) fn int8(heads: usize, dim: usize) -> Self {
         let numbers = KeyNumbers::Int8 { codes: Vec::new(), steps: Vec::new() };
         Self { heads, dim, rows: 0, numbers }
@@ -131,7 +131,7 @@ impl Values {
         Self { heads, dim, rows: 0, numbers: ValueNumbers::F32(Vec::new()) }
     }
 
-    /// No rows yet, of 8 bits with one scale a row and head.
+    /// No rows yet, of 8 bits with one scale per row and head.
     pub(crate) fn int8(heads: usize, dim: usize) -> Self {
         let numbers = ValueNumbers::Int8 { codes: Vec::new(), steps: Vec::new() };
         Self { heads, dim, rows: 0, numbers }
