@@ -31,6 +31,10 @@ impl SessionError {
 ///
 /// Where a chat becomes longer than the model's context, its oldest turns are left out; the
 /// system's message stays.
+///
+/// The first answer is drawn from the seed of the configuration, as a generation from the same
+/// prompt is; each later one from a seed that follows from that one and from how many were begun
+/// before. So the same seed and questions make the same chat, and no two turns share their draws.
 pub struct Chat<'m, M: CausalLm> {
     model: &'m TextModel<M>,
     config: GenerationConfig,
@@ -38,6 +42,8 @@ pub struct Chat<'m, M: CausalLm> {
     /// Questions and answers in turns.
     turns: Vec<Message>,
     read: Option<Prefix<M::Cache>>,
+    /// Answers begun so far, kept or not.
+    begun: u64,
 }
 
 impl<'m, M: CausalLm> Chat<'m, M> {
@@ -53,7 +59,7 @@ impl<'m, M: CausalLm> Chat<'m, M> {
         let template = model.settings.chat.as_ref().ok_or(ChatError::Missing)?;
         config.stop_tokens.extend(template.end_of_turn(model.tokenizer.as_ref()));
         let system = system.map(|system| Message::new(Role::System, system));
-        Ok(Self { model, config, system, turns: Vec::new(), read: None })
+        Ok(Self { model, config, system, turns: Vec::new(), read: None, begun: 0 })
     }
 
     /// Questions and answers, in turns, that the model still knows.
@@ -92,10 +98,25 @@ impl<'m, M: CausalLm> Chat<'m, M> {
             }
         };
         let read = self.read.take().unwrap_or_else(|| Prefix::new(self.model.model.empty_cache()));
-        let generation = self.model.stream_after(read, prompt, &self.config)?;
+        let mut config = self.config.clone();
+        config.sampling.seed = seed_of_turn(config.sampling.seed, self.begun);
+        let generation = self.model.stream_after(read, prompt, &config)?;
+        self.begun += 1;
         self.turns.drain(..forgotten);
         Ok(Answer { chat: self, question, generation, text: String::new(), forgotten })
     }
+}
+
+/// The seed of an answer before which `begun` were begun: that of the chat for the first, else as
+/// SplitMix64 mixes it (Steele et al. 2014), so that chats of neighbouring seeds share no draws.
+fn seed_of_turn(seed: u64, begun: u64) -> u64 {
+    if begun == 0 {
+        return seed;
+    }
+    let mixed = seed.wrapping_add(begun.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// An answer under way: an iterator over its pieces.

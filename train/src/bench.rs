@@ -21,6 +21,9 @@ pub struct BenchArgs {
     /// Compute on this backend instead
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
+    /// Compute on this device of the backend, by number or name; `train backends` lists them
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
     /// Steps that are measured
     #[arg(long, value_name = "N", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -43,9 +46,9 @@ impl BenchArgs {
     /// # Errors
     /// If configuration, backend or device cannot be used.
     pub fn run(self) -> anyhow::Result<()> {
-        let Self { config, set, backend, .. } = self;
-        let mut config =
-            config::load(&config, &Overrides { set, backend, ..Overrides::default() })?;
+        let Self { config, set, backend, device, .. } = self;
+        let overrides = Overrides { set, backend, device, ..Overrides::default() };
+        let mut config = config::load(&config, &overrides)?;
         config.backend.fused &= !self.composed;
         let measured = bench(config, self.warmup as usize, self.steps as usize)?;
         if self.json {

@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use bitnet::{backend::BackendKind, packed::Isa};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{
+    CommandFactory, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use command_line::{CompletionsArgs, ManArgs, check_threads};
 
 use crate::{
@@ -65,14 +68,17 @@ struct OverrideArgs {
     /// Compute on this backend instead
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
+    /// Compute on this device of the backend, by number or name; `train backends` lists them
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
     /// Begin with the weights of this model instead of random ones
     #[arg(long, value_name = "PATH")]
     init_from: Option<String>,
 }
 
 impl From<OverrideArgs> for Overrides {
-    fn from(OverrideArgs { set, data, backend, init_from }: OverrideArgs) -> Self {
-        Self { set, data, backend, init_from }
+    fn from(OverrideArgs { set, data, backend, device, init_from }: OverrideArgs) -> Self {
+        Self { set, data, backend, device, init_from }
     }
 }
 
@@ -233,7 +239,7 @@ pub fn run() -> anyhow::Result<()> {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() => {
-            bail!(command_line::one_line(&error));
+            bail!(command_line::one_line(&with_key_tip(error, std::env::args().collect())));
         }
         Err(help) => {
             let _ = help.print();
@@ -293,6 +299,30 @@ pub fn run() -> anyhow::Result<()> {
         (None, None) if args.print_config => print_config(&overrides.apply_to(&Config::default())?),
         (None, None) => bail!("--config FILE or --resume DIR is needed; see --help"),
     }
+}
+
+/// An error of an argument that is none, with the keys of a configuration that are called so as its
+/// tip.
+fn with_key_tip(mut error: clap::Error, args: Vec<String>) -> clap::Error {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let flag = argument.split('=').next().unwrap_or_default();
+    let keys = config::keys_named(&flag.trim_start_matches('-').replace('-', "_"));
+    if error.kind() != ErrorKind::UnknownArgument || !flag.starts_with("--") || keys.is_empty() {
+        return error;
+    }
+    let mut typed = args.iter().skip_while(|arg| arg.split('=').next() != Some(flag));
+    let value = typed.next().and_then(|arg| match arg.split_once('=') {
+        Some((_, value)) => Some(value),
+        None => typed.next().map(String::as_str).filter(|value| !value.starts_with("--")),
+    });
+    let value = value.unwrap_or("VALUE");
+    let set = keys.iter().map(|key| format!("--set {key}={value}")).collect::<Vec<_>>();
+    let tip = format!("that key is set by {}", set.join(" or "));
+    error.remove(ContextKind::SuggestedArg);
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
 }
 
 fn print_config(config: &Config) -> anyhow::Result<()> {

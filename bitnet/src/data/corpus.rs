@@ -56,7 +56,7 @@ impl Corpus {
             } else if is_pattern(source) {
                 Found::matching(source)?
             } else {
-                Found::at(Path::new(source))?
+                Found::at(Path::new(source)).map_err(|error| dataset::named(source, error))?
             };
             if let Some(line) = found.line(source) {
                 progress.say(&line);

@@ -55,6 +55,21 @@ pub(super) fn find(name: &str) -> Option<&'static Dataset> {
     DATASETS.iter().find(|dataset| dataset.name == name)
 }
 
+/// The error of the source `name`, which is no dataset: where it could have been meant as one, with
+/// those there are.
+pub(super) fn named(name: &str, error: DataError) -> DataError {
+    match error {
+        DataError::Read { error, .. }
+            if error.kind() == io::ErrorKind::NotFound && !name.contains(['.', '/', '\\']) =>
+        {
+            let names = ["kjv"].into_iter().chain(DATASETS.iter().map(|dataset| dataset.name));
+            let datasets = names.collect::<Vec<_>>().join(", ");
+            DataError::NoSuchSource { source_name: name.into(), error, datasets }
+        }
+        error => error,
+    }
+}
+
 impl Dataset {
     /// The file, which is fetched unless it is there and whole. A download that was interrupted
     /// goes on where it stopped; what is there is replaced only by what has the right checksum.

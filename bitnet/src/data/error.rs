@@ -19,6 +19,16 @@ pub enum DataError {
         /// What the system says.
         error: io::Error,
     },
+    /// A source is no dataset, and there is no file or folder of that name.
+    #[error("cannot read {source_name}: {error}, nor is it a dataset: those are {datasets}")]
+    NoSuchSource {
+        /// The source.
+        source_name: String,
+        /// What the system says.
+        error: io::Error,
+        /// The datasets.
+        datasets: String,
+    },
     /// A pattern is malformed, or no file matches it.
     #[error("{pattern}: {reason}")]
     Pattern {

@@ -36,6 +36,15 @@ impl Place {
                     let inner = inner.display();
                     return no_model(format!("it is the folder of a run; its model is {inner}"));
                 }
+                if is_training_checkpoint(path) && !path.join(CONFIG).exists() {
+                    let run = path.parent().and_then(Path::parent).unwrap_or(path);
+                    let model = run.join("model");
+                    let model = model.display();
+                    return no_model(format!(
+                        "it is a training checkpoint; the model of its run, written at its end, is \
+                         {model}"
+                    ));
+                }
                 Ok(Self::Folder)
             }
             Ok(_) if is_gguf(path) => Ok(Self::Gguf),
@@ -48,6 +57,11 @@ impl Place {
             },
         }
     }
+}
+
+/// Whether the folder `path` is one of those from which training goes on.
+fn is_training_checkpoint(path: &Path) -> bool {
+    ["state.toml", "model.mpk"].iter().all(|name| path.join(name).exists())
 }
 
 /// Whether `path` is to be read as a GGUF file: it is named or begins like one, or is no regular
@@ -102,6 +116,16 @@ mod tests {
         assert_eq!(
             of("run/model/model.safetensors"),
             Err(format!("it is a part of a model, which is the folder {model}"))
+        );
+        let checkpoint = "run/checkpoints/step-8";
+        fs::create_dir_all(path(checkpoint)).unwrap();
+        for name in ["state.toml", "model.mpk"] {
+            fs::write(path(checkpoint).join(name), "text").unwrap();
+        }
+        let said = of(checkpoint).unwrap_err();
+        assert!(
+            said.starts_with("it is a training checkpoint; ") && said.ends_with(&model),
+            "{said}"
         );
         assert_eq!(of("text"), Err("it is neither a model folder nor a GGUF file".into()));
         let missing = of("b.gguf").unwrap_err();

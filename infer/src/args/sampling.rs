@@ -1,10 +1,13 @@
+use anyhow::anyhow;
+use bitnet::generate::{GenerateError, Sampler, Sampling};
 use infer::SamplingOptions;
 
 /// How tokens are sampled. What is not given is as the model's `generation_config.json` says, if
 /// there is one.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SamplingArgs {
-    /// Most tokens to generate [default: the model's max_new_tokens, or 200]
+    /// Most tokens to generate; where they and the prompt exceed the model's context, the older half
+    /// of the text is dropped each time that is full [default: the model's max_new_tokens, or 200]
     #[arg(short = 'n', long, value_name = "N")]
     tokens: Option<usize>,
     /// Below 1 more predictable, above 1 less; 0 takes the most probable token always [default: the
@@ -32,6 +35,28 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
+    /// Checks the ranges of what was made of them and of the model's files.
+    ///
+    /// # Errors
+    /// Names the option that is out of its range, or the model's file.
+    pub fn check(&self, sampling: Sampling) -> anyhow::Result<()> {
+        let given = [
+            ("temperature", self.temperature),
+            ("top-p", self.top_p),
+            ("min-p", self.min_p),
+            ("repetition-penalty", self.repetition_penalty),
+        ];
+        match Sampler::new(sampling) {
+            Ok(_) => Ok(()),
+            Err(error @ GenerateError::InvalidSampling { name, .. }) => {
+                let is_given = given.iter().any(|(flag, value)| *flag == name && value.is_some());
+                let from = if is_given { "--" } else { "generation_config.json of the model: " };
+                Err(anyhow!("{from}{error}"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The library's form of them.
     pub fn options(&self) -> SamplingOptions {
         let &Self { tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed } = self;
@@ -61,6 +86,18 @@ mod tests {
 
     fn options(args: &[&str]) -> SamplingOptions {
         Line::try_parse_from([&["infer"], args].concat()).unwrap().sampling.options()
+    }
+
+    #[test]
+    fn errors_say_where_a_parameter_is_from() {
+        let args =
+            |args: &[&str]| Line::try_parse_from([&["infer"], args].concat()).unwrap().sampling;
+        let bad = Sampling { top_p: 2.0, ..Sampling::default() };
+        let error = |given: &[&str]| args(given).check(bad).unwrap_err().to_string();
+        assert!(error(&["--top-p", "2"]).starts_with("--top-p is 2, must be "));
+        let file = "generation_config.json of the model: top-p is 2";
+        assert!(error(&["--temperature", "1"]).starts_with(file));
+        assert!(args(&[]).check(Sampling::default()).is_ok());
     }
 
     #[test]

@@ -28,13 +28,7 @@ const SEED: u64 = 1;
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
     /// Model folder or GGUF file
-    #[arg(
-        short,
-        long,
-        value_name = "PATH",
-        required_unless_present = "shape",
-        conflicts_with = "shape"
-    )]
+    #[arg(short, long, value_name = "PATH", conflicts_with = "shape")]
     model: Option<PathBuf>,
     /// Random weights of a shape, which need no file
     #[arg(long, value_name = "NAME")]
@@ -104,7 +98,7 @@ impl BenchArgs {
         let engine = match (self.shape, &self.model) {
             (Some(shape), _) => self.of_shape(shape)?.with_cache_format(options.cache),
             (None, Some(path)) => load_packed(path, options, &Bar::default())?.model,
-            (None, None) => bail!("no model"),
+            (None, None) => bail!("--model PATH or --shape NAME is needed; see --help"),
         };
         self.measure(&engine, start.elapsed().as_secs_f64())
     }

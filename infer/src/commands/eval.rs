@@ -72,7 +72,7 @@ impl EvalArgs {
     /// The tokens of the text, or of its end.
     fn tokens(&self, tokenizer: &dyn Tokenizer) -> anyhow::Result<Tokens> {
         let last = self.last;
-        ensure!(last > 0.0 && last <= 1.0, "last is {last}, must be above 0, at most 1");
+        ensure!(last > 0.0 && last <= 1.0, "--last is {last}, must be above 0, at most 1");
         let bar = Bar::default();
         let corpus = self.data.open(&bar)?;
         let TokenFile { tokens, .. } =
@@ -87,12 +87,12 @@ impl EvalArgs {
         let context = self.context.unwrap_or(longest.min(MAX_CONTEXT));
         ensure!(
             (1..=longest).contains(&context),
-            "context is {context}, must be between 1 and the model's context of {longest}"
+            "--context is {context}, must be between 1 and the model's context of {longest}"
         );
         let stride = self.stride.unwrap_or(context);
         ensure!(
             (1..=context).contains(&stride),
-            "stride is {stride}, must be between 1 and the context of {context}"
+            "--stride is {stride}, must be between 1 and the context of {context}"
         );
         let tokens = self.tokens(model.tokenizer.as_ref())?;
         ensure!(

@@ -9,6 +9,7 @@ use bitnet::{
     generate::{CausalLm, GenerationConfig},
     pretrained::TextModel,
     progress::Bar,
+    tokenizer::TokenizerError,
 };
 use burn::tensor::backend::Backend;
 use command_line::thousands;
@@ -18,7 +19,10 @@ use super::{
     chat,
     speak::{self, Notes, without_line_break},
 };
-use crate::args::{BackendArgs, PackArgs, SamplingArgs};
+use crate::{
+    args::{BackendArgs, PackArgs, SamplingArgs},
+    output,
+};
 
 /// What to generate, and how.
 #[derive(Debug, clap::Args)]
@@ -87,6 +91,7 @@ impl GenerateArgs {
     ) -> anyhow::Result<()> {
         let options = self.sampling.options();
         let sampling = options.sampling(&model.settings.defaults)?;
+        self.sampling.check(sampling)?;
         let mut notes = Notes::new(note, &sampling, self.quiet);
         let config = GenerationConfig {
             max_tokens: options.max_tokens(&model.settings.defaults),
@@ -102,6 +107,9 @@ impl GenerateArgs {
         }
         let prompt = prompt.unwrap_or_default();
         let mut generation = model.stream(prompt, &config)?;
+        if !self.quiet {
+            note_overflow(prompt, model, config.max_tokens)?;
+        }
         let start = Instant::now();
         speak::print(prompt, &mut generation)?;
         notes.say(generation.generated(), start);
@@ -133,6 +141,24 @@ impl BackendVisitor for GenerateArgs {
             }
         }
     }
+}
+
+/// Says so if a prompt and as many tokens after it do not fit the model's context.
+fn note_overflow<M: CausalLm>(
+    prompt: &str,
+    model: &TextModel<M>,
+    tokens: usize,
+) -> Result<(), TokenizerError> {
+    let context = model.model.config().max_seq_len;
+    let bos = model.settings.bos_tokens.len();
+    let read = bos + model.tokenizer.encode(prompt.as_bytes())?.len();
+    if read.saturating_add(tokens) > context {
+        output::note(&format!(
+            "the prompt's {read} tokens and {tokens} more do not fit the model's context of \
+             {context}: each time it is full, its older half is dropped"
+        ));
+    }
+    Ok(())
 }
 
 /// What a packed model holds, and how long it took.

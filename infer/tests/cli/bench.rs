@@ -77,7 +77,7 @@ fn what_cannot_be_measured_is_an_error() {
     }
     folder.run("bench", &["-p", "0"]).assert_fails(&["--prompt"]);
     folder.run("bench", &["--shape", "tiny"]).assert_fails(&["cannot be used with"]);
-    run(&["bench"], b"").assert_fails(&["--model", "; see --help"]);
+    run(&["bench"], b"").assert_fails(&["--model PATH or --shape NAME is needed; see --help"]);
     run(&["bench", "--shape", "huge"], b"").assert_fails(&["2b4t, large, tiny"]);
     run(&["bench", "--shape", "tiny", "--threads", "0"], b"").assert_fails(&["1 to 1024"]);
 }

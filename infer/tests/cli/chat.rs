@@ -100,7 +100,9 @@ fn the_model_says_how_it_is_used() {
     assert_ne!(theirs, ours);
     assert_eq!(text(&["--temperature", "0.8", "--top-k", "0", "--tokens", "200"]), ours);
     folder.write("model/generation_config.json", json!({"temperature": -1}).to_string());
-    folder.run("generate", &["--prompt", "a"]).assert_fails(&["temperature is -1"]);
+    folder
+        .run("generate", &["--prompt", "a"])
+        .assert_fails(&["generation_config.json of the model: temperature is -1"]);
 }
 
 #[test]

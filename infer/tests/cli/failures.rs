@@ -210,6 +210,8 @@ fn unusable_data() {
     ] {
         folder.run("eval", &["--data", &path(name)]).assert_fails(&[part]);
     }
+    let datasets = "nor is it a dataset: those are kjv, enwik8, tinyshakespeare";
+    folder.run("eval", &["--data", "tinyshakespear"]).assert_fails(&["No such file", datasets]);
     folder.run("eval", &[]).assert_fails(&["--data <SOURCE>"]);
 }
 
@@ -218,10 +220,10 @@ fn unusable_windows() {
     let folder = Folder::new();
     let data = folder.write("text.txt", TEXT);
     let eval = |option: &str, value: &str| folder.run("eval", &["--data", &data, option, value]);
-    eval("--stride", "0").assert_fails(&["stride is 0, must be between 1 and", "32"]);
-    eval("--stride", "33").assert_fails(&["stride is 33"]);
-    eval("--context", "33").assert_fails(&["context is 33", "model's context of 32"]);
-    eval("--context", "0").assert_fails(&["context is 0"]);
+    eval("--stride", "0").assert_fails(&["--stride is 0, must be between 1 and", "32"]);
+    eval("--stride", "33").assert_fails(&["--stride is 33"]);
+    eval("--context", "33").assert_fails(&["--context is 33", "model's context of 32"]);
+    eval("--context", "0").assert_fails(&["--context is 0"]);
     eval("--stride", "-1").assert_fails(&["-1"]);
     eval("--batch", "0").assert_fails(&["--batch"]);
 }

@@ -111,7 +111,9 @@ fn a_text_may_be_longer_than_the_context() {
     let args = ["--prompt", PROMPT, "--tokens", &tokens.to_string(), "--temperature", "0"];
     let run = folder.run("generate", &args);
     let lines: Vec<&str> = run.stderr.lines().collect();
-    let [held, speed] = lines[..] else { panic!("{}", run.stderr) };
+    let [full, held, speed] = lines[..] else { panic!("{}", run.stderr) };
+    let parts = [format!(" and {tokens} more do not fit "), format!("context of {CONTEXT}: ")];
+    assert!(parts.iter().all(|part| full.contains(part)), "{full}");
     assert!(held.starts_with("packed in ") && held.contains(" bytes int8 tables"), "{held}");
     assert!(speed.starts_with(&format!("{tokens} tokens in ")), "{speed}");
     assert!(speed.ends_with(" tokens/s)"), "{speed}");
@@ -121,6 +123,7 @@ fn a_text_may_be_longer_than_the_context() {
 #[test]
 fn no_tokens_give_the_prompt_alone() {
     let run = Folder::new().run("generate", &["--prompt", PROMPT, "--tokens", "0"]);
+    assert!(!run.stderr.contains("do not fit"), "{}", run.stderr);
     assert!(run.stderr.ends_with("\n0 tokens in 0.00 s (0.0 tokens/s)\n"), "{}", run.stderr);
     assert_eq!(run.stdout(), format!("{PROMPT}\n"));
 }

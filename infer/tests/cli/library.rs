@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bitnet::{
+    chat::{Message, Role},
     generate::{CausalLm, GenerateError, GenerationConfig, Sampling},
     packed::TableFormat,
     pretrained::TextModel,
@@ -56,6 +57,39 @@ fn what_was_read_is_not_read_again_and_changes_nothing() {
     let path = folder.path("model");
     chats(&load_packed(&path, PackOptions::default(), &Silent).expect("a packed model"));
     chats(&load_float::<B>(&path, &Default::default()).expect("a model"));
+}
+
+#[test]
+fn each_turn_draws_anew_and_the_same_seed_chats_the_same() {
+    let folder = Folder::chat(128);
+    let model =
+        load_packed(&folder.path("model"), PackOptions::default(), &Silent).expect("a model");
+    let config = |seed| GenerationConfig {
+        max_tokens: 20,
+        // All but uniform: what two turns have in common is their draws.
+        sampling: Sampling { temperature: 1e5, seed, ..Sampling::default() },
+        ..Default::default()
+    };
+    // The same question in the same situation, as no answer is kept.
+    let answers = |seed| {
+        let mut chat = Chat::new(&model, None, config(seed)).expect("a template");
+        [(); 3].map(|()| {
+            let answer = chat.ask("Hello").expect("an answer");
+            answer.map(|piece| piece.expect("a piece")).collect::<String>()
+        })
+    };
+    let [first, second, third] = answers(3);
+    assert!(first != second && second != third && first != third, "{first} {second} {third}");
+    assert_eq!(answers(3), [first.clone(), second.clone(), third]);
+    assert_ne!(answers(4)[0], second);
+
+    let tokenizer = model.tokenizer.as_ref();
+    let prompt = model.settings.chat_prompt(&[Message::new(Role::User, "Hello")], tokenizer);
+    let template = model.settings.chat.as_ref().expect("a template");
+    let stop_tokens = template.end_of_turn(tokenizer).into_iter().collect();
+    let config = GenerationConfig { stop_tokens, ..config(3) };
+    let alone = model.generate(prompt.expect("a prompt"), &config).expect("a generation");
+    assert_eq!(alone, first);
 }
 
 #[test]

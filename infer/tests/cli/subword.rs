@@ -46,7 +46,7 @@ fn the_last_share_is_split_by_bytes() {
     let last = folder.run("eval", &["--data", &data, "--last", "0.2", "--json"]).json();
     assert_eq!(last, folder.run("eval", &["--data", &end, "--json"]).json());
     for share in ["0", "1.5", "nan"] {
-        folder.run("eval", &["--data", &data, "--last", share]).assert_fails(&["last is "]);
+        folder.run("eval", &["--data", &data, "--last", share]).assert_fails(&["--last is "]);
     }
 }
 

@@ -1,44 +1,29 @@
 use std::{collections::BTreeMap, io, path::Path};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail};
 use bitnet::storage::open_input;
 use strsim::damerau_levenshtein;
 use toml::{Table, Value};
 
-use super::Config;
-
-/// More parts than any key has.
-const MOST_PARTS: usize = 8;
-
-/// What the command line changes.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// `key=value` pairs, the value in TOML (a bare word is a string).
-    pub set: Vec<String>,
-    /// Replaces `data.sources`.
-    pub data: Vec<String>,
-    /// Replaces `backend.kind`.
-    pub backend: Option<String>,
-    /// Replaces `train.init_from`.
-    pub init_from: Option<String>,
-}
+use super::{
+    Config,
+    overrides::Overrides,
+    train::BUDGETS,
+    tree::{get, leaves, remove},
+};
 
 /// Reads a file and applies the overrides.
 ///
 /// # Errors
-/// One line that names the file and the key.
+/// One line that names the key, and the file or what of the command line sets it.
 pub fn load(path: &Path, overrides: &Overrides) -> anyhow::Result<Config> {
     let text = open_input(path)
         .and_then(io::read_to_string)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    let mut table = parse(&text).with_context(|| path.display().to_string())?;
-    overrides.apply(&mut table)?;
-    from_table(table).with_context(|| path.display().to_string())
+    let in_file = |error: anyhow::Error| error.context(path.display().to_string());
+    let table = parse(&text).map_err(in_file)?;
+    overrides.applied(&table, from_table, in_file)
 }
-
-/// The keys that say how long a run is: one of them does.
-const BUDGETS: [&str; 4] =
-    ["train.steps", "train.tokens", "train.epochs", "train.tokens_per_parameter"];
 
 /// Reads a configuration that [`to_toml`] wrote.
 ///
@@ -54,6 +39,16 @@ pub fn from_toml(text: &str) -> anyhow::Result<Config> {
 /// None in practice: every value has a TOML form.
 pub fn to_toml(config: &Config) -> anyhow::Result<String> {
     Ok(toml::to_string(&to_table(config)?)?)
+}
+
+impl Overrides {
+    /// Applies them to a configuration that was read before.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn apply_to(&self, config: &Config) -> anyhow::Result<Config> {
+        self.applied(&to_table(config)?, from_table, |error| error)
+    }
 }
 
 /// Every dotted key with its value, in TOML.
@@ -183,111 +178,46 @@ fn is_known(key: &str, known: &[&str]) -> bool {
     known.iter().any(|&k| k == key || k.starts_with(&format!("{key}.")))
 }
 
-impl Overrides {
-    fn apply(&self, table: &mut Table) -> anyhow::Result<()> {
-        for pair in &self.set {
-            let (key, value) =
-                pair.split_once('=').ok_or_else(|| anyhow!("--set {pair}: expected KEY=VALUE"))?;
-            // A bare word is no TOML value; it is meant as a string.
-            let value = format!("value = {value}")
-                .parse::<Table>()
-                .ok()
-                .filter(|table| table.len() == 1)
-                .and_then(|mut table| table.remove("value"))
-                .unwrap_or_else(|| Value::String(value.into()));
-            let key = key.trim();
-            ensure!(!value.is_table(), "--set {pair}: a key has one value; set several one by one");
-            ensure!(key.split('.').count() <= MOST_PARTS, "--set {pair}: there is no such key");
-            if BUDGETS.contains(&key) {
-                BUDGETS.iter().for_each(|other| remove(table, other));
-            }
-            insert(table, key, value).with_context(|| format!("--set {pair}"))?;
-        }
-        if !self.data.is_empty() {
-            let sources = self.data.iter().cloned().map(Value::String).collect();
-            insert(table, "data.sources", Value::Array(sources)).context("--data")?;
-        }
-        if let Some(kind) = &self.backend {
-            insert(table, "backend.kind", Value::String(kind.clone())).context("--backend")?;
-        }
-        if let Some(model) = &self.init_from {
-            insert(table, "train.init_from", Value::String(model.clone()))
-                .context("--init-from")?;
-        }
-        Ok(())
-    }
-
-    /// Applies the overrides to a configuration that was read before.
-    ///
-    /// # Errors
-    /// As [`load`].
-    pub fn apply_to(&self, config: &Config) -> anyhow::Result<Config> {
-        let mut table = to_table(config)?;
-        self.apply(&mut table)?;
-        from_table(table)
-    }
-}
-
-fn insert(table: &mut Table, key: &str, value: Value) -> anyhow::Result<()> {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.into(), value);
-            Ok(())
-        }
-        Some((section, rest)) => {
-            let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            let section =
-                section.as_table_mut().ok_or_else(|| anyhow!("{key} is in no section"))?;
-            insert(section, rest, value)
-        }
-    }
-}
-
-fn get<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
-    match key.split_once('.') {
-        None => table.get(key),
-        Some((section, rest)) => get(table.get(section)?.as_table()?, rest),
-    }
-}
-
-fn remove(table: &mut Table, key: &str) {
-    match key.split_once('.') {
-        None => _ = table.remove(key),
-        Some((section, rest)) => {
-            if let Some(section) = table.get_mut(section).and_then(Value::as_table_mut) {
-                remove(section, rest);
-            }
-        }
-    }
-}
-
-/// Dotted keys of all values that are not tables.
-fn leaves(table: &Table) -> Vec<String> {
-    let mut keys = Vec::new();
-    for (key, value) in table {
-        match value {
-            Value::Table(section) => {
-                keys.extend(leaves(section).into_iter().map(|rest| format!("{key}.{rest}")));
-            }
-            _ => keys.push(key.clone()),
-        }
-    }
-    keys
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str, set: &[&str]) -> anyhow::Result<Config> {
-        let mut table = parse(text)?;
         let set = set.iter().map(ToString::to_string).collect();
-        Overrides { set, ..Overrides::default() }.apply(&mut table)?;
-        from_table(table)
+        let overrides = Overrides { set, ..Overrides::default() };
+        overrides.applied(&parse(text)?, from_table, |error| error.context("file.toml"))
     }
 
+    /// Without what it blames: the file, or what sets a key.
     fn error(text: &str, set: &[&str]) -> String {
-        format!("{:#}", read(text, set).unwrap_err())
+        let error = format!("{:#}", read(text, set).unwrap_err());
+        let what = ["file.toml: ", "--set "].iter().find_map(|blamed| error.strip_prefix(blamed));
+        what.unwrap_or(&error).into()
+    }
+
+    #[test]
+    fn what_sets_a_key_is_to_blame_for_it() {
+        let error = |text, set: &[&str]| format!("{:#}", read(text, set).unwrap_err());
+        let file = "[train]\nsteps = 0";
+        let said = error("", &["train.step=3"]);
+        assert!(said.starts_with("--set train.step: unknown key \"train.step\"; "), "{said}");
+        let said = error("", &["train.steps=0", "train.steps=0"]);
+        assert!(said.starts_with("--set train.steps is 0, must be "), "{said}");
+        assert!(error(file, &["seed=1"]).starts_with("file.toml: train.steps is 0"));
+        assert!(error(file, &["train.lr=-1", "train.steps=9"]).starts_with("--set train.lr is -1"));
+        let said = error("[model]\ndim = 128\nheads = 4", &["seed=1", "model.heads=3"]);
+        assert!(said.starts_with("--set model.heads: "), "{said}");
+
+        let with = |overrides: Overrides| {
+            format!("{:#}", overrides.apply_to(&Config::default()).unwrap_err())
+        };
+        let some = || Some("cudaa".to_owned());
+        let said = with(Overrides { backend: some(), ..Overrides::default() });
+        assert!(said.starts_with("--backend: unknown variant `cudaa`"), "{said}");
+        let said = with(Overrides { device: some(), ..Overrides::default() });
+        assert!(said.starts_with("--device: "), "{said}");
+        let said = with(Overrides { init_from: Some(String::new()), ..Overrides::default() });
+        assert!(said.starts_with("--init-from is empty"), "{said}");
     }
 
     #[test]
@@ -417,6 +347,9 @@ mod tests {
         assert_eq!(read(&printed, &[]).unwrap().train.tokens, Some(7));
         let both = error("[train]\nsteps = 5\nepochs = 1.0", &[]);
         assert_eq!(both, "train.steps and train.epochs both say how long the run is: keep one");
+        let both = error("", &["train.steps=4", "train.steps=5", "train.tokens=100"]);
+        let expected = "train.steps and --set train.tokens both say how long the run is: keep one";
+        assert_eq!(both, expected);
         assert!(error("", &["train.epochs=0"]).starts_with("train.epochs is 0"));
     }
 }

@@ -5,15 +5,18 @@ mod distill;
 mod key;
 mod load;
 mod optimizer;
+mod overrides;
 mod paths;
 mod sections;
 mod train;
+mod tree;
 mod twin;
 
 pub use changes::Changes;
 pub use distill::DistillSection;
-pub use load::{Overrides, from_toml, load, pairs, to_toml};
+pub use load::{from_toml, load, pairs, to_toml};
 pub use optimizer::OptimizerKind;
+pub use overrides::Overrides;
 pub use sections::{
     BYTES, BackendSection, CheckpointSection, DataSection, EvalSection, LogSection, ModelSection,
     SampleSection,
@@ -52,6 +55,12 @@ pub struct Config {
     pub distill: DistillSection,
     /// Learning rates of the models beside the ternary one.
     pub twin: TwinSection,
+}
+
+/// The keys whose last part is `name`.
+pub fn keys_named(name: &str) -> Vec<&'static str> {
+    let keys = Config::keys().map(|key| key.name);
+    keys.filter(|key| key.rsplit('.').next() == Some(name)).collect()
 }
 
 /// The key that is in no section.

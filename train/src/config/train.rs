@@ -8,6 +8,10 @@ use super::{
     key::{above, above_to, not_empty, section, within},
 };
 
+/// The keys that say how long a run is: one of them does.
+pub(super) const BUDGETS: [&str; 4] =
+    ["train.steps", "train.tokens", "train.epochs", "train.tokens_per_parameter"];
+
 section! {
     /// `[train]`
     pub struct TrainSection in "train" {

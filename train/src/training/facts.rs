@@ -102,12 +102,19 @@ fn steps(config: &Config, text: &Text, state: &State) -> String {
         step => format!("; {} are done", thousands(step)),
     };
     format!(
-        "{} of {} tokens: {} tokens, {:.2} times the text{from}",
+        "{} of {} tokens: {} tokens, {} times the text{from}",
         thousands(train.steps),
         thousands(tokens),
         thousands(all),
-        all as f64 / text.size().training.max(1) as f64
+        times(all as f64 / text.size().training.max(1) as f64)
     )
+}
+
+/// A number of times: two decimals, and below a tenth three significant digits.
+fn times(number: f64) -> String {
+    let is_small = number > 0.0 && number < 0.1;
+    let decimals = if is_small { (2.0 - number.log10().floor()).min(12.0) } else { 2.0 };
+    format!("{number:.*}", decimals as usize)
 }
 
 /// A number of bytes with a unit.
@@ -125,6 +132,12 @@ fn bytes(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_times_the_text_are_not_none() {
+        let shown = [0.0, 0.000_012_345, 0.004_321, 0.25, 1.5, 123.456].map(times);
+        assert_eq!(shown, ["0.00", "0.0000123", "0.00432", "0.25", "1.50", "123.46"]);
+    }
 
     #[test]
     fn bytes_have_units() {

@@ -137,8 +137,7 @@ impl Outcome {
         );
         if let (Some(peak), Some(share)) = (self.matmul_peak, self.model_flops_utilization) {
             say!(
-                "{:.1} MFLOP a token: {:.1} % of the {:.1} GFLOP/s at which matrices were \
-                 multiplied before",
+                "{:.1} MFLOP a token: {:.1} % of the measured matmul peak, {:.1} GFLOP/s (MFU)",
                 self.flops_per_token / 1e6,
                 100.0 * share,
                 peak / 1e9,

@@ -20,6 +20,12 @@ fn configurations() {
     says(&playground, &["--config", "missing.toml", "--out", "run"], "cannot read missing.toml");
     says(&playground, &["--config", ".", "--out", "run"], "cannot read .");
     says(&playground, &[], "--config");
+    says(
+        &playground,
+        &config(&["--seed", "3"]),
+        "tip: that key is set by --set seed=3; see --help",
+    );
+    says(&playground, &config(&["--steps=9"]), "tip: that key is set by --set train.steps=9");
     says(&playground, &config(&["--sett", "a=b"]), "--sett");
     says(&playground, &set("train.stesp=1"), "the nearest valid one is \"train.steps\"");
     says(&playground, &set("steps=1"), "the nearest valid one is \"train.steps\"");
@@ -42,8 +48,8 @@ fn configurations() {
     says(&playground, &set("checkpoint.every=0"), "checkpoint.every and checkpoint.minutes are");
     says(&playground, &set("train.lr=-1"), "train.lr is -1");
     says(&playground, &set("train.lr=nan"), "train.lr is NaN");
-    says(&playground, &set("model.dim=0"), "error: tiny.toml: model.dim is 0");
-    says(&playground, &set("model.context=0"), "error: tiny.toml: model.context is 0, must be");
+    says(&playground, &set("model.dim=0"), "error: --set model.dim is 0");
+    says(&playground, &set("model.context=0"), "error: --set model.context is 0, must be");
     says(&playground, &set("model.init_std=1e308"), "model.init_std is 1e308, in 32 bits inf");
     says(&playground, &set("train.epsilon=1e-60"), "train.epsilon is 1e-60, in 32 bits 0, must be");
     says(&playground, &set("train.sched=linear"), "the nearest valid one is \"train.schedule\"");
