@@ -37,7 +37,7 @@
 //! feature `data` those, [`data`] and [`evaluate`]; the rest needs neither.
 //!
 //! The library sets nothing for the whole process, except where a function says so
-//! ([`backend::limit_threads`]): hooks, handlers of signals and the environment are its program's.
+//! ([`backend::limit_threads`]): hooks, signal handlers and the environment are its program's.
 //!
 //! Everything that computes is generic over `B: Backend` and nothing else. Papers are cited by
 //! key: **b1** is BitNet (arXiv 2310.11453), **b1.58** is arXiv 2402.17764, **training tips** is

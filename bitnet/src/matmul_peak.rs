@@ -12,7 +12,7 @@ use crate::{ops::matmul::matmul, precision::Precision};
 /// Rows that the first product has.
 const FIRST_ROWS: usize = 64;
 
-/// The highest rate, in floating-point operations a second, at which the device multiplied
+/// The highest rate, in floating-point operations per second, at which the device multiplied
 /// `[rows, inner]` by `[inner, columns]` for about `budget`, on `threads` threads at the same
 /// time. A product is `2 · rows · inner · columns` operations.
 ///

@@ -23,7 +23,7 @@ use crate::cpu::{
 pub struct ProductRate {
     /// What is multiplied.
     pub product: &'static str,
-    /// Multiplications with addition a second.
+    /// Multiply-accumulates per second.
     pub rate: f64,
     /// The same of a loop over registers, where there is one for these instructions.
     pub peak: Option<f64>,

@@ -12,7 +12,7 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// All bytes and the end of a text.
 const MIN_TOKENS: usize = 257;
-/// What a token file holds in two bytes a token.
+/// What a token file holds in two bytes per token.
 const MAX_TOKENS: usize = 1 << 16;
 
 /// Most characters of a word that are learned from together. Training takes a time that grows with
