@@ -5,6 +5,7 @@
 mod commit;
 mod cut_files;
 mod data;
+mod full_files;
 mod panics;
 mod shell;
 mod table;
@@ -14,6 +15,7 @@ mod version;
 
 pub use cut_files::exit_on_cut_files;
 pub use data::DataArgs;
+pub use full_files::fail_on_full_files;
 pub use panics::catch_all_panics;
 pub use shell::{CompletionsArgs, ManArgs};
 pub use table::{Align, table, thousands};

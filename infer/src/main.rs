@@ -15,7 +15,10 @@ use std::{
 use anyhow::{Context, anyhow};
 use bitnet::{backend::BackendKind, packed::Isa};
 use clap::{CommandFactory, Parser, Subcommand};
-use command_line::{CompletionsArgs, ManArgs, catch_all_panics, check_threads, exit_on_cut_files};
+use command_line::{
+    CompletionsArgs, ManArgs, catch_all_panics, check_threads, exit_on_cut_files,
+    fail_on_full_files,
+};
 
 use commands::{BenchArgs, EvalArgs, ExportArgs, GenerateArgs, InfoArgs};
 
@@ -50,6 +53,7 @@ enum Command {
 
 fn main() -> ExitCode {
     exit_on_cut_files();
+    fail_on_full_files();
     let result = catch_all_panics(run).unwrap_or_else(|panic| Err(anyhow!(panic.report())));
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -24,7 +24,7 @@ mod twin;
 
 use std::process::ExitCode;
 
-use command_line::{catch_all_panics, exit_on_cut_files};
+use command_line::{catch_all_panics, exit_on_cut_files, fail_on_full_files};
 use mimalloc::MiMalloc;
 
 #[global_allocator]
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     allocator::keep_freed_memory();
     terminal::restore_on_fatal_signals();
     exit_on_cut_files();
+    fail_on_full_files();
     match catch_all_panics(cli::run) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => note!("error: {error:#}"),

@@ -41,7 +41,8 @@ impl Corpus {
         options: &DataOptions,
         progress: &dyn Progress,
     ) -> Result<Self, DataError> {
-        if sources.is_empty() {
+        // An empty name would be the working directory.
+        if sources.is_empty() || sources.iter().any(|source| source.as_ref().is_empty()) {
             return Err(DataError::NoSource);
         }
         let mut parts = Vec::new();
@@ -204,6 +205,14 @@ mod tests {
         assert_eq!(read(&[path("")]).unwrap(), expect(&all));
         let some = [&records[..], &records, &files[..1]].concat();
         assert_eq!(read(&[path("[cd].jsonl*"), path("a.txt")]).unwrap(), expect(&some));
+    }
+
+    #[test]
+    fn no_source_is_no_folder() {
+        for sources in [&[][..], &[""], &["kjv", ""]] {
+            let opened = Corpus::open(sources, &DataOptions::default(), &Meter::default());
+            assert!(matches!(opened, Err(DataError::NoSource)), "{sources:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::tokenizer::TokenizerError;
 #[non_exhaustive]
 pub enum DataError {
     /// No source was named.
-    #[error("no data source is given")]
+    #[error("no data source is given, or an empty one")]
     NoSource,
     /// A file or folder cannot be read, or a compressed file is damaged.
     #[error("cannot read {path}: {error}")]

@@ -7,6 +7,7 @@ use std::{
 use super::{
     Refusal,
     kind::Kind,
+    open::read_own,
     parent,
     recover::{LOCK, recover_abandoned},
     write::{make_file, make_folder, replace_folder},
@@ -180,7 +181,10 @@ impl Output {
             return Ok(Old::Product);
         }
         match (self.force, part_of) {
-            (Some(true), None) => Ok(Old::Product),
+            (Some(true), None) => match keeper(&path)? {
+                Some(keeper) => Err(Refusal::Kept(keeper).into()),
+                None => Ok(Old::Product),
+            },
             (Some(true), Some(input)) => Err(Refusal::InInput(input).into()),
             (force, _) => {
                 let (reason, forcible) = (product.reason.into(), force.is_some());
@@ -209,12 +213,29 @@ fn is_in_use(folder: &Path) -> io::Result<bool> {
     Ok(matches!(File::open(lock)?.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
+/// How deep the files of a run are in its folder, at most.
+const DEPTH_OF_RUN: usize = 3;
+
+/// The folder, above a path, in which a program keeps a lock: a run, or the cache.
+fn keeper(path: &Path) -> io::Result<Option<PathBuf>> {
+    for folder in path.ancestors().skip(1).take(DEPTH_OF_RUN) {
+        let lock = folder.join(LOCK);
+        // Of a user's own file of that name the content is another one.
+        if Kind::at(&lock)? == Some(Kind::File) {
+            let holder = read_own(&lock)?;
+            if holder.is_empty() || holder.starts_with(b"process ") {
+                return Ok(Some(folder.into()));
+            }
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::storage::read_own;
 
     const FILE: Product = Product {
         reason: "is no earlier note",
@@ -267,6 +288,26 @@ mod tests {
         file(&at("theirs").forced(true), "x").unwrap();
         folder(&at("mine").forced(true), "x").unwrap();
         assert!(text("theirs") == "x" && text("mine/box") == "x" && !path("mine/deep").exists());
+    }
+
+    #[test]
+    fn what_a_program_keeps_is_not_replaced_by_force() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir_all(path("run/checkpoints/step-1")).unwrap();
+        fs::write(path("run/metrics.csv"), "step").unwrap();
+        let at = |name: &str| Output::new(&path(name)).forced(true);
+        for holder in ["process 12", ""] {
+            fs::write(path("run/lock"), holder).unwrap();
+            let kept = Refusal::Kept(path("run").canonicalize().unwrap());
+            assert_eq!(refusal(folder(&at("run/checkpoints"), "x")), kept);
+            assert_eq!(refusal(folder(&at("run/checkpoints/../checkpoints"), "x")), kept);
+            assert_eq!(refusal(file(&at("run/metrics.csv"), "x")), kept);
+        }
+        file(&at("run/note"), "note 1").unwrap();
+        file(&at("run/note"), "note 2").unwrap();
+        fs::write(path("run/lock"), "of my locker").unwrap();
+        folder(&at("run/checkpoints"), "x").unwrap();
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub enum Refusal {
     /// It would replace what another process is writing.
     #[error("another process is writing there")]
     InUse,
+    /// It would replace a part of a folder that a program keeps, such as a run.
+    #[error(
+        "it belongs to {0}, which a program keeps with a lock: another name, or another folder"
+    )]
+    Kept(PathBuf),
     /// It would replace what is read.
     #[error("it is, or holds, the input {0}")]
     HoldsInput(PathBuf),
@@ -56,9 +61,10 @@ impl From<Refusal> for io::Error {
             Refusal::NoFolder(_) => io::ErrorKind::NotADirectory,
             Refusal::NoFile(_) => io::ErrorKind::InvalidInput,
             Refusal::InUse => io::ErrorKind::ResourceBusy,
-            Refusal::Foreign { .. } | Refusal::HoldsInput(_) | Refusal::InInput(_) => {
-                io::ErrorKind::AlreadyExists
-            }
+            Refusal::Foreign { .. }
+            | Refusal::Kept(_)
+            | Refusal::HoldsInput(_)
+            | Refusal::InInput(_) => io::ErrorKind::AlreadyExists,
         };
         Self::new(kind, refusal)
     }

@@ -1,8 +1,13 @@
 //! `infer generate`: continues a prompt, or answers in a chat.
 
-use std::{borrow::Cow, io, path::PathBuf, time::Instant};
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+    path::PathBuf,
+    time::Instant,
+};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bitnet::{
     backend::BackendVisitor,
     engine::{Engine, Footprint},
@@ -23,6 +28,9 @@ use crate::{
     args::{BackendArgs, PackArgs, SamplingArgs},
     output,
 };
+
+/// The longest prompt that is read from standard input: more than any context holds.
+const MAX_PROMPT_BYTES: u64 = 64 << 20;
 
 /// What to generate, and how.
 #[derive(Debug, clap::Args)]
@@ -77,8 +85,14 @@ impl GenerateArgs {
         if self.prompt.as_deref() != Some("-") {
             return Ok(self.prompt.as_deref().map(Cow::Borrowed));
         }
-        let text = io::read_to_string(io::stdin())
-            .context("cannot read the prompt from standard input")?;
+        let input = io::stdin().lock().take(MAX_PROMPT_BYTES + 1);
+        let text =
+            io::read_to_string(input).context("cannot read the prompt from standard input")?;
+        ensure!(
+            text.len() as u64 <= MAX_PROMPT_BYTES,
+            "the prompt on standard input is longer than {} MiB",
+            MAX_PROMPT_BYTES >> 20,
+        );
         Ok(Some(Cow::Owned(without_line_break(&text).into())))
     }
 

@@ -111,6 +111,10 @@ fn from_table(table: Table) -> anyhow::Result<Config> {
     if let Some(unknown) = leaves(&table).into_iter().find(|key| !is_known(key, &known)) {
         bail!("unknown key \"{unknown}\"; {}", suggestion(&unknown, &known));
     }
+    // serde would fill a section from a list, key by key.
+    if let Some((section, _)) = table.iter().find(|(_, value)| value.is_array()) {
+        bail!("{section}: a list, where a section with keys is wanted");
+    }
     let budgets: Vec<&str> = BUDGETS.into_iter().filter(|key| get(&table, key).is_some()).collect();
     if let [first, second, ..] = budgets[..] {
         bail!("{first} and {second} both say how long the run is: keep one");
@@ -193,6 +197,18 @@ mod tests {
         let error = format!("{:#}", read(text, set).unwrap_err());
         let what = ["file.toml: ", "--set "].iter().find_map(|blamed| error.strip_prefix(blamed));
         what.unwrap_or(&error).into()
+    }
+
+    #[test]
+    fn a_section_is_no_list() {
+        for section in ["model", "train", "data", "backend", "twin"] {
+            for list in ["[]", "[64]"] {
+                let line = format!("{section} = {list}");
+                let words = format!("{section}: a list, where a section with keys is wanted");
+                assert_eq!(error(&line, &[]), words);
+                assert!(read("", &[&line.replace(' ', "")]).is_err(), "{line}");
+            }
+        }
     }
 
     #[test]
