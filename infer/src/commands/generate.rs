@@ -121,12 +121,12 @@ impl GenerateArgs {
         }
         let prompt = prompt.unwrap_or_default();
         let mut generation = model.stream(prompt, &config)?;
-        if !self.quiet {
-            note_overflow(prompt, model, config.max_tokens)?;
-        }
         let start = Instant::now();
         speak::print(prompt, &mut generation)?;
         notes.say(generation.generated(), start);
+        if !self.quiet {
+            note_overflow(prompt, model, generation.generated())?;
+        }
         Ok(())
     }
 }
@@ -157,7 +157,7 @@ impl BackendVisitor for GenerateArgs {
     }
 }
 
-/// Says so if a prompt and as many tokens after it do not fit the model's context.
+/// Says so if a prompt and as many tokens after it did not fit the model's context.
 fn note_overflow<M: CausalLm>(
     prompt: &str,
     model: &TextModel<M>,
@@ -168,8 +168,8 @@ fn note_overflow<M: CausalLm>(
     let read = bos + model.tokenizer.encode(prompt.as_bytes())?.len();
     if read.saturating_add(tokens) > context {
         output::note(&format!(
-            "the prompt's {read} tokens and {tokens} more do not fit the model's context of \
-             {context}: each time it is full, its older half is dropped"
+            "the prompt's {read} tokens and the text's {tokens} do not fit the model's context of \
+             {context}: each time it was full, its older half was dropped"
         ));
     }
     Ok(())

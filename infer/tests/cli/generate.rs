@@ -111,8 +111,9 @@ fn a_text_may_be_longer_than_the_context() {
     let args = ["--prompt", PROMPT, "--tokens", &tokens.to_string(), "--temperature", "0"];
     let run = folder.run("generate", &args);
     let lines: Vec<&str> = run.stderr.lines().collect();
-    let [full, held, speed] = lines[..] else { panic!("{}", run.stderr) };
-    let parts = [format!(" and {tokens} more do not fit "), format!("context of {CONTEXT}: ")];
+    let [held, speed, full] = lines[..] else { panic!("{}", run.stderr) };
+    let parts =
+        [format!(" and the text's {tokens} do not fit "), format!("context of {CONTEXT}: ")];
     assert!(parts.iter().all(|part| full.contains(part)), "{full}");
     assert!(held.starts_with("packed in ") && held.contains(" bytes int8 tables"), "{held}");
     assert!(speed.starts_with(&format!("{tokens} tokens in ")), "{speed}");

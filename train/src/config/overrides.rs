@@ -38,8 +38,8 @@ impl Overrides {
     /// Has `read` make something of a table that they are applied to.
     ///
     /// # Errors
-    /// Its own. One that would not be there, or be another, without what the command line sets of
-    /// some key names that; for every other, `elsewhere` says where the table is from.
+    /// Its own. One about a key that the command line sets, or that would not be there, or be
+    /// another, without what it sets of some key, names that; for every other, `elsewhere` says where the table is from.
     pub(super) fn applied<T>(
         &self,
         table: &Table,
@@ -59,9 +59,15 @@ impl Overrides {
         };
         let said = format!("{error:#}");
         // From the last on: of several that set a key, that one is in force.
-        let to_blame = settings.iter().rev().find(|setting| {
-            let without = read_without(Some(&setting.key));
-            without.map_or_else(|other| format!("{other:#}") != said, |_| true)
+        let named = |setting: &&Setting| {
+            let rest = said.strip_prefix(setting.key.as_str());
+            rest.is_some_and(|rest| rest.starts_with([' ', ':']))
+        };
+        let to_blame = settings.iter().rev().find(named).or_else(|| {
+            settings.iter().rev().find(|setting| {
+                let without = read_without(Some(&setting.key));
+                without.map_or_else(|other| format!("{other:#}") != said, |_| true)
+            })
         });
         Err(to_blame.map_or_else(|| elsewhere(error), |setting| setting.blamed(&said)))
     }
