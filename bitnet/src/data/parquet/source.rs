@@ -115,7 +115,7 @@ impl ChunkReader for PageSource {
             if wanted >= self.0.piece {
                 self.0.check_piece(u64::MAX)?;
             }
-            wanted = 4 * wanted;
+            wanted *= 4;
         }
     }
 
