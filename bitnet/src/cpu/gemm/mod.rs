@@ -5,8 +5,6 @@ pub(crate) mod blocked;
 pub(crate) mod in_cache;
 pub(crate) mod int8;
 pub(crate) mod operands;
-mod tile;
+pub(crate) mod tile;
 mod tile_kernels;
 pub(crate) mod word;
-
-pub(crate) use tile::{COLUMNS_PER_PANEL, ROWS_PER_TILE};

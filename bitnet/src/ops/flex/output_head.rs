@@ -9,8 +9,9 @@ use super::tensor::{as_matrix, compute, tensor, values};
 use crate::{
     cpu::{
         gemm::{
-            ROWS_PER_TILE, blocked,
+            blocked,
             operands::{Columns, Panels, ROWS_PER_BAND, Rows},
+            tile::ROWS_PER_TILE,
             word::Word,
         },
         isa,

@@ -12,9 +12,10 @@ use crate::{
         encode::{EncodedRows, RowEncoder},
         gate::Gate,
         gemm::{
-            COLUMNS_PER_PANEL, blocked,
+            blocked,
             int8::{self, CodeRows, Codes},
             operands::{self, ROWS_PER_BAND, Rows, VALUES_PER_BLOCK},
+            tile::COLUMNS_PER_PANEL,
             word::Word,
         },
         isa,
