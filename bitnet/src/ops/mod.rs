@@ -12,6 +12,8 @@
 //! | operation | file | own implementation |
 //! |---|---|---|
 //! | quantised linears: gate, norm, codes, product, residual | `quantized_linear` | flex, cuda |
+//! | their quantisers: [`quant`](crate::quant) has them all | `absmean`, `absmax`, `straight_through` | within the linears |
+//! | mean magnitude of a weight | `mean_magnitude` | flex, cuda |
 //! | self-attention: norms of heads, rotation, causal attention | `self_attention` | flex, cuda |
 //! | its parts, for a KV cache | `rotate`, `causal_attention`, `swap_heads` | flex |
 //! | RMSNorm with gains | `rms_norm` | flex, cuda |
@@ -20,10 +22,11 @@
 //! | token embedding | `embedding` | cuda: its gradient |
 //! | losses of tokens | `token_losses` | flex, cuda |
 //! | mean of the losses | `mean` | cuda, in a fixed order |
-//! | mean magnitude of a weight, for [`quant`](crate::quant) | `mean_magnitude` | flex, cuda |
 //! | a step of AdamW | `adamw` | flex, cuda |
 //! | clipping by the norm of all gradients | `clip` | flex, cuda |
 
+pub(crate) mod absmax;
+pub(crate) mod absmean;
 pub(crate) mod adamw;
 pub(crate) mod arguments;
 #[cfg(any(feature = "flex", feature = "cuda"))]
@@ -40,13 +43,14 @@ pub(crate) mod gated;
 mod implementation;
 pub(crate) mod matmul;
 pub(crate) mod mean;
-pub(crate) mod mean_magnitude;
+mod mean_magnitude;
 pub(crate) mod output_head;
 pub(crate) mod quantized_linear;
 mod reciprocal;
 pub(crate) mod rms_norm;
 pub(crate) mod rotate;
 pub(crate) mod self_attention;
+pub(crate) mod straight_through;
 #[cfg(all(test, feature = "flex", feature = "ndarray"))]
 mod suite;
 mod swap_heads;

@@ -13,13 +13,13 @@ use burn::tensor::{Tensor, backend::Backend};
 pub(crate) use super::arguments::LinearInput;
 #[cfg(feature = "cuda")]
 use super::cube;
-use super::{Columns, arguments::WeightQuantizer, gated::gated, matmul::matmul};
+use super::{
+    Columns, absmax::absmax_int8, arguments::WeightQuantizer, gated::gated, matmul::matmul,
+    straight_through::straight_through,
+};
 #[cfg(feature = "flex")]
 use super::{flex, is_on};
-use crate::{
-    precision::Precision,
-    quant::{absmax_int8, straight_through},
-};
+use crate::precision::Precision;
 
 impl<B: Backend> LinearInput<B> {
     /// `norm(gate(x))`, `[tokens, d_input]`, and the residual.

@@ -12,27 +12,32 @@
 //!
 //! | quantiser | file |
 //! |---|---|
-//! | weights, b1.58: [`ternary_absmean`] | `absmean` |
-//! | weights, training tips and b1: [`binary_absmean`], [`binary_paper`] | `absmean` |
-//! | activations, b1.58: [`absmax_int8`] | `absmax` |
-//! | activations, b1: [`absmax_paper`], [`absmax_paper_non_negative`] | `absmax` |
-//! | which of them a layer uses: [`WeightQuant`], [`ActivationQuant`] | `weight`, `activation` |
+//! | weights, b1.58: [`ternary_absmean`] | `ops/absmean.rs` |
+//! | weights, training tips and b1: [`binary_absmean`], [`binary_paper`] | `ops/absmean.rs` |
+//! | activations, b1.58: [`absmax_int8`] | `ops/absmax.rs` |
+//! | activations, b1: [`absmax_paper`], [`absmax_paper_non_negative`] | `ops/absmax.rs` |
+//! | their gradient: [`straight_through`] | `ops/straight_through.rs` |
+//! | which of them a layer uses: [`WeightQuant`], [`ActivationQuant`] | `quant/weight.rs`, `quant/activation.rs` |
+//!
+//! They are operations, which a fused linear layer computes within its kernels; hence their files
+//! are those of [`ops`](crate::ops).
 //!
 //! Sources: BitNet (arXiv 2310.11453), BitNet b1.58 (arXiv 2402.17764) and its "Training Tips,
 //! Code and FAQ".
 
-mod absmax;
-mod absmean;
 mod activation;
 mod packed_codes;
-mod straight_through;
 mod weight;
 
-pub use absmax::{QuantizedActivation, absmax_int8, absmax_paper, absmax_paper_non_negative};
-pub use absmean::{binary_absmean, binary_paper, ternary_absmean};
 pub use activation::ActivationQuant;
 pub use packed_codes::PackedCodes;
-pub use straight_through::straight_through;
 pub use weight::{QuantizedWeight, WeightQuant};
 
-pub use crate::cpu::absmax::SCALE_EPS;
+pub use crate::{
+    cpu::absmax::SCALE_EPS,
+    ops::{
+        absmax::{QuantizedActivation, absmax_int8, absmax_paper, absmax_paper_non_negative},
+        absmean::{binary_absmean, binary_paper, ternary_absmean},
+        straight_through::straight_through,
+    },
+};

@@ -1,7 +1,7 @@
 use burn::tensor::{Tensor, backend::Backend};
 use serde::{Deserialize, Serialize};
 
-use super::absmean::{binary_absmean, binary_paper, ternary_absmean};
+use crate::ops::absmean::{binary_absmean, binary_paper, ternary_absmean};
 
 /// How a [`BitLinear`](crate::BitLinear) quantises its weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -1,15 +1,13 @@
 //! Absmax: quantisers of activations by their largest magnitude, to 8-bit codes and scales.
 //!
 //! These are the composed forms, and the reference. Over rows in memory
-//! [`cpu::absmax`](crate::cpu::absmax) computes the same codes, on a GPU the kernels of
-//! `ops::cube`.
+//! [`cpu::absmax`](crate::cpu::absmax) computes the same codes, on an NVIDIA GPU
+//! the kernels of `cube`.
 
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::{
-    cpu::absmax::{MAX_CODE, SCALE_EPS},
-    ops::reciprocal,
-};
+use super::reciprocal;
+use crate::cpu::absmax::{MAX_CODE, SCALE_EPS};
 
 /// Q_b of b1 for 8 bits: 2^(b−1).
 const PAPER_Q_B: f64 = 128.0;

@@ -1,15 +1,13 @@
 //! Absmean: quantisers of weights by their mean magnitude, to codes −1, 0 and 1 and a scale.
 //!
 //! These are the composed forms, and the reference. Over weights in memory
-//! [`cpu::absmean`](crate::cpu::absmean) computes the same codes, on a GPU the kernels of
-//! `ops::cube`.
+//! [`cpu::absmean`](crate::cpu::absmean) computes the same codes, on an NVIDIA GPU
+//! the kernels of `cube`.
 
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::{
-    cpu::absmax::SCALE_EPS,
-    ops::{arguments::WeightQuantizer, mean_magnitude::mean_magnitude, reciprocal},
-};
+use super::{arguments::WeightQuantizer, mean_magnitude::mean_magnitude, reciprocal};
+use crate::cpu::absmax::SCALE_EPS;
 
 impl WeightQuantizer {
     /// What the forward pass multiplies by, of the same shape as the weight, without gradient.
