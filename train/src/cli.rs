@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::LazyLock,
 };
 
@@ -15,15 +15,13 @@ use clap::{
 use command_line::{CompletionsArgs, ManArgs, check_threads};
 
 use crate::{
-    backends,
-    bench::BenchArgs,
+    commands::{
+        BenchArgs, LrFindArgs, OverrideArgs, ReportArgs, SessionArgs, TokenizerArgs, TwinArgs,
+        backends, default_out,
+    },
     config::{self, Config, Overrides},
-    lr_find::{Grid, Sweep},
-    report,
     run_folder::RunFolder,
-    tokenizer::TokenizerArgs,
-    training::{self, Options, Rates},
-    twin::{Twin, Variant},
+    training::{self, Options},
 };
 
 static VERSION: LazyLock<String> =
@@ -57,47 +55,6 @@ struct Args {
     print_config: bool,
 }
 
-#[derive(Debug, clap::Args)]
-struct OverrideArgs {
-    /// Override a key, e.g. --set train.steps=200 (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Train on this file, folder, pattern or named dataset instead (repeatable)
-    #[arg(long, value_name = "SOURCE")]
-    data: Vec<String>,
-    /// Compute on this backend instead
-    #[arg(long, value_name = "NAME")]
-    backend: Option<String>,
-    /// Compute on this device of the backend, by number or name; `train backends` lists them
-    #[arg(long, value_name = "DEVICE")]
-    device: Option<String>,
-    /// Begin with the weights of this model instead of random ones
-    #[arg(long, value_name = "PATH")]
-    init_from: Option<String>,
-}
-
-impl From<OverrideArgs> for Overrides {
-    fn from(OverrideArgs { set, data, backend, device, init_from }: OverrideArgs) -> Self {
-        Self { set, data, backend, device, init_from }
-    }
-}
-
-#[derive(Debug, clap::Args)]
-struct SessionArgs {
-    /// Stop after this step as if interrupted: save, and say how to go on
-    #[arg(long, value_name = "STEP")]
-    stop_at: Option<u64>,
-    /// Print plain lines even on a terminal, instead of the dashboard
-    #[arg(long)]
-    plain: bool,
-}
-
-impl From<SessionArgs> for Options {
-    fn from(SessionArgs { stop_at, plain }: SessionArgs) -> Self {
-        Self { plain, stop_at, in_series: false, rates: Rates::default() }
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List the backends, their devices, and whether these compute what the CPU does
@@ -105,17 +62,7 @@ enum Command {
     /// Measure how fast a configuration trains, on random bytes
     Bench(BenchArgs),
     /// Write a page that compares runs: one HTML file that holds all it shows
-    Report {
-        /// Folders of runs, ended or not
-        #[arg(required = true, value_name = "RUN")]
-        runs: Vec<PathBuf>,
-        /// Output file
-        #[arg(long, value_name = "FILE", default_value = "report.html")]
-        out: PathBuf,
-        /// Replace a file that is no earlier report
-        #[arg(long)]
-        force: bool,
-    },
+    Report(ReportArgs),
     /// Train the ternary model of a configuration and its full-precision twin, and compare them;
     /// the same command goes on where it was stopped
     Twin(TwinArgs),
@@ -128,110 +75,6 @@ enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, in roff
     Man(ManArgs),
-}
-
-/// Steps of a short run that tries a learning rate.
-const TUNING_STEPS: u64 = 200;
-
-#[derive(Debug, clap::Args)]
-struct TwinArgs {
-    /// Configuration of the models
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    #[command(flatten)]
-    overrides: OverrideArgs,
-    /// Train the binary model, too
-    #[arg(long)]
-    binary: bool,
-    /// Train the ternary model of twice the width, too
-    #[arg(long)]
-    double: bool,
-    /// Seeds of the runs of each model [default: that of the configuration]
-    #[arg(long, value_name = "SEED,...", value_delimiter = ',')]
-    seeds: Vec<u64>,
-    /// First find a rate for each model, with short runs at a quarter, a half, one and two times
-    /// its own
-    #[arg(long)]
-    tune: bool,
-    /// Steps of those short runs
-    #[arg(long, value_name = "STEPS", default_value_t = TUNING_STEPS, requires = "tune",
-          value_parser = clap::value_parser!(u64).range(10..))]
-    tune_steps: u64,
-    /// Folder of all runs [default: runs/NAME-twin, after the configuration file]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    session: SessionArgs,
-}
-
-impl TwinArgs {
-    fn run(self) -> anyhow::Result<()> {
-        let config = config::load(&self.config, &self.overrides.into())?;
-        let out = match self.out {
-            Some(out) => out,
-            None => default_out(&self.config, "-twin")?,
-        };
-        let mut variants = vec![Variant::Ternary, Variant::FullPrecision];
-        variants.extend(self.binary.then_some(Variant::Binary));
-        variants.extend(self.double.then_some(Variant::Double));
-        let mut seeds = if self.seeds.is_empty() { vec![config.seed] } else { self.seeds };
-        seeds.sort();
-        seeds.dedup();
-        let tuning = self.tune.then_some(self.tune_steps);
-        let twin = Twin { config: &config, variants: &variants, seeds: &seeds, tuning };
-        twin.run(&out, self.session.into())
-    }
-}
-
-#[derive(Debug, clap::Args)]
-struct LrFindArgs {
-    /// Configuration of the model
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    #[command(flatten)]
-    overrides: OverrideArgs,
-    /// Compare short runs at these rates by their validation loss, e.g. 1e-3,2e-3,4e-3
-    #[arg(long, value_name = "LR,...", value_delimiter = ',', conflicts_with_all = ["from", "to"])]
-    grid: Vec<f64>,
-    /// Steps of a run [default: 300, with --grid 200]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(10..))]
-    steps: Option<u64>,
-    /// The first rate
-    #[arg(long, value_name = "LR", default_value_t = 1e-5)]
-    from: f64,
-    /// The last rate
-    #[arg(long, value_name = "LR", default_value_t = 1.0)]
-    to: f64,
-    /// Folder of the runs [default: runs/NAME-lr-find, after the configuration file]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    session: SessionArgs,
-}
-
-impl LrFindArgs {
-    fn run(self) -> anyhow::Result<()> {
-        let config = &config::load(&self.config, &self.overrides.into())?;
-        let out = match self.out {
-            Some(out) => out,
-            None => default_out(&self.config, "-lr-find")?,
-        };
-        let options = self.session.into();
-        if self.grid.is_empty() {
-            let steps = self.steps.unwrap_or(300);
-            return Sweep { config, from: self.from, to: self.to, steps }.run(&out, options);
-        }
-        let steps = self.steps.unwrap_or(TUNING_STEPS);
-        Grid { config, rates: &self.grid, steps }.run(&out, options)?;
-        Ok(())
-    }
-}
-
-/// `runs/NAME` with a suffix, after the configuration file.
-fn default_out(config: &Path, suffix: &str) -> anyhow::Result<PathBuf> {
-    let mut name = config.file_stem().context("--config names no file")?.to_owned();
-    name.push(suffix);
-    Ok(PathBuf::from("runs").join(name))
 }
 
 /// Parses the command line and does what it says.
@@ -254,7 +97,7 @@ pub fn run() -> anyhow::Result<()> {
             return Ok(());
         }
         Some(Command::Bench(args)) => return args.run(),
-        Some(Command::Report { runs, out, force }) => return report::write(&runs, &out, force),
+        Some(Command::Report(args)) => return args.run(),
         Some(Command::Twin(args)) => return args.run(),
         Some(Command::LrFind(args)) => return args.run(),
         Some(Command::Tokenizer(args)) => return args.run(),

@@ -6,21 +6,15 @@
 mod say;
 
 mod allocator;
-mod backends;
-mod bench;
 mod cli;
+mod commands;
 mod config;
 mod dashboard;
 mod interrupt;
-mod lr_find;
 mod output;
-mod report;
 mod run_folder;
-mod series;
 mod terminal;
-mod tokenizer;
 mod training;
-mod twin;
 
 use std::process::ExitCode;
 

@@ -24,14 +24,16 @@ use burn_train::Learner;
 use serde::Serialize;
 
 use super::{
-    learner::{Components, optimizer},
-    loaders::TrainLoader,
-    model::{LanguageModel, MicroBatch},
+    learner::{
+        Components,
+        loaders::TrainLoader,
+        model::{LanguageModel, MicroBatch},
+        optimizer,
+        scheduler::{Rates, StepScheduler},
+    },
     preflight,
-    scheduler::{Rates, StepScheduler},
     speed::Speed,
-    step::Step,
-    workers::Workers,
+    step::{Step, workers::Workers},
 };
 use crate::config::Config;
 

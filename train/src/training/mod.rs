@@ -1,35 +1,31 @@
 //! A training run: burn-train's learner, with this project's step, loop and checkpoints.
+//!
+//! | | |
+//! |---|---|
+//! | `input` | what it learns from: the text as tokens, the teacher |
+//! | `learner` | burn-train's learner, and what is put into its places |
+//! | `step` | one optimiser step |
+//! | `state`, `checkpoint` | where a run stands, and that on disk |
+//! | `run` | the loop: steps, log lines, validations, samples, saving |
+//! | `display` | where it shows itself |
+//! | `session` | all of these from a start, or a checkpoint, to an end; `outcome` is that end |
+//! | `preflight`, `speed` | what is checked, and what is measured, before it |
+//! | `bench` | the same step with a clock |
 
 mod bench;
 mod checkpoint;
 mod display;
-mod facts;
-mod interval;
-mod item;
+mod hex;
+mod input;
 mod learner;
-mod loaders;
-mod manifest;
-mod model;
-mod next;
-mod optimizer;
 mod options;
 mod outcome;
 mod preflight;
-mod quant_monitor;
 mod run;
-mod saving;
-mod scheduler;
 mod session;
-mod setup;
-mod show;
 mod speed;
 mod state;
 mod step;
-mod strategy;
-mod teacher;
-mod text;
-mod validation;
-mod workers;
 
 use std::path::Path;
 
@@ -38,14 +34,14 @@ use bitnet::backend::BackendVisitor;
 use burn::tensor::backend::Backend;
 
 pub use bench::{Measured, bench};
+pub use learner::scheduler::Rates;
 pub use options::Options;
 pub use outcome::Outcome;
-pub use scheduler::Rates;
 
 use self::{
     checkpoint::Checkpoint,
+    input::{teacher, text::Text},
     session::{Session, open_initial},
-    text::Text,
 };
 use crate::{
     config::{Changes, Config},

@@ -1,4 +1,4 @@
-use super::scheduler::Rates;
+use super::learner::scheduler::Rates;
 
 /// What the command line says about a session, rather than about the run.
 #[derive(Debug, Clone, Copy)]

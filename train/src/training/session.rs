@@ -19,22 +19,24 @@ use burn_train::{Learner, SupervisedTraining, TrainingStrategy, logger::InMemory
 
 use super::{
     checkpoint::Checkpoint,
-    display::Shown,
-    facts::facts,
-    learner::{RunOptimizer, optimizer},
-    loaders::{TrainLoader, ValidationLoader},
-    model::LanguageModel,
-    next,
+    display::{Shown, facts::facts, next_commands},
+    input::{teacher::Teacher, text::Text},
+    learner::{
+        RunOptimizer,
+        loaders::{TrainLoader, ValidationLoader},
+        model::LanguageModel,
+        optimizer,
+        scheduler::StepScheduler,
+    },
     options::Options,
     outcome::Outcome,
-    scheduler::StepScheduler,
-    setup::Setup,
+    run::{
+        setup::Setup,
+        strategy::{Finished, StepStrategy},
+    },
     speed::Speed,
     state::State,
-    strategy::{Finished, StepStrategy},
-    teacher::Teacher,
-    text::Text,
-    workers::Workers,
+    step::workers::Workers,
 };
 use crate::{
     config::Config,
@@ -171,12 +173,15 @@ impl Session {
             (Some(outcome), in_series) => {
                 outcome.print(&config, &folder);
                 if !in_series {
-                    say!("next: {}", next::generate(&folder.model(), &config.sample.prompt));
+                    say!(
+                        "next: {}",
+                        next_commands::generate(&folder.model(), &config.sample.prompt)
+                    );
                 }
             }
             (None, false) => {
                 say!("stopped after step {}; continue with:", state.step);
-                say!("{}", next::resume(folder.path()));
+                say!("{}", next_commands::resume(folder.path()));
             }
             (None, true) => say!("stopped after step {}", state.step),
         }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::scheduler::Rates;
+use super::learner::scheduler::Rates;
 use crate::{config::Config, output::Lengths};
 
 /// Where a run stands: everything beside model and optimiser that the next step depends on.

@@ -9,11 +9,11 @@ use burn::{
     tensor::backend::AutodiffBackend,
 };
 
-use super::{
-    checkpoint::Checkpoint, model::LanguageModel, quant_monitor::QuantMonitor, run::Run,
-    setup::Setup,
+use super::{Run, quant_monitor::QuantMonitor, setup::Setup};
+use crate::{
+    output::Records,
+    training::{checkpoint::Checkpoint, learner::model::LanguageModel},
 };
-use crate::output::Records;
 
 impl<B: AutodiffBackend> Run<'_, B> {
     /// Whether a checkpoint of the current step is due.

@@ -15,18 +15,25 @@ use burn_train::{
 };
 
 use super::{
-    interval::{Interval, StepResult},
-    learner::Components,
-    model::{LanguageModel, MicroBatch, ValidationBatch},
-    outcome::{ModelSize, Outcome},
+    Processor, Run,
+    interval::Interval,
     quant_monitor::QuantMonitor,
-    run::{Processor, Run},
     setup::Setup,
-    state::{End, IntervalState, State},
-    step::Step,
     validation::{evaluate, evaluate_if_any, sample},
 };
-use crate::{config::Config, output::Records};
+use crate::{
+    config::Config,
+    output::Records,
+    training::{
+        learner::{
+            Components,
+            model::{LanguageModel, MicroBatch, ValidationBatch},
+        },
+        outcome::{ModelSize, Outcome},
+        state::{End, IntervalState, State},
+        step::{Step, StepResult},
+    },
+};
 
 type Validation<B> = dyn DataLoader<<B as AutodiffBackend>::InnerBackend, ValidationBatch>;
 

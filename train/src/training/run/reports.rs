@@ -14,8 +14,11 @@ use burn::{
 };
 use burn_train::{EventProcessorTraining, LearnerEvent, TrainingItem};
 
-use super::{item::Item, run::Run, state::State};
-use crate::output::{Quantization, Records, Report};
+use super::Run;
+use crate::{
+    output::{Quantization, Records, Report},
+    training::{learner::item::Item, state::State},
+};
 
 impl<B: AutodiffBackend> Run<'_, B> {
     /// The report of the log interval that ends with the current step.

@@ -1,16 +1,7 @@
-//! `train lr-find`: which learning rate a configuration wants.
-
-mod curve;
-mod grid;
-mod sweep;
-
-pub use grid::Grid;
-pub use sweep::Sweep;
-
 use crate::config::Config;
 
 /// What a search for a rate shortens and leaves out of a run: everything but its steps.
-fn stripped(base: &Config, steps: u64) -> Config {
+pub(super) fn stripped(base: &Config, steps: u64) -> Config {
     let mut config = base.clone();
     let train = &mut config.train;
     (train.tokens, train.epochs, train.tokens_per_parameter) = (None, None, None);

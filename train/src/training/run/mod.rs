@@ -1,17 +1,28 @@
+//! A run under way: its loop, and what that does beside the steps.
+
+mod interval;
+mod quant_monitor;
+mod reports;
+mod saving;
+pub mod setup;
+pub mod strategy;
+mod validation;
+
 use std::time::Instant;
 
 use burn::tensor::backend::AutodiffBackend;
 use burn_train::{Interrupter, Learner, SupervisedTrainingEventProcessor};
 
+use self::{quant_monitor::QuantMonitor, setup::Setup};
 use super::{
-    learner::Components, model::LanguageModel, quant_monitor::QuantMonitor, setup::Setup,
+    learner::{Components, model::LanguageModel},
     state::State,
 };
 
 /// What takes burn-train's events.
 pub type Processor<B> = SupervisedTrainingEventProcessor<Components<B>>;
 
-/// A run under way. Its loop is in `strategy`, what it shows in `show`, what it keeps in `saving`.
+/// A run under way. Its loop is in `strategy`, what it reports in `reports`, what it keeps in `saving`.
 pub struct Run<'a, B: AutodiffBackend> {
     /// What stays the same.
     pub setup: &'a Setup<B>,

@@ -1,3 +1,7 @@
+//! An optimiser step, which runs and `train bench` take alike.
+
+pub mod workers;
+
 use bitnet::optim::clip_global_norm;
 use burn::{
     module::Module,
@@ -6,15 +10,20 @@ use burn::{
 };
 use burn_train::{Learner, TrainStep};
 
-use super::{
-    interval::StepResult,
-    learner::Components,
+use self::workers::Workers;
+use super::learner::{
+    Components,
     model::{LanguageModel, MicroBatch, Passes},
-    workers::Workers,
 };
 
+/// A loss and the norm of the gradient, `[1]` each, on the device.
+pub type StepResult<B> = (
+    Tensor<<B as AutodiffBackend>::InnerBackend, 1>,
+    Tensor<<B as AutodiffBackend>::InnerBackend, 1>,
+);
+
 /// One optimiser step: forward and backward passes of its micro-batches, some of them at the same
-/// time, the clipped sum of their gradients, and the update. Runs and `train bench` take it alike.
+/// time, the clipped sum of their gradients, and the update.
 pub struct Step<'a, B: AutodiffBackend> {
     /// Compute the micro-batches.
     pub workers: &'a Workers,

@@ -7,12 +7,12 @@ use bitnet::{
 };
 use command_line::{Align, table};
 
-use super::{curve, stripped};
+use super::{curve, stripped::stripped};
 use crate::{
+    commands::series::{Planned, Series, begins, cannot_write, check_folder},
     config::{self, Config},
     output::MetricsRow,
     run_folder,
-    series::{Planned, Series, begins, cannot_write, check_folder},
     training::{Options, Rates},
 };
 

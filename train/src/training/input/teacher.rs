@@ -11,8 +11,7 @@ use burn::tensor::{
 };
 use sha2::{Digest, Sha256};
 
-use super::manifest::hex;
-use crate::config::Config;
+use crate::{config::Config, training::hex::hex};
 
 /// What makes up a model folder.
 const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];

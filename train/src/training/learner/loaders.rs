@@ -6,11 +6,8 @@ use burn::{
     tensor::backend::{AutodiffBackend, Backend},
 };
 
-use super::{
-    model::{MicroBatch, ValidationBatch},
-    teacher::Teacher,
-    text::Text,
-};
+use super::model::{MicroBatch, ValidationBatch};
+use crate::training::input::{teacher::Teacher, text::Text};
 
 /// Training batches by index, made one after the other on the training thread. (Loaders with
 /// several workers deliver in no fixed order.)

@@ -15,9 +15,10 @@ use burn::{
 };
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
-use super::{item::Item, teacher::Teacher, text::Text};
+use super::item::Item;
+use crate::training::input::{teacher::Teacher, text::Text};
 
-/// The transformer as burn-train's learner sees it.
+/// The transformer as burn-train's learner takes it.
 #[derive(Module, Debug)]
 pub struct LanguageModel<B: Backend> {
     /// The transformer.
@@ -67,7 +68,7 @@ pub struct ValidationBatch {
 }
 
 /// Window lengths are checked against the context when the configuration is read.
-pub(super) const FITS: &str = "windows are as long as the context at most";
+const FITS: &str = "windows are as long as the context at most";
 
 impl<B: AutodiffBackend> TrainStep for LanguageModel<B> {
     type Input = MicroBatch<B>;

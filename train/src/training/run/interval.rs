@@ -1,12 +1,6 @@
 use burn::tensor::{ElementConversion, Tensor, backend::AutodiffBackend};
 
-use super::state::IntervalState;
-
-/// A loss and the norm of the gradient, `[1]` each, on the device.
-pub type StepResult<B> = (
-    Tensor<<B as AutodiffBackend>::InnerBackend, 1>,
-    Tensor<<B as AutodiffBackend>::InnerBackend, 1>,
-);
+use crate::training::{state::IntervalState, step::StepResult};
 
 /// Sums since the last log line, kept on the device: reading them waits for it.
 pub struct Interval<B: AutodiffBackend> {

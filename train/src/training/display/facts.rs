@@ -3,11 +3,11 @@
 use bitnet::{pretrained::WeightDtype, quant::WeightQuant, self_test::product_precision};
 use command_line::thousands;
 
-use super::{outcome::ModelSize, state::State, text::Text};
 use crate::{
     config::{BackendSection, Config},
     output::{WIDTH, wrap},
     run_folder::RunFolder,
+    training::{input::text::Text, outcome::ModelSize, state::State},
 };
 
 /// Folder, model, data, device and steps, a line each.

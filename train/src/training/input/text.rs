@@ -9,8 +9,10 @@ use bitnet::{
     tokenizer::{self, ByteTokenizer, Tokenizer},
 };
 
-use super::manifest::hex;
-use crate::config::{BYTES, Config};
+use crate::{
+    config::{BYTES, Config},
+    training::hex::hex,
+};
 
 /// The text of a run, as tokens.
 pub struct Text {

@@ -1,3 +1,7 @@
+//! Checkpoints: a run on disk, whole or not there.
+
+mod manifest;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -10,10 +14,8 @@ use burn::{
     tensor::backend::{AutodiffBackend, Backend},
 };
 
-use super::{
-    manifest::{Manifest, NAME as MANIFEST},
-    state::State,
-};
+use self::manifest::{Manifest, NAME as MANIFEST};
+use super::state::State;
 use crate::config::{self, CheckpointSection, Config};
 
 const FORMAT: u32 = 3;

@@ -2,11 +2,13 @@ use bitnet::{evaluate::Evaluation, generate::Generation};
 use burn::{data::dataloader::DataLoader, tensor::backend::Backend};
 use burn_train::{InferenceStep, Interrupter};
 
-use super::{
-    model::{LanguageModel, ValidationBatch},
-    text::Text,
+use crate::{
+    config::Config,
+    training::{
+        input::text::Text,
+        learner::model::{LanguageModel, ValidationBatch},
+    },
 };
-use crate::config::Config;
 
 /// The loss over all windows of a loader; `None` if it was interrupted.
 pub fn evaluate<B: Backend>(

@@ -1,4 +1,9 @@
-use super::{state::State, text::Text};
+//! Where a run shows itself, and what it says at its beginning and at its end.
+
+pub mod facts;
+pub mod next_commands;
+
+use super::{input::text::Text, state::State};
 use crate::{
     config::Config,
     dashboard::{Board, Dashboard},

@@ -3,12 +3,15 @@ use std::path::Path;
 use anyhow::ensure;
 use command_line::{Align, table};
 
-use super::stripped;
+use super::stripped::stripped;
 use crate::{
+    commands::series::{Planned, Series, check_folder},
     config::Config,
-    series::{Planned, Series, check_folder},
     training::{Options, Outcome},
 };
+
+/// Steps of a short run that tries a learning rate.
+pub const TUNING_STEPS: u64 = 200;
 
 /// Short runs at some rates, each with its whole schedule: the rate of the lowest validation loss
 /// is suggested.

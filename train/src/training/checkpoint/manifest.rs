@@ -10,6 +10,8 @@ use bitnet::storage::{open_own, read_own};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::training::hex::hex;
+
 /// Its file.
 pub(super) const NAME: &str = "manifest.json";
 
@@ -90,11 +92,6 @@ impl Entry {
             bytes += read as u64;
         }
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

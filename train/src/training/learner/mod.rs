@@ -1,10 +1,21 @@
-//! burn-train's learner, with this project's model, optimiser and schedule.
+//! burn-train's learner, and what this project puts into its places: the model, the optimiser, the
+//! schedule, the loaders. burn-train is made for epochs of batches; a run here is counted in
+//! optimiser steps and goes on from any of them to the bit, hence its own
+//! loop (`run::strategy`), an optimiser whose state the checkpoints can read (`shared_optimizer`),
+//! loaders that begin at any index, and one type for what a step returns and what is reported
+//! (`item`).
+
+pub mod item;
+pub mod loaders;
+pub mod model;
+pub mod scheduler;
+mod shared_optimizer;
 
 use bitnet::optim::{AdamWConfig, MuonAdamW, MuonConfig, linear_weights};
 use burn::tensor::backend::AutodiffBackend;
 use burn_train::LearningComponentsMarker;
 
-use super::{model::LanguageModel, optimizer::SharedOptimizer, scheduler::StepScheduler};
+use self::{model::LanguageModel, scheduler::StepScheduler, shared_optimizer::SharedOptimizer};
 use crate::config::{OptimizerKind, TrainSection};
 
 /// The optimiser of a run.

@@ -2,11 +2,17 @@ use std::sync::Arc;
 
 use burn::tensor::backend::AutodiffBackend;
 
-use super::{
-    display::Display, learner::RunOptimizer, loaders::ValidationLoader, speed::Speed, text::Text,
-    workers::Workers,
+use crate::{
+    config::Config,
+    run_folder::RunFolder,
+    training::{
+        display::Display,
+        input::text::Text,
+        learner::{RunOptimizer, loaders::ValidationLoader},
+        speed::Speed,
+        step::workers::Workers,
+    },
 };
-use crate::{config::Config, run_folder::RunFolder};
 
 /// What stays the same from the start of a session to its end.
 pub struct Setup<B: AutodiffBackend> {

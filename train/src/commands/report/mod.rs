@@ -17,11 +17,31 @@ use self::run::RunData;
 /// A page that was written here.
 const PAGE: Product = Product { reason: "is no earlier report", is_one: page::is_one };
 
-/// Writes a page about `runs` to `out`, where an earlier one may be.
-///
-/// # Errors
-/// If a run has no metrics, a file of it is damaged, or the page cannot be written.
-pub fn write(runs: &[PathBuf], out: &Path, force: bool) -> anyhow::Result<()> {
+/// Which runs to compare, and where.
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Folders of runs, ended or not
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Output file
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    out: PathBuf,
+    /// Replace a file that is no earlier report
+    #[arg(long)]
+    force: bool,
+}
+
+impl ReportArgs {
+    /// Writes the page, where an earlier one may be.
+    ///
+    /// # Errors
+    /// If a run has no metrics, a file of it is damaged, or the page cannot be written.
+    pub fn run(self) -> anyhow::Result<()> {
+        write(&self.runs, &self.out, self.force)
+    }
+}
+
+fn write(runs: &[PathBuf], out: &Path, force: bool) -> anyhow::Result<()> {
     let cannot_write = || format!("cannot write {}", out.display());
     let to = Output::new(out).reading(runs).forced(force);
     to.check_file(&PAGE).with_context(cannot_write)?;
