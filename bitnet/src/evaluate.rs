@@ -26,7 +26,7 @@ impl Evaluation {
         self.nats / self.tokens as f64
     }
 
-    /// Bits a byte of the text, which is comparable across tokenizers.
+    /// Bits per byte of the text, which is comparable across tokenizers.
     pub fn bits_per_byte(&self) -> f64 {
         self.nats / std::f64::consts::LN_2 / self.bytes as f64
     }

@@ -1,4 +1,5 @@
-//! Texts of unknown origin, for a terminal: names and contents of files may hold anything.
+//! What messages show, for a terminal: texts of unknown origin, since names and contents of files may
+//! hold anything, and numbers of any size.
 
 use std::borrow::Cow;
 
@@ -23,6 +24,17 @@ pub fn text(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// A number as messages show it: short, however large or small.
+///
+/// ```
+/// use bitnet::terminal::number;
+/// assert_eq!([0.0, -1.0, 0.25, 1e300, 5e-324].map(number), ["0", "-1", "0.25", "1e300", "5e-324"]);
+/// ```
+pub fn number(value: f64) -> String {
+    let is_plain = matches!(value.abs(), 0.0 | 1e-5..1e16) || !value.is_finite();
+    if is_plain { value.to_string() } else { format!("{value:e}") }
 }
 
 /// `text` as one line: as [`text`](text()), with spaces for line breaks and tabs, and of a long one

@@ -40,7 +40,7 @@ pub enum GenerateError {
         max: usize,
     },
     /// A sampling parameter is out of range.
-    #[error("{name} is {value}, must be {expected}")]
+    #[error("{name} is {}, must be {expected}", crate::terminal::number(*.value))]
     InvalidSampling {
         /// The parameter.
         name: &'static str,

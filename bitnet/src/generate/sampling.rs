@@ -54,10 +54,20 @@ impl Sampling {
             }
         };
         let Self { repetition_penalty: penalty, temperature, top_p, min_p, .. } = *self;
-        check("temperature", temperature, (0.0..1e6).contains(&temperature), "0 or above")?;
+        check(
+            "temperature",
+            temperature,
+            (0.0..1e6).contains(&temperature),
+            "0 or above, and below 1e6",
+        )?;
         check("top-p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0 and at most 1")?;
         check("min-p", min_p, (0.0..=1.0).contains(&min_p), "between 0 and 1")?;
-        check("repetition-penalty", penalty, (1e-3..1e6).contains(&penalty), "at least 0.001")
+        check(
+            "repetition-penalty",
+            penalty,
+            (1e-3..1e6).contains(&penalty),
+            "0.001 or above, and below 1e6",
+        )
     }
 }
 

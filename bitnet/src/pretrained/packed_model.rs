@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use super::{
     PackedModel, PretrainedError, Settings, WeightDtype,
@@ -13,6 +13,14 @@ impl PackedModel {
     /// Whether the folder `path` holds a packed model.
     pub fn is_at(path: &Path) -> bool {
         path.join(PACKED_WEIGHTS).exists()
+    }
+
+    /// Bytes of the weights' file in the folder `path`.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn file_bytes(path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path.join(PACKED_WEIGHTS))?.len())
     }
 
     /// Reads the folder of a packed model. Its weights are mapped into memory as they are on disk.

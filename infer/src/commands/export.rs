@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use bitnet::{
-    engine::{Engine, Footprint},
     formats::Encoding,
     pretrained::{EXPORTED_FILE, EXPORTED_FOLDER, ExportFormat, Exported, export},
     progress::Bar,
@@ -14,6 +13,7 @@ use clap::{ValueEnum, builder::PossibleValue};
 use command_line::{Align, table, thousands};
 use infer::{PackOptions, load_packed, model_name, open};
 
+use super::footprint;
 use crate::{args::Head, output};
 
 /// What to write, and where.
@@ -124,7 +124,10 @@ impl ExportArgs {
             let options = PackOptions { head: self.head.map(Head::format), ..Default::default() };
             let packed = load_packed(&self.model, options, &Bar::default())?;
             packed.save(to).with_context(|| model_name(&self.model))?;
-            return output::print(&self.report_packed(&packed.model));
+            let written = ["written".into(), self.out.display().to_string()];
+            let rows: Vec<_> =
+                [written].into_iter().chain(footprint::rows(&packed.model)).collect();
+            return output::print(&table(&rows, Align::Right));
         };
         let stored = open(&self.model)?;
         let exported = export(&stored, format, to, &Bar::default())
@@ -148,20 +151,6 @@ impl ExportArgs {
                 Some(ExportFormat::Gguf { linears, embedding })
             }
         })
-    }
-
-    fn report_packed(&self, engine: &Engine) -> String {
-        let Footprint { ternary, tables, norms, .. } = engine.footprint();
-        let bytes = |bytes: usize| format!("{} bytes", thousands(bytes));
-        table(
-            &[
-                ["written".into(), self.out.display().to_string()],
-                ["ternary weights".into(), bytes(ternary)],
-                [format!("{} tables", engine.table_format().name()), bytes(tables)],
-                ["f32 norms".into(), bytes(norms)],
-            ],
-            Align::Right,
-        )
     }
 
     fn report(&self, exported: Exported) -> String {

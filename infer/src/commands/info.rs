@@ -3,11 +3,18 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use bitnet::{BitNetTransformerConfig, pretrained::CheckpointLayer, quant::WeightQuant};
+use bitnet::{
+    BitNetTransformerConfig,
+    engine::{Engine, Footprint},
+    pretrained::{CheckpointLayer, PackedModel},
+    progress::Bar,
+    quant::WeightQuant,
+};
 use command_line::{Align, table, thousands};
-use infer::{model_name, open};
+use infer::{PackOptions, load_packed, model_name, open};
 use serde_json::{Map, Value, json};
 
+use super::footprint;
 use crate::output;
 
 /// What to describe.
@@ -27,17 +34,29 @@ impl InfoArgs {
     /// # Errors
     /// If the model cannot be read.
     pub fn run(self) -> anyhow::Result<()> {
+        let info = match PackedModel::is_at(&self.model) {
+            true => self.packed()?,
+            false => self.stored()?,
+        };
+        output::print(&if self.json { info.json() } else { info.text() })
+    }
+
+    /// Of a model whose weights are tensors.
+    fn stored(&self) -> anyhow::Result<Info> {
         let stored = open(&self.model)?;
         stored.check_floats().with_context(|| model_name(&self.model))?;
         let layers: Result<Vec<CheckpointLayer>, _> = stored.layers().collect();
-        let info = Info {
-            architecture: architecture(stored.config())?,
-            quant: stored.config().quant,
-            parameters: stored.config().parameter_count() as usize,
-            on_disk: stored.file_bytes(),
-            layers: layers.with_context(|| model_name(&self.model))?,
-        };
-        output::print(&if self.json { info.json() } else { info.text() })
+        let layers = layers.with_context(|| model_name(&self.model))?;
+        Info::new(stored.config(), stored.file_bytes(), Weights::Layers(layers))
+    }
+
+    /// Of a folder of packed weights.
+    fn packed(&self) -> anyhow::Result<Info> {
+        let name = || model_name(&self.model);
+        let on_disk = PackedModel::file_bytes(&self.model).with_context(name)?;
+        let PackedModel { model, .. } =
+            load_packed(&self.model, PackOptions::default(), &Bar::default())?;
+        Info::new(&model.config().clone(), on_disk as usize, Weights::Packed(model))
     }
 }
 
@@ -61,22 +80,51 @@ struct Info {
     architecture: Vec<(&'static str, Value)>,
     quant: WeightQuant,
     parameters: usize,
+    quantized: usize,
     on_disk: usize,
-    layers: Vec<CheckpointLayer>,
+    weights: Weights,
+}
+
+/// What the weights' file holds.
+enum Weights {
+    /// The quantised layers.
+    Layers(Vec<CheckpointLayer>),
+    /// Packed matrices, of several layers each.
+    Packed(Engine),
 }
 
 impl Info {
-    fn quantized(&self) -> usize {
-        self.layers.iter().map(CheckpointLayer::weights).sum()
+    fn new(
+        config: &BitNetTransformerConfig,
+        on_disk: usize,
+        weights: Weights,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            architecture: architecture(config)?,
+            quant: config.quant,
+            // Of a model that was opened: they fit into memory.
+            parameters: config.parameter_count() as usize,
+            quantized: config.quantized_count() as usize,
+            on_disk,
+            weights,
+        })
     }
 
     fn full_precision(&self) -> usize {
-        self.parameters - self.quantized()
+        self.parameters - self.quantized
     }
 
     fn packed(&self) -> usize {
-        self.layers.iter().map(CheckpointLayer::packed_bytes).sum::<usize>()
-            + 4 * self.full_precision()
+        match &self.weights {
+            Weights::Layers(layers) => {
+                let matrices = layers.iter().map(CheckpointLayer::packed_bytes);
+                matrices.sum::<usize>() + 4 * self.full_precision()
+            }
+            Weights::Packed(engine) => {
+                let Footprint { ternary, tables, norms, .. } = engine.footprint();
+                ternary + tables + norms
+            }
+        }
     }
 
     /// What a quantised weight is called.
@@ -90,32 +138,23 @@ impl Info {
 
     /// How [`packed`](Self::packed) counts.
     fn packing(&self) -> String {
-        format!("2 bits a {} weight, an f32 a scale, an f32 any other parameter", self.kind())
+        let others = match &self.weights {
+            Weights::Layers(_) => "an f32 any other parameter".into(),
+            Weights::Packed(engine) => {
+                format!("an f32 a gain, embedding and head in {}", engine.table_format().name())
+            }
+        };
+        format!("2 bits a {} weight, an f32 a scale, {others}", self.kind())
     }
 
     fn json(&self) -> String {
         let config: Map<String, Value> =
             self.architecture.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
-        let layers: Vec<Value> = self
-            .layers
-            .iter()
-            .map(|layer| {
-                json!({
-                    "name": layer.name,
-                    "inputs": layer.inputs,
-                    "outputs": layer.outputs,
-                    "zero_fraction": layer.zero_fraction(),
-                    "scale": layer.mean_scale(),
-                    "scales": layer.scales.len(),
-                    "stored": layer.encoding.name(),
-                })
-            })
-            .collect();
         let value = json!({
             "config": config,
             "parameters": {
                 "total": self.parameters,
-                "quantised": self.quantized(),
+                "quantised": self.quantized,
                 "full_precision": self.full_precision(),
             },
             "bytes": {
@@ -123,7 +162,7 @@ impl Info {
                 "packed": self.packed(),
                 "packing": self.packing(),
             },
-            "layers": layers,
+            "layers": self.weights.json(),
         });
         format!("{value:#}\n")
     }
@@ -134,7 +173,7 @@ impl Info {
         let parameters = table(
             &[
                 ["parameters".into(), thousands(self.parameters)],
-                [format!("  {}", self.kind()), thousands(self.quantized())],
+                [format!("  {}", self.kind()), thousands(self.quantized)],
                 ["  full precision".into(), thousands(self.full_precision())],
             ],
             Align::Right,
@@ -153,16 +192,39 @@ impl Info {
             "{}\n{parameters}\n{sizes}packed: {}\n\n{}",
             table(&architecture, Align::Right),
             self.packing(),
-            self.layer_table(),
+            self.weights.text(),
         )
     }
+}
 
-    fn layer_table(&self) -> String {
-        if self.layers.is_empty() {
-            return "layers: full precision\n".into();
+impl Weights {
+    /// The layers; none where they are packed together.
+    fn json(&self) -> Value {
+        let layer = |layer: &CheckpointLayer| {
+            json!({
+                "name": layer.name,
+                "inputs": layer.inputs,
+                "outputs": layer.outputs,
+                "zero_fraction": layer.zero_fraction(),
+                "scale": layer.mean_scale(),
+                "scales": layer.scales.len(),
+                "stored": layer.encoding.name(),
+            })
+        };
+        match self {
+            Self::Layers(layers) => layers.iter().map(layer).collect(),
+            Self::Packed(_) => Value::Null,
         }
+    }
+
+    fn text(&self) -> String {
+        let layers = match self {
+            Self::Packed(engine) => return table(&footprint::rows(engine), Align::Right),
+            Self::Layers(layers) if layers.is_empty() => return "layers: full precision\n".into(),
+            Self::Layers(layers) => layers,
+        };
         let header = ["layer", "in x out", "zeros", "scale", "scales", "stored"].map(String::from);
-        let rows = self.layers.iter().map(|layer| {
+        let rows = layers.iter().map(|layer| {
             [
                 layer.name.clone(),
                 format!("{} x {}", layer.inputs, layer.outputs),

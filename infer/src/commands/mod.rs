@@ -4,6 +4,7 @@ mod bench;
 mod chat;
 mod eval;
 mod export;
+mod footprint;
 mod generate;
 mod info;
 mod speak;

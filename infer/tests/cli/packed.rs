@@ -75,13 +75,35 @@ fn an_8_bit_cache_is_an_option_everywhere() {
 }
 
 #[test]
+fn a_packed_folder_is_described() {
+    let folder = exported("bf16");
+    let packed = folder.arg("packed");
+    let info = |more: &[&str]| run(&[&["info", "--model", &packed], more].concat(), b"");
+    let json = info(&["--json"]).json();
+    let latent = folder.run("info", &["--json"]).json();
+    assert_eq!(json["config"], latent["config"]);
+    assert_eq!(json["parameters"], latent["parameters"]);
+    assert!(json["layers"].is_null());
+    let on_disk = fs::metadata(folder.path("packed/model.packed")).unwrap().len();
+    assert_eq!(json["bytes"]["on_disk"], on_disk);
+    // Less than the file: it has a header, and gaps between its arrays.
+    let held = json["bytes"]["packed"].as_u64().expect("a number");
+    assert!(held < on_disk && held > on_disk / 2, "{held} of {on_disk}");
+    let text = info(&[]).stdout();
+    let packing = "packed: 2 bits a ternary weight, an f32 a scale, an f32 a gain, embedding and head \
+                   in bf16";
+    for line in ["parameters        24,832", packing, "bf16 tables      16,384 bytes"] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[test]
 fn what_a_packed_folder_cannot_do_is_said() {
     let folder = exported("int8");
     let packed = folder.arg("packed");
     let fails = |args: &[&str], parts: &[&str]| {
         run(&[&[args[0], "--model", &packed], &args[1..]].concat(), b"").assert_fails(parts);
     };
-    fails(&["info"], &["packed", "no latent weights"]);
     fails(&["generate", "--prompt", "a", "--float"], &["no latent weights"]);
     fails(&["generate", "--prompt", "a", "--head", "f32"], &["head of int8"]);
     let weights = folder.path("packed").join("model.packed");

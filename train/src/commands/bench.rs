@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use command_line::{Align, table};
+use command_line::{Align, table, thousands};
 
 use crate::{
     config::{self, Overrides},
@@ -67,22 +67,22 @@ fn format(measured: &Measured) -> String {
     };
     let unknown = || "unknown".to_owned();
     let mut rows = vec![
-        vec!["tokens/s".into(), format!("{:.0}", measured.tokens_per_second)],
+        vec!["tokens/s".into(), thousands(format!("{:.0}", measured.tokens_per_second))],
         vec![
             "step".into(),
             format!("{:.1} ms", 1e3 * measured.step),
-            format!("{} tokens", measured.tokens_per_step),
+            format!("{} tokens", thousands(measured.tokens_per_step)),
         ],
         part("data", measured.data),
         part("forward", measured.forward),
         part("backward", measured.backward),
         part("optimizer", measured.optimizer),
-        vec!["parameters".into(), measured.parameters.to_string()],
+        vec!["parameters".into(), thousands(measured.parameters)],
         vec![
             "peak resident".into(),
             measured
                 .peak_resident_bytes
-                .map_or_else(unknown, |bytes| format!("{:.0} MB", bytes as f64 / 1e6)),
+                .map_or_else(unknown, |bytes| format!("{} bytes", thousands(bytes))),
         ],
     ];
     if let Some(peak) = measured.matmul_peak {
@@ -91,5 +91,5 @@ fn format(measured: &Measured) -> String {
     if let Some(share) = measured.model_flops_utilization {
         rows.push(vec!["utilization".into(), format!("{:.0} %", 100.0 * share)]);
     }
-    table(&rows, Align::Left)
+    table(&rows, Align::Right)
 }

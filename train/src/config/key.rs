@@ -138,11 +138,7 @@ impl Number for f64 {
     }
 
     fn show(self) -> String {
-        match self.abs() {
-            1e-5..1e16 | 0.0 | f64::INFINITY => self.to_string(),
-            _ if self.is_nan() => self.to_string(),
-            _ => format!("{self:e}"),
-        }
+        bitnet::terminal::number(self)
     }
 }
 

@@ -57,7 +57,7 @@ impl Overrides {
 /// None in practice.
 pub fn pairs(config: &Config) -> anyhow::Result<BTreeMap<String, String>> {
     let table = to_table(config)?;
-    let pair = |key: String| get(&table, &key).map(|value| (key.clone(), value.to_string()));
+    let pair = |key: String| get(&table, &key).map(|value| (key.clone(), written(value)));
     Ok(leaves(&table).into_iter().filter_map(pair).collect())
 }
 
@@ -79,12 +79,20 @@ pub(super) fn differences(a: &Config, b: &Config) -> anyhow::Result<Vec<Differen
     keys.sort();
     keys.dedup();
     keys.retain(|key| get(&a, key) != get(&b, key));
-    let show = |table, key: &str| get(table, key).map_or("unset".into(), Value::to_string);
+    let show = |table, key: &str| get(table, key).map_or("unset".into(), written);
     let differences = keys.into_iter().map(|key| {
         let (old, new) = (show(&a, &key), show(&b, &key));
         Difference { key, old, new }
     });
     Ok(differences.collect())
+}
+
+/// A value in TOML, fractions as short as they can be.
+fn written(value: &Value) -> String {
+    match value {
+        Value::Float(number) => format!("{number:?}"),
+        other => other.to_string(),
+    }
 }
 
 /// A key in which two configurations differ.
@@ -142,6 +150,7 @@ fn in_quotes(key: &str, value: &Value) -> Option<String> {
         Value::Datetime(_) => "a date or time",
         _ => return None,
     };
+    let value = written(value);
     Some(format!(
         "{value} is {what}, a text is wanted: --set '{key}=\"{value}\"', or in the file with such \
          quotes"

@@ -21,7 +21,7 @@ pub use sections::{
     BYTES, BackendSection, CheckpointSection, DataSection, EvalSection, LogSection, ModelSection,
     SampleSection,
 };
-pub use train::TrainSection;
+pub use train::{MAX_STEPS, TrainSection};
 pub use twin::TwinSection;
 
 use anyhow::{bail, ensure};
@@ -163,7 +163,10 @@ impl Config {
         if let Some(tokens) = tokens {
             let per_step = (train.batch * train.accumulation * self.model.context) as f64;
             let steps = (tokens / per_step).ceil().max(1.0);
-            ensure!(steps < 1e15, "the budget of {tokens:e} tokens is {steps:e} steps: too many");
+            ensure!(
+                steps <= MAX_STEPS as f64,
+                "the budget of {tokens:e} tokens is {steps:e} steps, must be {MAX_STEPS} at most"
+            );
             train.steps = steps as u64;
         }
         Ok(self)

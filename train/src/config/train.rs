@@ -8,6 +8,9 @@ use super::{
     key::{above, above_to, not_empty, section, within},
 };
 
+/// Steps of a run at most: with the most micro-batches a step, all of them can still be counted.
+pub const MAX_STEPS: u64 = 1_000_000_000_000;
+
 /// The keys that say how long a run is: one of them does.
 pub(super) const BUDGETS: [&str; 4] =
     ["train.steps", "train.tokens", "train.epochs", "train.tokens_per_parameter"];
@@ -16,7 +19,7 @@ section! {
     /// `[train]`
     pub struct TrainSection in "train" {
         /// Optimiser steps. This, or one of the three budgets below, says how long the run is.
-        steps: u64 = 1000, Safe, within(1..);
+        steps: u64 = 1000, Safe, within(1..=MAX_STEPS);
         /// Instead of `steps`: tokens to train on.
         tokens: Option<u64> = None, Safe, within(1..);
         /// Instead of `steps`: as many tokens as this many passes over the training part have.
@@ -71,7 +74,7 @@ section! {
         clip: f64 = 1.0, Experiment, within(0.0..);
         /// Decay rate of a moving average of the weights, kept and validated beside them; 0: none.
         ema: f64 = 0.0, Experiment, within(0.0..=0.999999);
-        /// Nats a token by which the smoothed loss may rise above its lowest before the run ends;
+        /// Nats per token by which the smoothed loss may rise above its lowest before the run ends;
         /// 0: it does not end for that.
         max_rise: f64 = 0.0, Safe, within(0.0..);
         /// Steps between two lines of output.

@@ -59,7 +59,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, board: &Board, field: Field) {
 /// The name and the newest values, in the colours of their curves.
 fn title(board: &Board, field: Field, width: u16) -> Line<'static> {
     let name = match field {
-        Field::Loss if width >= 60 => "Loss, nats a token",
+        Field::Loss if width >= 60 => "Loss, nats per token",
         field => field.name(),
     };
     let mut spans = vec![Span::raw(format!(" {name} ")).bold()];

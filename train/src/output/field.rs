@@ -1,7 +1,10 @@
-use super::{Report, Split};
-
-/// What stands between the value of all linears and those of the blocks.
-const BY_BLOCK: &str = ", by block: ";
+use super::{
+    Report, Split,
+    metric::{
+        Format::{Fixed, Percent, Scientific, Shortest},
+        Metric,
+    },
+};
 
 /// A metric of a run: what of it is written down and shown is declared in [`Field::metric`] alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,39 +44,6 @@ pub enum Field {
     /// [`Report::seconds_left`]
     TimeLeft,
 }
-
-/// What is known of a metric. Names are of log intervals, then of validations.
-struct Metric {
-    /// On the dashboard.
-    name: &'static str,
-    /// The value, as files hold it.
-    value: fn(&Report) -> f64,
-    /// What the value is divided by where it is shown.
-    unit: f64,
-    format: Format,
-    /// Columns of `metrics.csv`, which `MetricsRow` declares for serde.
-    #[cfg_attr(not(test), allow(dead_code, reason = "compared with those by a test"))]
-    columns: [Option<&'static str>; 2],
-    /// Tags of TensorBoard.
-    tags: [Option<&'static str>; 2],
-    /// What it is, for the table of `docs/metrics.md`.
-    #[cfg_attr(not(test), allow(dead_code, reason = "compared with that table by a test"))]
-    about: &'static str,
-}
-
-/// How a value is shown.
-enum Format {
-    /// With so many digits after the point.
-    Fixed(usize),
-    /// With a power of ten.
-    Scientific,
-    /// As short as it can be.
-    Shortest,
-    /// A share.
-    Percent,
-}
-
-use Format::{Fixed, Percent, Scientific, Shortest};
 
 impl Field {
     /// All of them, in the order in which they are written.
@@ -132,8 +102,8 @@ impl Field {
                 format: Fixed(4),
                 columns: [Some("train_loss"), Some("validation_loss")],
                 tags: [Some("loss/train"), Some("loss/validation")],
-                about: "mean over the interval's steps, or over the validation windows, in nats a \
-                        token",
+                about: "mean over the interval's steps, or over the validation windows, in nats \
+                        per token",
                 ..training
             },
             Self::Perplexity => Metric {
@@ -142,7 +112,7 @@ impl Field {
                 format: Fixed(2),
                 columns: [None, Some("validation_perplexity")],
                 tags: [Some("perplexity/train"), Some("perplexity/validation")],
-                about: "exp(nats a token)",
+                about: "exp(nats per token)",
                 ..training
             },
             Self::BitsPerByte => Metric {
@@ -303,36 +273,9 @@ impl Field {
         self.recorded(report) / self.metric().unit
     }
 
-    /// The value of a report as the dashboard shows it: where it is one of quantised weights, that
-    /// of all linears together, then that of each block.
-    pub fn show(self, report: &Report) -> String {
-        let total = self.format(self.of(report));
-        if report.blocks.is_empty() || !Self::QUANTIZATION.contains(&self) {
-            return total;
-        }
-        let of_block =
-            |&quantization| self.of(&Report { quantization, blocks: Vec::new(), ..*report });
-        let blocks: Vec<String> =
-            report.blocks.iter().map(|block| self.format(of_block(block))).collect();
-        total + BY_BLOCK + &blocks.join(" ")
-    }
-
-    /// Takes what [`Field::show`] made apart: the value, and that of each block.
-    pub fn parts(shown: &str) -> (&str, Vec<&str>) {
-        match shown.split_once(BY_BLOCK) {
-            Some((total, blocks)) => (total, blocks.split(' ').collect()),
-            None => (shown, Vec::new()),
-        }
-    }
-
     /// The value as it is shown.
     pub fn format(self, value: f64) -> String {
-        match self.metric().format {
-            Fixed(digits) => format!("{value:.digits$}"),
-            Scientific => format!("{value:.2e}"),
-            Shortest => value.to_string(),
-            Percent => format!("{:.1} %", 100.0 * value),
-        }
+        self.metric().format.show(value)
     }
 }
 
@@ -342,19 +285,6 @@ mod tests {
 
     use super::*;
     use crate::output::{MetricsRow, Quantization};
-
-    #[test]
-    fn quantization_is_shown_of_all_and_by_block() {
-        let block = |zeros: f64| Quantization { zeros, ..Quantization::EMPTY };
-        let mut report = Report { quantization: block(0.25), ..Report::EMPTY };
-        assert_eq!(Field::Zeros.show(&report), "0.250");
-        report.blocks = vec![block(0.2), block(0.3)];
-        assert_eq!(Field::Zeros.show(&report), "0.250, by block: 0.200 0.300");
-        assert_eq!(Field::parts("0.250, by block: 0.200 0.300"), ("0.250", vec!["0.200", "0.300"]));
-        assert_eq!(Field::parts("0.250"), ("0.250", vec![]));
-        report.loss = 1.5;
-        assert_eq!(Field::Loss.show(&report), "1.5000");
-    }
 
     #[test]
     fn values_are_shown_in_their_units() {

@@ -1,9 +1,11 @@
 //! What a run shows and records while it goes on.
 
+mod by_block;
 mod event_file;
 mod field;
 mod instruments_csv;
 mod markdown;
+mod metric;
 mod metrics_csv;
 mod plain;
 mod quantization;

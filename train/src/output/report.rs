@@ -20,9 +20,9 @@ pub struct Report {
     pub tokens: u64,
     /// Seconds spent in training steps, in this session and the ones before it.
     pub seconds: f64,
-    /// Mean loss, nats a token.
+    /// Mean loss, nats per token.
     pub loss: f64,
-    /// The same in bits a byte.
+    /// The same in bits per byte.
     pub bits_per_byte: f64,
     /// Validation loss of the moving average of the weights; NaN if there is none.
     pub ema_loss: f64,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{config::Config, run_folder::RunFolder};
 
-/// Largest difference, in nats a token, between the losses of the trainer's model and of the
+/// Largest difference, in nats per token, between the losses of the trainer's model and of the
 /// exported one: what another order of summation may make.
 const PARITY: f64 = 1e-5;
 
@@ -37,9 +37,9 @@ pub struct Outcome {
     instrument_seconds: f64,
     /// Tokens that the last validation predicted.
     validation_tokens: usize,
-    /// Loss of the last validation, in nats a token.
+    /// Loss of the last validation, in nats per token.
     pub validation_loss: f64,
-    /// The same in bits a byte.
+    /// The same in bits per byte.
     pub validation_bits_per_byte: f64,
     /// Loss there of the model in `model/`, read back.
     exported_loss: f64,
@@ -137,7 +137,7 @@ impl Outcome {
         );
         if let (Some(peak), Some(share)) = (self.matmul_peak, self.model_flops_utilization) {
             say!(
-                "{:.1} MFLOP a token: {:.1} % of the measured matmul peak, {:.1} GFLOP/s (MFU)",
+                "{:.1} MFLOP per token: {:.1} % of the measured matmul peak, {:.1} GFLOP/s (MFU)",
                 self.flops_per_token / 1e6,
                 100.0 * share,
                 peak / 1e9,

@@ -98,7 +98,7 @@ pub struct IntervalState {
 pub struct Validated {
     /// Optimiser steps done before it.
     pub step: u64,
-    /// Its loss, in nats a token.
+    /// Its loss, in nats per token.
     pub loss: f64,
 }
 

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use anyhow::ensure;
+use bitnet::terminal::number;
 use command_line::{Align, table};
 
 use super::stripped::stripped;
@@ -63,7 +64,11 @@ impl Grid<'_> {
     /// The short run at a rate. What happens at the beginning of a run takes a tenth of it at
     /// most.
     fn plan(&self, rate: f64) -> anyhow::Result<Planned> {
-        ensure!(rate > 0.0 && rate <= 1e3, "the rate {rate} must be above 0, at most 1000");
+        ensure!(
+            rate > 0.0 && rate <= 1e3,
+            "the rate {} must be above 0, at most 1000",
+            number(rate)
+        );
         let mut config = stripped(self.config, self.steps).with_lr(rate);
         let train = &mut config.train;
         for beginning in [&mut train.warmup, &mut train.quant_start, &mut train.quant_warmup] {

@@ -11,7 +11,7 @@ pub use grid::{Grid, TUNING_STEPS};
 
 use self::sweep::Sweep;
 use super::run_args::{OverrideArgs, SessionArgs, default_out};
-use crate::config;
+use crate::config::{self, MAX_STEPS};
 
 /// What to train, and at which rates.
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub struct LrFindArgs {
     #[arg(long, value_name = "LR,...", value_delimiter = ',', conflicts_with_all = ["from", "to"])]
     grid: Vec<f64>,
     /// Steps of a run [default: 300, with --grid 200]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(10..))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(10..=MAX_STEPS))]
     steps: Option<u64>,
     /// The first rate
     #[arg(long, value_name = "LR", default_value_t = 1e-5)]

@@ -4,6 +4,7 @@ use anyhow::{Context, ensure};
 use bitnet::{
     optim::ScheduleKind,
     storage::{Output, Product, read_own},
+    terminal::number,
 };
 use command_line::{Align, table};
 
@@ -61,7 +62,9 @@ impl Sweep<'_> {
         ensure!(
             // The optimiser holds them in 32 bits.
             0.0 < from as f32 && from < to && to <= 1e3,
-            "the rates go from {from} to {to}, must rise from above 0 to at most 1000"
+            "the rates go from {} to {}, must rise from above 0 to at most 1000",
+            number(from),
+            number(to)
         );
         let plan = Planned { name: NAME.into(), config: self.configure()? };
         let written = Output::new(&out.join("lr-find.csv"));

@@ -139,7 +139,7 @@
     const best = bestOf((run) => run.result?.validation_bits_per_byte);
     const parts = [];
     if (best && runs.length > 1) {
-      parts.push(`${best.name} ends lowest, at ${loss(best.result.validation_bits_per_byte)} bits a byte.`);
+      parts.push(`${best.name} ends lowest, at ${loss(best.result.validation_bits_per_byte)} bits per byte.`);
     }
     const unfinished = runs.filter((run) => !run.result).map((run) => run.name);
     if (unfinished.length > 0) parts.push(`Not ended: ${unfinished.join(", ")}.`);
@@ -176,7 +176,7 @@
       ["tokens", (run) => last(run.training.tokens), short],
       ["time", (run) => run.result?.seconds ?? last(run.training.seconds), duration],
       ["tokens/s", (run) => run.result?.tokens_per_second ?? median(run.training.tokens_per_second), whole],
-      ["of the matmul ceiling", (run) => run.result?.model_flops_utilization, percent],
+      ["of the matmul peak", (run) => run.result?.model_flops_utilization, percent],
       ["end", (run) => run.result?.end ?? "open", (value) => ENDS[value] ?? value],
     ].filter(([, value]) => runs.some((run) => value(run) !== undefined && value(run) !== null));
     const best = bestOf((run) => run.result?.validation_bits_per_byte);
@@ -200,8 +200,8 @@
 
   const SECTIONS = [
     ["Learning", "large", [
-      { key: "train_loss", title: "Training loss", unit: "nats a token", smooth: true, robust: true, format: loss },
-      { key: "validation_bits_per_byte", of: "validation", title: "Validation", unit: "bits a byte", dots: true, format: loss },
+      { key: "train_loss", title: "Training loss", unit: "nats per token", smooth: true, robust: true, format: loss },
+      { key: "validation_bits_per_byte", of: "validation", title: "Validation", unit: "bits per byte", dots: true, format: loss },
     ]],
     ["Optimisation", "", [
       { key: "learning_rate", title: "Learning rate", unit: "", zero: true },
@@ -217,7 +217,7 @@
     ]],
     ["Speed", "", [
       { key: "tokens_per_second", title: "Speed", unit: "tokens a second", smooth: true, zero: true, format: whole },
-      { key: "model_flops_utilization", title: "Utilisation", unit: "of the matmul ceiling", smooth: true, zero: true, format: percent },
+      { key: "model_flops_utilization", title: "Utilisation", unit: "of the matmul peak", smooth: true, zero: true, format: percent },
       { key: "resident_bytes", title: "Memory", unit: "resident", zero: true, format: mebibytes, factor: 2 ** -20 },
     ]],
   ];

@@ -2,6 +2,7 @@ use std::{io::Write, path::Path};
 
 use anyhow::Context;
 use bitnet::storage::{Output, Product};
+use command_line::thousands;
 use serde::Serialize;
 
 use crate::{
@@ -38,7 +39,7 @@ pub struct Model {
 pub struct Run {
     seed: u64,
     bits_per_byte: f64,
-    /// Nats a token.
+    /// Nats per token.
     loss: f64,
     tokens_per_second: f64,
 }
@@ -59,12 +60,17 @@ impl Spread {
         (!values.is_empty()).then_some(Self { mean, deviation })
     }
 
-    fn show(self, decimals: usize) -> String {
+    /// With both as `number` shows them.
+    fn show(self, number: fn(f64) -> String) -> String {
         match self.deviation {
-            Some(deviation) => format!("{:.decimals$} ± {deviation:.decimals$}", self.mean),
-            None => format!("{:.decimals$}", self.mean),
+            Some(deviation) => format!("{} ± {}", number(self.mean), number(deviation)),
+            None => number(self.mean),
         }
     }
+}
+
+fn four_decimals(value: f64) -> String {
+    format!("{value:.4}")
 }
 
 impl Run {
@@ -125,22 +131,22 @@ impl Comparison {
         header.extend(seeds.iter().map(|seed| format!("seed {seed}")));
         header.push("tokens/s".into());
         let rows = self.models.iter().map(|model| {
-            let shown = |spread: Option<Spread>, decimals| {
-                spread.map_or("-".into(), |spread| spread.show(decimals))
+            let shown = |spread: Option<Spread>, number| {
+                spread.map_or("-".into(), |spread| spread.show(number))
             };
-            let count = |count: Option<u64>| count.map_or("-".into(), |count| count.to_string());
+            let count = |count: Option<u64>| count.map_or("-".into(), thousands);
             let mut row = vec![
                 model.name.into(),
                 format!("{:e}", model.learning_rate),
                 count(model.parameters),
                 count(model.packed_bytes),
-                shown(model.bits_per_byte, 4),
+                shown(model.bits_per_byte, four_decimals),
             ];
             row.extend(seeds.iter().map(|&seed| {
                 let run = model.runs.iter().find(|run| run.seed == seed);
-                run.map_or("-".into(), |run| format!("{:.4}", run.bits_per_byte))
+                run.map_or("-".into(), |run| four_decimals(run.bits_per_byte))
             }));
-            row.push(shown(model.tokens_per_second, 0));
+            row.push(shown(model.tokens_per_second, |speed| thousands(format!("{speed:.0}"))));
             row
         });
         std::iter::once(header).chain(rows).collect()
@@ -170,8 +176,8 @@ mod tests {
         // Deviations −1, 0, 1: the root of 2 over 2.
         let spread = Spread::of(&[2.0, 3.0, 4.0]).unwrap();
         assert_eq!((spread.mean, spread.deviation), (3.0, Some(1.0)));
-        assert_eq!(spread.show(2), "3.00 ± 1.00");
-        assert_eq!(Spread::of(&[2.0]).unwrap().show(1), "2.0");
+        assert_eq!(spread.show(four_decimals), "3.0000 ± 1.0000");
+        assert_eq!(Spread::of(&[2.0]).unwrap().show(four_decimals), "2.0000");
         assert_eq!(Spread::of(&[]), None);
     }
 }

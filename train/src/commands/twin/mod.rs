@@ -18,7 +18,7 @@ use super::{
     series::{Planned, Series, cannot_write, check_folder},
 };
 use crate::{
-    config::{self, Config},
+    config::{self, Config, MAX_STEPS},
     training::Options,
 };
 
@@ -45,7 +45,7 @@ pub struct TwinArgs {
     tune: bool,
     /// Steps of those short runs
     #[arg(long, value_name = "STEPS", default_value_t = TUNING_STEPS, requires = "tune",
-          value_parser = clap::value_parser!(u64).range(10..))]
+          value_parser = clap::value_parser!(u64).range(10..=MAX_STEPS))]
     tune_steps: u64,
     /// Folder of all runs [default: runs/NAME-twin, after the configuration file]
     #[arg(long, value_name = "DIR")]
@@ -151,7 +151,7 @@ impl Twin<'_> {
             );
             let comparison = Comparison { legend, models };
             comparison.write(out)?;
-            say!("\n{}\n{}", table(&comparison.rows(), Align::Left), comparison.legend);
+            say!("\n{}\n{}", table(&comparison.rows(), Align::Right), comparison.legend);
         }
         series.check()
     }

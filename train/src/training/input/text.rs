@@ -105,7 +105,7 @@ impl Text {
         self.tokens.slice(self.split.validation.clone())
     }
 
-    /// Bits a byte of the training part that a loss in nats a token comes to, on average.
+    /// Bits per byte of the training part that a loss in nats per token comes to, on average.
     pub fn bits_per_byte(&self, loss: f64) -> f64 {
         let tokens = self.split.training.len() as f64;
         loss / std::f64::consts::LN_2 * tokens / self.split.training_bytes as f64

@@ -72,7 +72,7 @@ const FITS: &str = "windows are as long as the context at most";
 
 impl<B: AutodiffBackend> TrainStep for LanguageModel<B> {
     type Input = MicroBatch<B>;
-    /// The micro-batch's share of the step's mean loss on the text, `[1]`, in nats a token.
+    /// The micro-batch's share of the step's mean loss on the text, `[1]`, in nats per token.
     type Output = Item<Tensor<B::InnerBackend, 1>>;
 
     fn step(&self, input: MicroBatch<B>) -> TrainOutput<Self::Output> {
