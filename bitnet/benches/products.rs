@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bitnet::{packed::Isa, product_rates::product_rates};
+use bitnet::{packed::Isa, speed::product_rates};
 
 /// Tokens, inputs and outputs: gate and up projection of the shapes quickstart, medium and 2B4T.
 const LAYERS: [[usize; 3]; 3] = [[1024, 192, 1024], [2048, 384, 2048], [512, 2560, 13824]];

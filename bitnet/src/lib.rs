@@ -28,9 +28,8 @@
 //! - [`evaluate`], [`generate`], [`chat`], [`pretrained`]: what is done with a trained model;
 //!   [`quant_stats`]: what its quantisation does.
 //! - [`backend`]: from the names of a backend and a device to their types; [`precision`] of the
-//!   matrix products; [`self_test`]: whether a device computes what the CPU does; [`matmul_peak`]:
-//!   how fast it multiplies; [`product_rates`]: how fast the CPU's kernels do; [`memory`]: what the
-//!   process holds.
+//!   matrix products; [`self_test`]: whether a device computes what the CPU does; [`speed`]: how
+//!   fast it multiplies, and the CPU's kernels; [`memory`]: what the process holds.
 //! - [`storage`]: files that are whole or not there; [`terminal`]: text without what a terminal obeys.
 //!
 //! The feature `text` has [`tokenizer`], [`chat`], [`generate`], [`pretrained`] and [`progress`], the
@@ -82,7 +81,6 @@ pub mod formats;
 #[cfg(feature = "text")]
 pub mod generate;
 pub mod loss;
-pub mod matmul_peak;
 pub mod memory;
 pub mod nn;
 pub mod ops;
@@ -92,12 +90,12 @@ mod panics;
 pub mod precision;
 #[cfg(feature = "text")]
 pub mod pretrained;
-pub mod product_rates;
 #[cfg(feature = "text")]
 pub mod progress;
 pub mod quant;
 pub mod quant_stats;
 pub mod self_test;
+pub mod speed;
 pub mod storage;
 pub mod terminal;
 #[cfg(feature = "text")]

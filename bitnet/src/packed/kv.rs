@@ -5,64 +5,46 @@ use crate::cpu::{
     kernels::{KEYS_PER_PANEL, Kernels, QUERIES_PER_PASS},
 };
 
-/// Keys. Those of 32 tokens stand together, a head after the other: `[rows / 32, heads, dim, 32]`.
+/// Rows of several heads, in panels of 32: `[rows / 32, heads, …]`, where of a panel and a head there
+/// are `len` elements, of 32 bits (`F`) or of 8 (`C`).
 #[derive(Debug, Clone)]
-pub(crate) struct Keys {
+pub(crate) struct HeadRows<F, C> {
     heads: usize,
     dim: usize,
+    /// Elements of a head in a panel.
+    len: usize,
     rows: usize,
-    numbers: KeyNumbers,
+    numbers: Numbers<F, C>,
 }
 
 #[derive(Debug, Clone)]
-enum KeyNumbers {
-    F32(Vec<[f32; KEYS_PER_PANEL]>),
+enum Numbers<F, C> {
+    F32(Vec<F>),
     Int8 {
-        codes: Vec<[i8; KEYS_PER_PANEL]>,
+        codes: Vec<C>,
         /// What a code of one is worth, `[rows / 32, heads, 32]`.
         steps: Vec<[f32; KEYS_PER_PANEL]>,
     },
 }
 
-/// Values. Those of 32 tokens stand together, a head after the other: `[rows / 32, heads, 32,
-/// dim]`.
-#[derive(Debug, Clone)]
-pub(crate) struct Values {
-    heads: usize,
-    dim: usize,
-    rows: usize,
-    numbers: ValueNumbers,
-}
+/// Keys, those of 32 tokens side by side: `[rows / 32, heads, dim, 32]`.
+pub(crate) type Keys = HeadRows<[f32; KEYS_PER_PANEL], [i8; KEYS_PER_PANEL]>;
 
-#[derive(Debug, Clone)]
-enum ValueNumbers {
-    F32(Vec<f32>),
-    Int8 {
-        codes: Vec<i8>,
-        /// What a code of one is worth, `[rows / 32, heads, 32]`.
-        steps: Vec<[f32; KEYS_PER_PANEL]>,
-    },
-}
+/// Values: `[rows / 32, heads, 32, dim]`.
+pub(crate) type Values = HeadRows<f32, i8>;
 
-impl Keys {
-    /// No rows yet, of 32 bits.
-    pub(crate) fn f32(heads: usize, dim: usize) -> Self {
-        Self { heads, dim, rows: 0, numbers: KeyNumbers::F32(Vec::new()) }
-    }
-
-    /// No rows yet, of 8 bits with one scale per row and head.
-    pub(crate) fn int8(heads: usize, dim: usize) -> Self {
-        let numbers = KeyNumbers::Int8 { codes: Vec::new(), steps: Vec::new() };
-        Self { heads, dim, rows: 0, numbers }
+impl<F: Clone + Default, C: Clone + Default> HeadRows<F, C> {
+    fn new(heads: usize, dim: usize, len: usize, numbers: Numbers<F, C>) -> Self {
+        Self { heads, dim, len, rows: 0, numbers }
     }
 
     /// Reserves memory for `rows` rows in all.
     pub(crate) fn reserve(&mut self, rows: usize) {
         let heads = rows.div_ceil(KEYS_PER_PANEL) * self.heads;
         match &mut self.numbers {
-            KeyNumbers::F32(keys) => reserve(keys, heads * self.dim),
-            KeyNumbers::Int8 { codes, steps } => {
-                reserve(codes, heads * self.dim);
+            Numbers::F32(numbers) => reserve(numbers, heads * self.len),
+            Numbers::Int8 { codes, steps } => {
+                reserve(codes, heads * self.len);
                 reserve(steps, heads);
             }
         }
@@ -71,34 +53,64 @@ impl Keys {
     /// Forgets all rows but the first `rows`.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.rows = self.rows.min(rows);
+        self.resize();
+    }
+
+    /// Bytes a row takes.
+    pub(crate) fn row_bytes(&self) -> usize {
+        match self.numbers {
+            Numbers::F32(_) => self.heads * self.dim * size_of::<f32>(),
+            Numbers::Int8 { .. } => self.heads * (self.dim + size_of::<f32>()),
+        }
+    }
+
+    /// Counts a row more. Returns the panel that it is in, and its place there.
+    fn grow(&mut self) -> (usize, usize) {
+        let at = (self.rows / KEYS_PER_PANEL, self.rows % KEYS_PER_PANEL);
+        self.rows += 1;
+        self.resize();
+        at
+    }
+
+    /// Holds as many panels as the rows need.
+    fn resize(&mut self) {
         let heads = self.rows.div_ceil(KEYS_PER_PANEL) * self.heads;
         match &mut self.numbers {
-            KeyNumbers::F32(keys) => keys.truncate(heads * self.dim),
-            KeyNumbers::Int8 { codes, steps } => {
-                codes.truncate(heads * self.dim);
-                steps.truncate(heads);
+            Numbers::F32(numbers) => numbers.resize(heads * self.len, F::default()),
+            Numbers::Int8 { codes, steps } => {
+                codes.resize(heads * self.len, C::default());
+                steps.resize(heads, [0.0; KEYS_PER_PANEL]);
             }
         }
+    }
+}
+
+impl Keys {
+    /// No rows yet, of 32 bits.
+    pub(crate) fn f32(heads: usize, dim: usize) -> Self {
+        Self::new(heads, dim, dim, Numbers::F32(Vec::new()))
+    }
+
+    /// No rows yet, of 8 bits with one scale per row and head.
+    pub(crate) fn int8(heads: usize, dim: usize) -> Self {
+        Self::new(heads, dim, dim, Numbers::Int8 { codes: Vec::new(), steps: Vec::new() })
     }
 
     /// Adds a row, `[heads, dim]`.
     pub(crate) fn push(&mut self, row: &[f32]) {
-        let Self { heads, dim, .. } = *self;
-        let (panel, lane) = (self.rows / KEYS_PER_PANEL, self.rows % KEYS_PER_PANEL);
-        self.rows += 1;
+        let (panel, lane) = self.grow();
+        let Self { heads, dim, len, .. } = *self;
+        let first = panel * heads * len;
         match &mut self.numbers {
-            KeyNumbers::F32(keys) => {
-                keys.resize((panel + 1) * heads * dim, [0.0; KEYS_PER_PANEL]);
-                for (keys, value) in keys[panel * heads * dim..].iter_mut().zip(row) {
+            Numbers::F32(keys) => {
+                for (keys, value) in keys[first..].iter_mut().zip(row) {
                     keys[lane] = *value;
                 }
             }
-            KeyNumbers::Int8 { codes, steps } => {
-                codes.resize((panel + 1) * heads * dim, [0; KEYS_PER_PANEL]);
-                steps.resize((panel + 1) * heads, [0.0; KEYS_PER_PANEL]);
+            Numbers::Int8 { codes, steps } => {
                 let mut rounded = vec![0; dim];
                 let steps = steps[panel * heads..].iter_mut();
-                let codes = codes[panel * heads * dim..].chunks_mut(dim);
+                let codes = codes[first..].chunks_mut(dim);
                 for ((row, codes), step) in row.chunks(dim).zip(codes).zip(steps) {
                     step[lane] = quantize(row, &mut rounded);
                     for (codes, code) in codes.iter_mut().zip(&rounded) {
@@ -111,11 +123,11 @@ impl Keys {
 
     /// The products of queries with the keys of a head, in whole panels: `[queries, keys]`.
     fn scores(&self, queries: &[&[f32]], head: usize, out: &mut [f32]) {
-        let (kernels, stride) = (Kernels::best(), self.heads * self.dim);
+        let (kernels, stride) = (Kernels::best(), self.heads * self.len);
         match &self.numbers {
-            KeyNumbers::F32(keys) => kernels.scores(queries, &keys[head * self.dim..], stride, out),
-            KeyNumbers::Int8 { codes, steps } => {
-                kernels.scores_int8(queries, &codes[head * self.dim..], stride, out);
+            Numbers::F32(keys) => kernels.scores(queries, &keys[head * self.len..], stride, out),
+            Numbers::Int8 { codes, steps } => {
+                kernels.scores_int8(queries, &codes[head * self.len..], stride, out);
                 for out in out.chunks_mut(out.len() / queries.len()) {
                     let steps = steps[head..].iter().step_by(self.heads).flatten();
                     out.iter_mut().zip(steps).for_each(|(out, step)| *out *= step);
@@ -128,66 +140,27 @@ impl Keys {
 impl Values {
     /// No rows yet, of 32 bits.
     pub(crate) fn f32(heads: usize, dim: usize) -> Self {
-        Self { heads, dim, rows: 0, numbers: ValueNumbers::F32(Vec::new()) }
+        Self::new(heads, dim, KEYS_PER_PANEL * dim, Numbers::F32(Vec::new()))
     }
 
     /// No rows yet, of 8 bits with one scale per row and head.
     pub(crate) fn int8(heads: usize, dim: usize) -> Self {
-        let numbers = ValueNumbers::Int8 { codes: Vec::new(), steps: Vec::new() };
-        Self { heads, dim, rows: 0, numbers }
-    }
-
-    /// Reserves memory for `rows` rows in all.
-    pub(crate) fn reserve(&mut self, rows: usize) {
-        let heads = rows.div_ceil(KEYS_PER_PANEL) * self.heads;
-        match &mut self.numbers {
-            ValueNumbers::F32(values) => reserve(values, heads * KEYS_PER_PANEL * self.dim),
-            ValueNumbers::Int8 { codes, steps } => {
-                reserve(codes, heads * KEYS_PER_PANEL * self.dim);
-                reserve(steps, heads);
-            }
-        }
-    }
-
-    /// Forgets all rows but the first `rows`.
-    pub(crate) fn truncate(&mut self, rows: usize) {
-        self.rows = self.rows.min(rows);
-        let heads = self.rows.div_ceil(KEYS_PER_PANEL) * self.heads;
-        match &mut self.numbers {
-            ValueNumbers::F32(values) => values.truncate(heads * KEYS_PER_PANEL * self.dim),
-            ValueNumbers::Int8 { codes, steps } => {
-                codes.truncate(heads * KEYS_PER_PANEL * self.dim);
-                steps.truncate(heads);
-            }
-        }
-    }
-
-    /// Bytes a row takes.
-    pub(crate) fn row_bytes(&self) -> usize {
-        match self.numbers {
-            ValueNumbers::F32(_) => self.heads * self.dim * size_of::<f32>(),
-            ValueNumbers::Int8 { .. } => self.heads * (self.dim + size_of::<f32>()),
-        }
+        let numbers = Numbers::Int8 { codes: Vec::new(), steps: Vec::new() };
+        Self::new(heads, dim, KEYS_PER_PANEL * dim, numbers)
     }
 
     /// Adds a row, `[heads, dim]`.
     pub(crate) fn push(&mut self, row: &[f32]) {
-        let Self { heads, dim, .. } = *self;
-        let (panel, lane) = (self.rows / KEYS_PER_PANEL, self.rows % KEYS_PER_PANEL);
-        self.rows += 1;
-        let first = panel * heads * KEYS_PER_PANEL * dim;
-        let end = first + heads * KEYS_PER_PANEL * dim;
-        let place = |head: usize| first + (head * KEYS_PER_PANEL + lane) * dim;
+        let (panel, lane) = self.grow();
+        let Self { heads, dim, len, .. } = *self;
+        let place = |head: usize| (panel * heads + head) * len + lane * dim;
         match &mut self.numbers {
-            ValueNumbers::F32(values) => {
-                values.resize(end, 0.0);
+            Numbers::F32(values) => {
                 for (head, row) in row.chunks(dim).enumerate() {
                     values[place(head)..][..dim].copy_from_slice(row);
                 }
             }
-            ValueNumbers::Int8 { codes, steps } => {
-                codes.resize(end, 0);
-                steps.resize((panel + 1) * heads, [0.0; KEYS_PER_PANEL]);
+            Numbers::Int8 { codes, steps } => {
                 for (head, row) in row.chunks(dim).enumerate() {
                     let step = quantize(row, &mut codes[place(head)..][..dim]);
                     steps[panel * heads + head][lane] = step;
@@ -199,13 +172,11 @@ impl Values {
     /// The sums of the first values of a head, each times its weight, of some rows of weights.
     /// Weights are used up.
     fn weighted_sum(&self, weights: &mut [f32], head: usize, out: &mut [&mut [f32]]) {
-        let (kernels, stride) = (Kernels::best(), self.heads * KEYS_PER_PANEL * self.dim);
-        let first = head * KEYS_PER_PANEL * self.dim;
+        let (kernels, stride) = (Kernels::best(), self.heads * self.len);
+        let first = head * self.len;
         match &self.numbers {
-            ValueNumbers::F32(values) => {
-                kernels.weighted_sum(weights, &values[first..], stride, out)
-            }
-            ValueNumbers::Int8 { codes, steps } => {
+            Numbers::F32(values) => kernels.weighted_sum(weights, &values[first..], stride, out),
+            Numbers::Int8 { codes, steps } => {
                 for weights in weights.chunks_mut(weights.len() / out.len()) {
                     let steps = steps[head..].iter().step_by(self.heads).flatten();
                     weights.iter_mut().zip(steps).for_each(|(weight, step)| *weight *= step);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bitnet::matmul_peak::matmul_peak;
+use bitnet::speed::matmul_peak;
 use burn::tensor::backend::Backend;
 
 use crate::config::Config;

@@ -23,6 +23,25 @@ pub(super) const fn block_depth<W: Word>() -> usize {
     VALUES_PER_BLOCK / W::VALUES
 }
 
+/// Room for `inner` rows of `width` values in whole groups of `lanes`, and the size of a block.
+fn room<W: Word>(inner: usize, width: usize, lanes: usize) -> (Uninit<W>, usize) {
+    let width = width.next_multiple_of(lanes);
+    (Uninit::new(width * inner.div_ceil(W::VALUES)), width * block_depth::<W>())
+}
+
+/// The words of a matrix, `[inner, width]`: `fill` takes the values of a block.
+fn filled<W: Word>(
+    values: &[f32],
+    width: usize,
+    lanes: usize,
+    fill: impl Fn(&[f32], &mut [W]) + Sync,
+) -> Uninit<W> {
+    let (mut words, size) = room(values.len() / width, width, lanes);
+    let pieces = words.chunks(size).zip(values.chunks(VALUES_PER_BLOCK * width)).collect();
+    par_map(values.len(), pieces, |_, (block, values)| fill(values, block.zeroed()));
+    words
+}
+
 /// Rows of a left operand, `[rows, inner]`, as `[blocks, rows, depth of a block]`.
 #[derive(Debug, Default)]
 pub(crate) struct Rows<W> {
@@ -75,19 +94,14 @@ impl<W: Word> Columns<W> {
     /// Room for `inner` rows of `width` values, and the size of a block, which
     /// [`Word::transpose_codes`] fills.
     pub(crate) fn room(inner: usize, width: usize) -> (Uninit<W>, usize) {
-        let height = width.next_multiple_of(ROWS_PER_TILE);
-        (Uninit::new(height * inner.div_ceil(W::VALUES)), height * block_depth::<W>())
+        room(inner, width, ROWS_PER_TILE)
     }
 
     /// Takes a matrix, `[inner, width]`.
     pub(crate) fn round(values: &[f32], width: usize) -> Self {
-        let inner = values.len() / width;
-        let (mut words, size) = Self::room(inner, width);
-        let pieces = words.chunks(size).zip(values.chunks(VALUES_PER_BLOCK * width)).collect();
-        par_map(values.len(), pieces, |_, (block, values)| {
-            W::transpose_values(values, width, block.zeroed());
-        });
-        Self::new(words, inner, width)
+        let transpose = |values: &[f32], block: &mut [W]| W::transpose_values(values, width, block);
+        let words = filled(values, width, ROWS_PER_TILE, transpose);
+        Self::new(words, values.len() / width, width)
     }
 
     /// What has been filled.
@@ -109,19 +123,16 @@ pub(crate) struct Panels<W> {
 impl<W: Word> Panels<W> {
     /// Room for a matrix, and the size of a block, which [`Word::fill_panels`] fills.
     pub(crate) fn room(inner: usize, columns: usize) -> (Uninit<W>, usize) {
-        let width = columns.next_multiple_of(COLUMNS_PER_PANEL);
-        (Uninit::new(width * inner.div_ceil(W::VALUES)), width * block_depth::<W>())
+        room(inner, columns, COLUMNS_PER_PANEL)
     }
 
     /// Takes a matrix, `[inner, columns]`.
     pub(crate) fn round(values: &[f32], columns: usize) -> Self {
-        let inner = values.len() / columns;
-        let (mut words, size) = Self::room(inner, columns);
-        let pieces = words.chunks(size).zip(values.chunks(VALUES_PER_BLOCK * columns)).collect();
-        par_map(values.len(), pieces, |_, (block, values)| {
-            W::fill_panels(values, columns, &[1.0; VALUES_PER_BLOCK], 0, block.zeroed());
-        });
-        Self::new(words, inner, columns)
+        let fill = |values: &[f32], block: &mut [W]| {
+            W::fill_panels(values, columns, &[1.0; VALUES_PER_BLOCK], 0, block);
+        };
+        let words = filled(values, columns, COLUMNS_PER_PANEL, fill);
+        Self::new(words, values.len() / columns, columns)
     }
 
     /// Takes the transpose of a matrix, `[columns, inner]`.
