@@ -58,7 +58,7 @@ impl Tokens {
     }
 
     /// Checks that what was read so far is what was there at first, as far as the vocabulary tells.
-    /// Where a file holds something else by now, reading gives token 0, and this the error.
+    /// Where a file holds something else by now, reading returns token 0, and this the error.
     ///
     /// # Errors
     /// [`DataError::Changed`].

@@ -60,7 +60,7 @@ impl PackedCodes {
     }
 
     /// Reads back `len` codes; `None` if `bytes` are not as many as [`to_bytes`](Self::to_bytes)
-    /// gives.
+    /// returns.
     pub fn from_bytes(bytes: &[u8], len: usize) -> Option<Self> {
         if bytes.len() != len.div_ceil(4) {
             return None;

@@ -1,6 +1,6 @@
 //! Files and folders, so that nothing of the user's is lost or mistaken for something else.
 //!
-//! - Opening: [`open_input`] what a user names, [`open_own`] what this program keeps. Both give
+//! - Opening: [`open_input`] what a user names, [`open_own`] what this program keeps. Both return
 //!   regular files alone: nothing waits for a pipe, and no device is read. [`has_own_folder`] and
 //!   [`create_own_folder`] are the same for a folder that this program keeps.
 //! - Writing: [`write_file`] and [`write_folder`] what this program keeps; [`Output`] where a user

@@ -226,7 +226,7 @@ struct BenchResult {
     token_bytes: usize,
     /// Bytes that it reads of the keys and values before it, in the mean.
     cache_bytes: usize,
-    /// Of both, bytes a second.
+    /// Of both, bytes per second.
     bandwidth: f64,
     /// Bytes a second of a loop that does nothing but read as many.
     ceiling: f64,
@@ -277,7 +277,7 @@ impl BenchResult {
             &[
                 [format!("prompt of {}", self.lengths.prompt), speed(self.prompt, 1)],
                 [format!("generation of {}", self.lengths.generate), speed(self.generated, 2)],
-                ["read a token".into(), bytes(self.token_bytes)],
+                ["read per token".into(), bytes(self.token_bytes)],
                 ["achieved".into(), gigabytes(self.bandwidth)],
                 ["plain reading".into(), gigabytes(self.ceiling)],
                 ["share of it".into(), format!("{:.1}%", 100.0 * self.share())],

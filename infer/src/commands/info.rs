@@ -139,12 +139,12 @@ impl Info {
     /// How [`packed`](Self::packed) counts.
     fn packing(&self) -> String {
         let others = match &self.weights {
-            Weights::Layers(_) => "an f32 any other parameter".into(),
+            Weights::Layers(_) => "an f32 for any other parameter".into(),
             Weights::Packed(engine) => {
-                format!("an f32 a gain, embedding and head in {}", engine.table_format().name())
+                format!("an f32 per gain, embedding and head in {}", engine.table_format().name())
             }
         };
-        format!("2 bits a {} weight, an f32 a scale, {others}", self.kind())
+        format!("2 bits per {} weight, an f32 per scale, {others}", self.kind())
     }
 
     fn json(&self) -> String {

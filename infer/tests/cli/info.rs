@@ -57,7 +57,7 @@ fn the_text_says_the_same() {
         "  ternary         16,384",
         "  full precision   8,448",
         "packed    37,916 bytes  12.22 bits/parameter",
-        "packed: 2 bits a ternary weight, an f32 a scale, an f32 any other parameter",
+        "packed: 2 bits per ternary weight, an f32 per scale, an f32 for any other parameter",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
@@ -112,7 +112,7 @@ fn layers_are_in_the_order_of_the_model() {
     };
     assert_eq!(names, block(0).chain(block(1)).collect::<Vec<_>>());
     assert!(info["layers"].as_array().unwrap().iter().all(|layer| layer["zero_fraction"] == 0.0));
-    assert!(folder(&config).run("info", &[]).stdout().contains("2 bits a binary weight"));
+    assert!(folder(&config).run("info", &[]).stdout().contains("2 bits per binary weight"));
 }
 
 /// A q_proj of which one weight in four is ±1 and the others are 0.

@@ -80,7 +80,7 @@ section! {
         quant: WeightQuant = library().quant, Experiment;
         /// `int8-per-token`, `int8-per-tensor` or `none`.
         activation: ActivationQuant = library().activation, Experiment;
-        /// Input features that share a weight scale. Default: one scale a tensor.
+        /// Input features that share a weight scale. Default: one scale per tensor.
         group_size: Option<usize> = library().group_size, Experiment;
         /// Whether the output head is the embedding, transposed.
         tie_embeddings: bool = library().tie_embeddings, Shape;

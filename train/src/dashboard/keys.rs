@@ -13,7 +13,7 @@ pub enum Key {
     Farther,
     /// Another panel.
     Panel,
-    /// The whole screen is drawn anew.
+    /// The whole screen is redrawn.
     Redraw,
 }
 

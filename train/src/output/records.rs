@@ -60,7 +60,7 @@ impl Records {
         Ok(lost)
     }
 
-    /// Flushes the tables to disk and gives their lengths.
+    /// Flushes the tables to disk and returns their lengths.
     ///
     /// # Errors
     /// If they cannot be written.

@@ -52,7 +52,7 @@ impl Table {
         cut().with_context(|| format!("cannot cut {}", path.display()))
     }
 
-    /// Flushes the table to disk and gives its length.
+    /// Flushes the table to disk and returns its length.
     ///
     /// # Errors
     /// If it cannot be written.

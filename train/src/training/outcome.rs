@@ -25,9 +25,9 @@ pub struct Outcome {
     seconds: f64,
     /// Over all training steps.
     tokens_per_second: f64,
-    /// Floating-point operations that a token counts in training.
+    /// Floating-point operations per token in training.
     flops_per_token: f64,
-    /// Matrix products, in floating-point operations a second, as measured before the last
+    /// Matrix products, in floating-point operations per second, as measured before the last
     /// session.
     #[serde(rename = "matmul_ceiling")]
     matmul_peak: Option<f64>,
@@ -111,7 +111,7 @@ impl Outcome {
         }
     }
 
-    /// Tokens trained on a second, over the whole run.
+    /// Tokens trained on per second, over the whole run.
     pub fn tokens_per_second(&self) -> f64 {
         self.tokens as f64 / self.seconds
     }

@@ -13,7 +13,7 @@ const BUDGET: Duration = Duration::from_millis(300);
 pub struct Speed {
     /// Floating-point operations of a token in training.
     pub flops_per_token: f64,
-    /// The highest rate of matrix products, in floating-point operations a second, if it was
+    /// The highest rate of matrix products, in floating-point operations per second, if it was
     /// measured.
     pub matmul_peak: Option<f64>,
 }

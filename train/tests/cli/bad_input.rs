@@ -36,6 +36,14 @@ fn configurations() {
     says(&playground, &set("train.batch=99999999999999"), "train.batch is 99999999999999");
     says(
         &playground,
+        &set("train.steps=9000000000000000000"),
+        "train.steps is 9000000000000000000, must be between 1 and 1000000000000",
+    );
+    says(&playground, &set("train.tokens=9000000000000000000"), "must be 1000000000000 at most");
+    says(&playground, &set("sample.prompt=1e300"), "sample.prompt: 1e300 is a number");
+    says(&playground, &set("sample.temperature=1e300"), "temperature is 1e300, must be");
+    says(
+        &playground,
         &set("train.workers=99999999"),
         "train.workers is 99999999, must be between 1 and",
     );
@@ -71,6 +79,23 @@ fn configurations() {
     says(&playground, &["--config", "broken.toml", "--out", "run"], "broken.toml: line 2: ");
     fs::write(playground.path("binary.toml"), [0xff, 0xfe, 0]).unwrap();
     says(&playground, &["--config", "binary.toml", "--out", "run"], "cannot read binary.toml");
+}
+
+#[test]
+fn numbers_of_the_command_line() {
+    let playground = Playground::new();
+    let search = ["lr-find", "--config", "tiny.toml", "--out", "run"];
+    let finds = |args: &[&'static str]| [&search[..], args].concat();
+    says(
+        &playground,
+        &finds(&["--steps", "18446744073709551615"]),
+        "18446744073709551615 is not in 10..=1000000000000",
+    );
+    says(&playground, &finds(&["--from", "1e-300"]), "the rates go from 1e-300 to 1, must rise");
+    says(&playground, &finds(&["--grid", "1e300"]), "the rate 1e300 must be above 0, at most 1000");
+    let twin = ["twin", "--config", "tiny.toml", "--out", "run", "--tune", "--tune-steps"];
+    let error = "9999999999999 is not in 10..=1000000000000";
+    says(&playground, &[&twin[..], &["9999999999999"]].concat(), error);
 }
 
 #[test]

@@ -3,12 +3,10 @@
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use super::compare::{Case, ROUNDING_TOLERANCE, check};
-use crate::{
-    ops::{
-        gated::{self, Gate},
-        rms_norm, token_losses,
-    },
-    quant::ternary_absmean,
+use crate::ops::{
+    absmean::ternary_absmean,
+    gated::{self, Gate},
+    rms_norm, token_losses,
 };
 
 struct RmsNorm([usize; 2]);

@@ -216,7 +216,7 @@
       { key: "saturated", title: "Saturated inputs", unit: "codes at ±127", format: percent },
     ]],
     ["Speed", "", [
-      { key: "tokens_per_second", title: "Speed", unit: "tokens a second", smooth: true, zero: true, format: whole },
+      { key: "tokens_per_second", title: "Speed", unit: "tokens per second", smooth: true, zero: true, format: whole },
       { key: "model_flops_utilization", title: "Utilisation", unit: "of the matmul peak", smooth: true, zero: true, format: percent },
       { key: "resident_bytes", title: "Memory", unit: "resident", zero: true, format: mebibytes, factor: 2 ** -20 },
     ]],

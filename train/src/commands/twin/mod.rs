@@ -146,7 +146,7 @@ impl Twin<'_> {
             let others = self.config.checkpoint.dtype.name();
             let legend = format!(
                 "bits/byte: of the last validation, mean over the seeds ± standard deviation\n\
-                 packed bytes: 2 bits a quantised weight, an f32 a scale, {others} (checkpoint.dtype) \
+                 packed bytes: 2 bits per quantised weight, an f32 per scale, {others} (checkpoint.dtype) \
                  for any other parameter"
             );
             let comparison = Comparison { legend, models };

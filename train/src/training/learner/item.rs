@@ -2,7 +2,7 @@ use burn_train::ItemLazy;
 
 use crate::output::Report;
 
-/// What a step gives to the loop, and what the loop passes on to the metrics: burn-train has one
+/// What a step returns to the loop, and what the loop passes on to the metrics: burn-train has one
 /// type for both.
 pub struct Item<T> {
     /// The result of the step.
