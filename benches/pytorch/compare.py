@@ -37,6 +37,7 @@ def main():
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--train", default="target/release/train", help="the program `train`")
     parser.add_argument("--modes", default="eager,compile,eager-bf16,compile-bf16")
+    parser.add_argument("--no-composed", action="store_true", help="leave out our slowest side")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -58,6 +59,8 @@ def main():
             "ternary, here, composed": [args.train, "bench", "--json", "--composed", *steps],
             "full precision, here": [args.train, "bench", "--json", *steps, *twin],
         }
+        if args.no_composed:
+            del sides["ternary, here, composed"]
         for mode in args.modes.split(","):
             script = [sys.executable, str(HERE / "bench.py"), "--threads", str(args.threads)]
             sides[f"ternary, PyTorch {mode}"] = [*script, "--mode", mode, *steps]
@@ -78,8 +81,10 @@ def main():
     for what, peer in {
         "to the fastest of PyTorch": best,
         "to full precision here": medians["full precision, here"],
-        "to composed here": medians["ternary, here, composed"],
+        "to composed here": medians.get("ternary, here, composed"),
     }.items():
+        if peer is None:
+            continue
         ratios = [medians[name] / peer for name in ("ternary, here", "ternary, here, bf16")]
         print(f"{what:32} {ratios[0]:6.2f} {ratios[1]:6.2f}")
 

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::{
     backend::{BackendError, BackendKind, BackendVisitor, DeviceChoice, Panic, catch_panic},
-    cpu::isa,
+    cpu::isa::{self, ShortOperands},
     loss::cross_entropy,
     nn::BitNetTransformerConfig,
     ops::Implementation,
@@ -95,12 +95,26 @@ pub enum SelfTestError {
     },
 }
 
-/// The precision in which a backend computes the matrix products where this one is asked for: `flex`
-/// computes in f32 on processors without instructions for bf16.
-pub fn product_precision(kind: BackendKind, asked: Precision) -> Precision {
-    match kind {
-        BackendKind::Flex if !isa::has_bf16_products() => Precision::F32,
-        _ => asked,
+/// What a backend rounds the operands of matrix products to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProductOperands {
+    /// All to this precision, as far as it computes in floating point.
+    Of(Precision),
+    /// Gradients of quantised linears to whole numbers of 16 bits, with a scale for each token or
+    /// output; the others are f32.
+    Int16Gradients,
+}
+
+/// What a backend rounds operands to where a precision is asked for: `flex` has bf16 on processors
+/// with instructions for it alone, and 16-bit integers on others with vector units for them.
+pub fn product_operands(kind: BackendKind, asked: Precision) -> ProductOperands {
+    let short = isa::short_operands();
+    match (kind, asked, short) {
+        (BackendKind::Flex, Precision::Bf16, Some(ShortOperands::Int16)) => {
+            ProductOperands::Int16Gradients
+        }
+        (BackendKind::Flex, Precision::Bf16, None) => ProductOperands::Of(Precision::F32),
+        _ => ProductOperands::Of(asked),
     }
 }
 

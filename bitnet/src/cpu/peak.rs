@@ -23,6 +23,11 @@ pub(crate) fn bf16(budget: Duration) -> Option<f64> {
     best(budget, x86::bf16()?)
 }
 
+/// Of pairs of whole numbers of 16 bits, as sums of 32 bits.
+pub(crate) fn int16(budget: Duration) -> Option<f64> {
+    best(budget, x86::int16()?)
+}
+
 /// Does its rounds, and returns the multiplications of one.
 type Rounds = fn() -> usize;
 
@@ -52,6 +57,10 @@ mod x86 {
     }
 
     pub(super) fn bf16() -> Option<Rounds> {
+        None
+    }
+
+    pub(super) fn int16() -> Option<Rounds> {
         None
     }
 }
@@ -93,6 +102,14 @@ mod x86 {
 
     pub(super) fn bf16() -> Option<Rounds> {
         if isa::has_bf16_products() { asked!(bf16_avx512) } else { None }
+    }
+
+    pub(super) fn int16() -> Option<Rounds> {
+        match isa::vectors() {
+            Vectors::Avx512 if Isa::Avx512Vnni.is_available() => asked!(int16_avx512_vnni),
+            Vectors::Avx512 | Vectors::Avx2 => asked!(int16_avx2),
+            Vectors::Portable => None,
+        }
     }
 
     /// A loop that adds products to `$sums` registers of `$lanes` sums, `$products` to each.
@@ -163,6 +180,28 @@ mod x86 {
                 unsafe { [left, right].map(|x| std::mem::transmute::<__m512i, __m512bh>(x)) };
             _mm512_dpbf16_ps(sum, left, right)
         }
+    );
+    rounds!(
+        int16_avx2,
+        "avx2",
+        ymm_reg,
+        12,
+        8,
+        2,
+        _mm256_set1_epi16(1),
+        _mm256_setzero_si256(),
+        |sum, left, right| _mm256_add_epi32(sum, _mm256_madd_epi16(left, right))
+    );
+    rounds!(
+        int16_avx512_vnni,
+        "avx512f,avx512vnni",
+        zmm_reg,
+        24,
+        16,
+        2,
+        _mm512_set1_epi32(1),
+        _mm512_setzero_si512(),
+        |sum, left, right| _mm512_dpwssd_epi32(sum, left, right)
     );
     rounds!(
         int8_avx512_vnni,

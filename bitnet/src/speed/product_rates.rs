@@ -14,7 +14,8 @@ use crate::cpu::{
         operands::{Columns, Panels, ROWS_PER_BAND, Rows},
         word::Word,
     },
-    isa, peak,
+    isa::{self, ShortOperands},
+    peak,
     uninit::Uninit,
 };
 
@@ -46,14 +47,18 @@ pub fn product_rates(
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let measure = || {
         let mut rates = vec![forward(sizes, budget)];
-        rates.extend(backward::<f32>(
-            ["f32: gradient of inputs", "f32: gradient of weights"],
-            sizes,
-            budget,
-        ));
-        if isa::has_bf16_products() {
-            let names = ["bf16: gradient of inputs", "bf16: gradient of weights"];
-            rates.extend(backward::<u32>(names, sizes, budget));
+        let names = ["f32: gradient of inputs", "f32: gradient of weights"];
+        rates.extend(backward::<f32>(names, sizes, budget, peak::f32));
+        match isa::short_operands() {
+            Some(ShortOperands::Bf16) => {
+                let names = ["bf16: gradient of inputs", "bf16: gradient of weights"];
+                rates.extend(backward::<u32>(names, sizes, budget, peak::bf16));
+            }
+            Some(ShortOperands::Int16) => {
+                let names = ["int16: gradient of inputs", "int16: gradient of weights"];
+                rates.extend(backward::<i32>(names, sizes, budget, peak::int16));
+            }
+            None => {}
         }
         rates
     };
@@ -91,9 +96,10 @@ fn backward<W: Word>(
     names: [&'static str; 2],
     sizes: [usize; 3],
     budget: Duration,
+    peak: fn(Duration) -> Option<f64>,
 ) -> [ProductRate; 2] {
     let [tokens, inputs, outputs] = sizes;
-    let peak = if W::VALUES == 1 { peak::f32(budget) } else { peak::bf16(budget) };
+    let peak = peak(budget);
     let grad = values(tokens * outputs);
     let weights = Panels::<W>::round_transposed(&values(inputs * outputs), outputs);
     let of_inputs = rate(sizes, budget, || {
@@ -144,7 +150,7 @@ mod tests {
     fn no_product_is_faster_than_registers() {
         let rates = product_rates(48, 64, 96, Duration::from_millis(20));
         assert_eq!(rates[0].product, "int8: outputs");
-        assert_eq!(rates.len(), if isa::has_bf16_products() { 5 } else { 3 });
+        assert_eq!(rates.len(), if isa::short_operands().is_some() { 5 } else { 3 });
         for ProductRate { product, rate, peak } in rates {
             assert!(rate > 1e6, "{product}: {rate:e}");
             // On a machine with other work a reading of the peak may be low.

@@ -137,15 +137,22 @@ fn dots_in_names_are_kept() {
 }
 
 #[test]
-fn bf16_without_instructions_for_it_is_f32_and_says_so() {
-    let run = |precision: &str| {
+fn bf16_without_instructions_for_it_says_what_is_computed() {
+    let run = |isa: &str, precision: &str| {
         let playground = Playground::new();
         let mut command = playground.command(&set(&[&format!("backend.precision={precision}")]));
-        let shown = succeeded(command.env("BITNET_ISA", "avx2").output().unwrap());
+        let shown = succeeded(command.env("BITNET_ISA", isa).output().unwrap());
         (shown, read(playground.path("run").join(MODEL)))
     };
-    let ((shown, in_bf16), (_, in_f32)) = (run("bf16"), run("f32"));
+    let ((shown, in_bf16), (_, in_f32)) = (run("scalar", "bf16"), run("scalar", "f32"));
     let words = "f32, as this processor has no products in bf16";
     assert!(shown.contains(words), "{shown}");
     assert!(in_bf16 == in_f32, "the weights differ");
+
+    if cfg!(target_arch = "x86_64") {
+        let ((shown, in_bf16), (_, in_f32)) = (run("avx2", "bf16"), run("avx2", "f32"));
+        let words = "f32, gradients of linears in int16, as this processor has no products in bf16";
+        assert!(shown.contains(words), "{shown}");
+        assert!(in_bf16 != in_f32, "gradients are not rounded");
+    }
 }

@@ -5,7 +5,9 @@
 //! or rounded to bf16; the other one holds codes, ternary or of 8 bits, which both represent
 //! exactly. `vdpbf16ps` multiplies two bf16 of each for every sum, twice the rate of f32 (AMD from
 //! Zen 4 on; with AVX-512 units for f32 on both ports, as some of Intel's have, there is no such
-//! gain). Sums are f32.
+//! gain). Sums are f32. Processors without those round the gradient to whole numbers of 16 bits, by a
+//! scale for each row or column: `vpmaddwd` multiplies two of them for every sum, which is a whole
+//! number of 32 bits within a block, and exact.
 
 #![allow(unsafe_code, reason = "outputs that are written here first, by several threads")]
 
@@ -44,7 +46,11 @@ pub(crate) fn product<'a, W: Word>(
         }
     };
     // SAFETY: all rows and columns are written, as there is something to add up.
-    unsafe { out.written(write) }
+    let out = unsafe { out.written(write) };
+    for (row, scale) in out.chunks_exact_mut(right.columns.max(1)).zip(&left.scales) {
+        row.iter_mut().for_each(|y| *y *= scale);
+    }
+    out
 }
 
 /// `left · right` as matrices side by side, of so many columns each: whole panels, but for the
@@ -82,7 +88,10 @@ pub(crate) fn transposed_product<W: Word>(
         unsafe {
             let out = out.add(rows.start * width + columns.start);
             let columns = before + columns.start..before + columns.end;
-            write_part(left, rows, right, columns, out, width);
+            write_part(left, rows.clone(), right, columns.clone(), out, width);
+            if let Some(scales) = &right.scales {
+                scale_columns(out, rows.len(), width, &scales[columns]);
+            }
         }
     });
     for (out, width) in outs.iter_mut().zip(widths) {
@@ -91,6 +100,18 @@ pub(crate) fn transposed_product<W: Word>(
         unsafe { out.set_len(left.rows * width) };
     }
     outs
+}
+
+/// Multiplies the columns of rows that begin every `stride` elements.
+///
+/// # Safety
+/// `out` is valid for reads and writes of that size.
+unsafe fn scale_columns(out: *mut f32, rows: usize, stride: usize, scales: &[f32]) {
+    for row in 0..rows {
+        // SAFETY: a row, of which no other reference is held.
+        let row = unsafe { std::slice::from_raw_parts_mut(out.add(row * stride), scales.len()) };
+        row.iter_mut().zip(scales).for_each(|(y, scale)| *y *= scale);
+    }
 }
 
 /// Where a matrix is written by several threads.

@@ -4,6 +4,7 @@
 //! are computed one after the other.
 
 use super::{
+    range::Range,
     tile::{COLUMNS_PER_PANEL, ROWS_PER_TILE},
     word::Word,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Rows<W> {
     pub(super) rows: usize,
     /// Words of the inner dimension.
     pub(super) inner: usize,
+    /// What rows are multiplied by to be values, if they are whole numbers.
+    pub(super) scales: Vec<f32>,
     /// Of a row, in one piece.
     line: Vec<W>,
 }
@@ -64,12 +67,19 @@ impl<W: Word> Rows<W> {
         self.line.clear();
         self.line.resize(self.inner, W::default());
         self.words.resize(self.rows * self.inner.next_multiple_of(depth), W::default());
+        self.scales.clear();
         for (row, mut values) in values.chunks_exact(width).enumerate() {
+            let mut of_row = 1.0;
+            if let Some(largest) = W::LARGEST {
+                let range = Range::of_row(values, segments);
+                self.scales.push(range.scale(largest));
+                of_row = range.factor(largest);
+            }
             let mut line: &mut [W::Value] = bytemuck::cast_slice_mut(&mut self.line);
             for &(width, factor) in segments {
                 let (to, others) = line.split_at_mut(width);
                 let (from, other_values) = values.split_at(width);
-                W::round(from, factor, to);
+                W::round(from, factor * of_row, to);
                 (line, values) = (others, other_values);
             }
             for (block, line) in self.line.chunks(depth).enumerate() {
@@ -118,6 +128,8 @@ pub(crate) struct Panels<W> {
     pub(crate) columns: usize,
     /// Words of the inner dimension.
     pub(super) inner: usize,
+    /// What columns are multiplied by to be values, if they have been brought into a range.
+    pub(super) scales: Option<Vec<f32>>,
 }
 
 impl<W: Word> Panels<W> {
@@ -128,11 +140,12 @@ impl<W: Word> Panels<W> {
 
     /// Takes a matrix, `[inner, columns]`.
     pub(crate) fn round(values: &[f32], columns: usize) -> Self {
+        let factors = vec![1.0; columns];
         let fill = |values: &[f32], block: &mut [W]| {
-            W::fill_panels(values, columns, &[1.0; VALUES_PER_BLOCK], 0, block);
+            W::fill_panels(values, &[1.0; VALUES_PER_BLOCK], &factors, 0, block);
         };
         let words = filled(values, columns, COLUMNS_PER_PANEL, fill);
-        Self::new(words, values.len() / columns, columns)
+        Self::new(words, values.len() / columns, columns, None)
     }
 
     /// Takes the transpose of a matrix, `[columns, inner]`.
@@ -141,9 +154,14 @@ impl<W: Word> Panels<W> {
         Self::transposed(values.len() / inner, &[(values, inner, round)])
     }
 
-    /// What has been filled.
-    pub(crate) fn new(words: Uninit<W>, inner: usize, columns: usize) -> Self {
-        Self { words: words.finish(), columns, inner: inner.div_ceil(W::VALUES) }
+    /// What has been filled, and what its columns are multiplied by to be values.
+    pub(crate) fn new(
+        words: Uninit<W>,
+        inner: usize,
+        columns: usize,
+        scales: Option<Vec<f32>>,
+    ) -> Self {
+        Self { words: words.finish(), columns, inner: inner.div_ceil(W::VALUES), scales }
     }
 
     /// A matrix whose transpose is given, `[columns, inner]`: side by side matrices of as many
@@ -180,6 +198,6 @@ impl<W: Word> Panels<W> {
                 }
             }
         });
-        Self { words, columns, inner }
+        Self { words, columns, inner, scales: None }
     }
 }

@@ -15,10 +15,11 @@ use crate::{
             blocked,
             int8::{self, CodeRows, Codes},
             operands::{self, ROWS_PER_BAND, Rows, VALUES_PER_BLOCK},
+            range,
             tile::COLUMNS_PER_PANEL,
             word::Word,
         },
-        isa,
+        isa::{self, ShortOperands},
         parallel::{par_map, sum_rows},
         uninit::Uninit,
     },
@@ -38,9 +39,10 @@ const ROWS_PER_TASK: usize = VALUES_PER_BLOCK;
 struct QuantizedLinear {
     /// How weights are coded.
     quantizer: WeightQuantizer,
-    /// Whether `dy` is rounded to bf16 for the products of the backward pass, where the processor
-    /// has such; codes are exact in bf16, and sums are f32.
-    bf16_gradients: bool,
+    /// Whether `dy` is rounded for the products of the backward pass, to what the processor
+    /// multiplies fastest: to bf16, or to whole numbers of 16 bits by a scale for each token (for
+    /// the gradient of the input) or output (for that of the weight). Codes are exact in both.
+    short_gradients: bool,
     /// With a gate, rows hold its input in their first half and the up projection in their second.
     gate: Option<Gate>,
     /// The ε of an RMSNorm.
@@ -71,7 +73,7 @@ pub(in crate::ops) fn quantized_linear<B: Backend>(
     let LinearInput { x, gate, norm, residual } = input;
     let op = QuantizedLinear {
         quantizer,
-        bf16_gradients: precision == Precision::Bf16,
+        short_gradients: precision == Precision::Bf16,
         gate,
         norm: norm.as_ref().map(|norm| norm.eps),
         residual: residual.is_some(),
@@ -176,9 +178,10 @@ impl<const N: usize> DifferentiableOp<Flex, N> for QuantizedLinear {
         let first_weight = before + usize::from(self.residual);
         let for_x = wanted[..before].contains(&true);
         let for_weights = wanted[first_weight..].contains(&true);
-        let gradients = match self.bf16_gradients && isa::has_bf16_products() {
-            true => self.gradients::<u32>(&saved, &grad, for_x, for_weights),
-            false => self.gradients::<f32>(&saved, &grad, for_x, for_weights),
+        let gradients = match isa::short_operands().filter(|_| self.short_gradients) {
+            Some(ShortOperands::Bf16) => self.gradients::<u32>(&saved, &grad, for_x, for_weights),
+            Some(ShortOperands::Int16) => self.gradients::<i32>(&saved, &grad, for_x, for_weights),
+            None => self.gradients::<f32>(&saved, &grad, for_x, for_weights),
         };
         let Gradients { x, gains, weights } = gradients;
         let mut all = vec![x];
@@ -221,6 +224,15 @@ impl QuantizedLinear {
         let (mut left, left_size) = operands::Columns::<W>::room(kept, d_input);
         let (mut right, right_size) = operands::Panels::<W>::room(kept, columns);
         let mut dx = Uninit::new(if for_x { rows * encoder.row() } else { 0 });
+        let [factors_of_columns, scales_of_columns] = match W::LARGEST.filter(|_| for_weights) {
+            Some(largest) => {
+                let [factors, scales] =
+                    range::of_columns(values(grad), &codes.scales, columns, largest);
+                [factors, scales].map(Some)
+            }
+            None => [None, None],
+        };
+        let factors_of_columns = factors_of_columns.unwrap_or_else(|| vec![1.0; columns]);
 
         let mut operands = left.chunks(left_size).zip(right.chunks(right_size));
         let mut dxs = dx.chunks(ROWS_PER_BAND * encoder.row());
@@ -252,7 +264,8 @@ impl QuantizedLinear {
                 let first = first + band * ROWS_PER_BAND;
                 if let Some(right) = &mut right {
                     let scales = &codes.scales[first..first + rows];
-                    W::fill_panels(grad, columns, scales, band * ROWS_PER_BAND / W::VALUES, right);
+                    let first = band * ROWS_PER_BAND / W::VALUES;
+                    W::fill_panels(grad, scales, &factors_of_columns, first, right);
                 }
                 if let Some((transposed, dx)) = transposed.as_ref().zip(dxs.next()) {
                     operand.fill(grad, &segments);
@@ -275,7 +288,7 @@ impl QuantizedLinear {
             for_gains
         });
         let left = operands::Columns::new(left, kept, d_input);
-        let right = operands::Panels::new(right, kept, columns);
+        let right = operands::Panels::new(right, kept, columns, scales_of_columns);
         let weights = match for_weights {
             true => blocked::transposed_product(&left, &right, &weights.widths())
                 .into_iter()

@@ -1,6 +1,6 @@
 //! What a run is, in the lines that it begins with.
 
-use bitnet::{pretrained::WeightDtype, quant::WeightQuant, self_test::product_precision};
+use bitnet::{pretrained::WeightDtype, quant::WeightQuant, self_test::{ProductOperands, product_operands}};
 use command_line::thousands;
 
 use crate::{
@@ -86,11 +86,13 @@ fn device(config: &Config) -> String {
 }
 
 fn precision(section: &BackendSection) -> String {
-    let computed = product_precision(section.kind, section.precision);
-    match computed == section.precision {
-        true => computed.name().into(),
-        false => format!("{computed}, as this processor has no products in {}", section.precision),
-    }
+    let asked = section.precision;
+    let computed = match product_operands(section.kind, asked) {
+        ProductOperands::Of(precision) if precision == asked => return asked.name().into(),
+        ProductOperands::Of(precision) => precision.name(),
+        ProductOperands::Int16Gradients => "f32, gradients of linears in int16",
+    };
+    format!("{computed}, as this processor has no products in {asked}")
 }
 
 fn steps(config: &Config, text: &Text, state: &State) -> String {

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cpu::{
-    gemm::operands::VALUES_PER_BLOCK,
-    isa::{self, Isa},
+    gemm::{operands::VALUES_PER_BLOCK, range},
+    isa::{self, Isa, Vectors},
     uninit::Uninit,
 };
 
@@ -13,8 +13,27 @@ fn values(count: usize, seed: i32) -> Vec<f32> {
     (0..count).map(|i| (noise(i) % 4001) as f32 / 1000.0).collect()
 }
 
-fn rounded<W: Word>(x: f32) -> f64 {
-    f64::from(if W::VALUES == 2 { bf16::from_f32(x).to_f32() } else { x })
+/// A value of a row or column whose largest magnitude is `highest`, as a word holds it.
+fn rounded<W: Word>(x: f32, highest: f32) -> f64 {
+    f64::from(match W::LARGEST {
+        Some(_) if highest == 0.0 => 0.0,
+        Some(largest) => (x * (largest / highest)).round_ties_even() * (highest / largest),
+        None if W::VALUES == 2 => bf16::from_f32(x).to_f32(),
+        None => x,
+    })
+}
+
+fn highest(values: impl Iterator<Item = f32>) -> f32 {
+    values.fold(0.0, |highest, x| x.abs().max(highest))
+}
+
+/// Whether this processor multiplies such words.
+fn has<W: Word>() -> bool {
+    match (W::LARGEST, W::VALUES) {
+        (Some(_), _) => isa::vectors() != Vectors::Portable,
+        (None, 2) => isa::has_bf16_products(),
+        _ => true,
+    }
 }
 
 /// Compares with sums of so many terms in 64 bits: each addition rounds by half a unit at most.
@@ -42,12 +61,10 @@ fn sums(products: impl Iterator<Item = f64>) -> (f64, f64) {
 /// What all kernels of such words come to, which is the same to the bit.
 fn by_all_kernels<W: Word>(compute: impl Fn() -> Vec<f32>) -> Vec<f32> {
     let found = compute();
-    if W::VALUES == 1 {
-        for isa in [Isa::Avx2, Isa::Scalar] {
-            let other = isa::limited(isa, &compute);
-            let same = found.iter().zip(&other).all(|(a, b)| a.to_bits() == b.to_bits());
-            assert!(same && found.len() == other.len(), "{isa} differs");
-        }
+    for isa in [Isa::Avx2, Isa::Scalar] {
+        let Some(other) = isa::limited(isa, || has::<W>().then(&compute)) else { continue };
+        let same = found.iter().zip(&other).all(|(a, b)| a.to_bits() == b.to_bits());
+        assert!(same && found.len() == other.len(), "{isa} differs");
     }
     found
 }
@@ -72,6 +89,9 @@ fn a_gradient_times_transposed_codes_in<W: Word>(
     columns: usize,
     seed: i32,
 ) {
+    if !has::<W>() {
+        return;
+    }
     let factors = [0.25, 3.0];
     let width = inner[0] + inner[1];
     let grad = values(rows * width, seed);
@@ -87,11 +107,14 @@ fn a_gradient_times_transposed_codes_in<W: Word>(
     // Twice, as it is used again.
     left.fill(&values(rows * width, 3), &[(width, 1.0)]);
     left.fill(&grad, &[(inner[0], factors[0]), (inner[1], factors[1])]);
+    let part = |k| if k < inner[0] { (0, k) } else { (1, k - inner[0]) };
+    let scaled = |row: usize, k: usize| grad[row * width + k] * factors[part(k).0];
+    let ranges: Vec<_> = (0..rows).map(|row| highest((0..width).map(|k| scaled(row, k)))).collect();
     check(&computed(&left, &right), columns, width, |row, column| {
         sums((0..width).map(|k| {
-            let (i, at) = if k < inner[0] { (0, k) } else { (1, k - inner[0]) };
+            let (i, at) = part(k);
             let code = codes[i][column * inner[i] + at];
-            rounded::<W>(grad[row * width + k] * factors[i]) * f64::from(code)
+            rounded::<W>(scaled(row, k), ranges[row]) * f64::from(code)
         }))
     });
 }
@@ -102,6 +125,9 @@ fn transposed_codes_times_a_scaled_gradient_in<W: Word>(
     widths: [usize; 2],
     seed: i32,
 ) {
+    if !has::<W>() {
+        return;
+    }
     let columns = widths[0] + widths[1];
     let stride = width.next_multiple_of(4);
     let mut codes = vec![0; tokens * stride];
@@ -119,6 +145,9 @@ fn transposed_codes_times_a_scaled_gradient_in<W: Word>(
         let codes = &codes[first * stride..last * stride];
         W::transpose_codes(codes, stride, width, words.zeroed());
     }
+    let [factors, back] =
+        range::of_columns(&grad, &scales, columns, W::LARGEST.unwrap_or_default());
+    let back = W::LARGEST.map(|_| back);
     let (mut right, size) = Panels::<W>::room(tokens, columns);
     for (block, words) in right.chunks(size).enumerate() {
         let first = block * VALUES_PER_BLOCK;
@@ -128,18 +157,21 @@ fn transposed_codes_times_a_scaled_gradient_in<W: Word>(
         let words = words.zeroed();
         let (one, other) = grad.split_at(middle * columns);
         let scales = &scales[first..last];
-        W::fill_panels(one, columns, &scales[..middle], 0, words);
-        W::fill_panels(other, columns, &scales[middle..], middle / W::VALUES, words);
+        W::fill_panels(one, &scales[..middle], &factors, 0, words);
+        W::fill_panels(other, &scales[middle..], &factors, middle / W::VALUES, words);
     }
     let left = Columns::new(left, tokens, width);
-    let right = Panels::new(right, tokens, columns);
+    let right = Panels::new(right, tokens, columns, back);
+    let scaled = |t: usize, column: usize| grad[t * columns + column] * (1.0 / scales[t]);
+    let ranges: Vec<_> =
+        (0..columns).map(|column| highest((0..tokens).map(|t| scaled(t, column)))).collect();
     for (i, before) in [0, widths[0]].into_iter().enumerate() {
         let out = by_all_kernels::<W>(|| transposed_product(&left, &right, &widths).swap_remove(i));
         assert_eq!(out.len(), width * widths[i]);
         check(&out, widths[i].max(1), tokens, |row, column| {
             sums((0..tokens).map(|t| {
-                let scaled = grad[t * columns + before + column] * (1.0 / scales[t]);
-                rounded::<W>(scaled) * f64::from(codes[t * stride + row])
+                let value = rounded::<W>(scaled(t, before + column), ranges[before + column]);
+                value * f64::from(codes[t * stride + row])
             }))
         });
     }
@@ -156,9 +188,8 @@ proptest! {
         // Two matrices side by side, the first of an even number of columns.
         let inner = [inner.0.next_multiple_of(2), inner.1];
         a_gradient_times_transposed_codes_in::<f32>(rows, inner, columns, seed);
-        if isa::has_bf16_products() {
-            a_gradient_times_transposed_codes_in::<u32>(rows, inner, columns, seed);
-        }
+        a_gradient_times_transposed_codes_in::<u32>(rows, inner, columns, seed);
+        a_gradient_times_transposed_codes_in::<i32>(rows, inner, columns, seed);
     }
 
     #[test]
@@ -170,13 +201,15 @@ proptest! {
     ) {
         let widths = [widths.0 * COLUMNS_PER_PANEL, widths.1];
         transposed_codes_times_a_scaled_gradient_in::<f32>(tokens, width, widths, seed);
-        if isa::has_bf16_products() {
-            transposed_codes_times_a_scaled_gradient_in::<u32>(tokens, width, widths, seed);
-        }
+        transposed_codes_times_a_scaled_gradient_in::<u32>(tokens, width, widths, seed);
+        transposed_codes_times_a_scaled_gradient_in::<i32>(tokens, width, widths, seed);
     }
 }
 
 fn what_is_no_number_reaches_the_product_of<W: Word>() {
+    if !has::<W>() {
+        return;
+    }
     let codes = [1.0, 0.0, -1.0];
     let right = Panels::<W>::transposed(1, &[(&codes, 3, write_codes::<W>)]);
     for bad in [f32::NAN, f32::INFINITY] {
@@ -189,7 +222,6 @@ fn what_is_no_number_reaches_the_product_of<W: Word>() {
 #[test]
 fn what_is_no_number_reaches_the_product() {
     what_is_no_number_reaches_the_product_of::<f32>();
-    if isa::has_bf16_products() {
-        what_is_no_number_reaches_the_product_of::<u32>();
-    }
+    what_is_no_number_reaches_the_product_of::<u32>();
+    what_is_no_number_reaches_the_product_of::<i32>();
 }

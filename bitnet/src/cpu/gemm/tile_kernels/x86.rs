@@ -8,8 +8,13 @@ pub(super) const AVX512: Kernel<f32> =
 pub(super) const AVX512_BF16: Kernel<u32> =
     Kernel { columns: PANELS_PER_TILE * COLUMNS_PER_PANEL, compute: avx512_bf16::compute };
 
+pub(super) const AVX2_INT16: Kernel<i32> =
+    Kernel { columns: COLUMNS_PER_PANEL, compute: avx2_int16::compute };
+pub(super) const AVX512_INT16: Kernel<i32> =
+    Kernel { columns: PANELS_PER_TILE * COLUMNS_PER_PANEL, compute: avx512_int16::compute };
+
 /// A kernel for registers of vectors, in a module that has `spread` (a word in each lane), `load`
-/// and `store` (of the first lanes), and `multiply` (adds a product to a sum).
+/// and `store` (of the first lanes), `multiply` (adds a product to a sum), and `sum_in_f32`.
 ///
 /// `$registers` of a tile's columns are computed together, for as many rows as leave room for the
 /// operands: `$rows`, the largest number first and 1 last.
@@ -78,7 +83,8 @@ macro_rules! kernel {
                 }
             }
             for (r, sums) in sums.into_iter().enumerate() {
-                for (v, mut sum) in sums.into_iter().enumerate() {
+                for (v, sum) in sums.into_iter().enumerate() {
+                    let mut sum = sum_in_f32(sum);
                     if !WHOLE && lanes[v] == 0 {
                         continue;
                     }
@@ -96,6 +102,61 @@ macro_rules! kernel {
     };
 }
 
+/// What registers of 256 bits have in common, whatever their words.
+macro_rules! avx2 {
+    () => {
+        #[inline]
+        #[target_feature(enable = "avx2,fma")]
+        fn zero() -> __m256 {
+            _mm256_setzero_ps()
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx2,fma")]
+        fn add(a: __m256, b: __m256) -> __m256 {
+            _mm256_add_ps(a, b)
+        }
+
+        /// Lanes below a number.
+        #[inline]
+        #[target_feature(enable = "avx2,fma")]
+        fn below(lanes: usize) -> __m256i {
+            _mm256_cmpgt_epi32(
+                _mm256_set1_epi32(lanes as i32),
+                _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+            )
+        }
+
+        /// # Safety
+        /// The lanes are readable, all of them if it is `WHOLE`.
+        #[inline]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn load<const WHOLE: bool>(from: *const f32, lanes: usize) -> __m256 {
+            // SAFETY: as the caller promises; those that are masked out are not touched.
+            unsafe {
+                match WHOLE {
+                    true => _mm256_loadu_ps(from),
+                    false => _mm256_maskload_ps(from, below(lanes)),
+                }
+            }
+        }
+
+        /// # Safety
+        /// The lanes are writable, all of them if it is `WHOLE`.
+        #[inline]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn store<const WHOLE: bool>(to: *mut f32, lanes: usize, value: __m256) {
+            // SAFETY: as the caller promises; those that are masked out are not touched.
+            unsafe {
+                match WHOLE {
+                    true => _mm256_storeu_ps(to, value),
+                    false => _mm256_maskstore_ps(to, below(lanes), value),
+                }
+            }
+        }
+    };
+}
+
 mod avx2 {
     use std::arch::x86_64::*;
 
@@ -104,12 +165,7 @@ mod avx2 {
 
     // 12 sums, two vectors of the right operand, and one word of the left.
     kernel!(f32, "avx2,fma", 8, 2, [6 4 1]);
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn zero() -> __m256 {
-        _mm256_setzero_ps()
-    }
+    avx2!();
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
@@ -119,52 +175,45 @@ mod avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn add(a: __m256, b: __m256) -> __m256 {
-        _mm256_add_ps(a, b)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
     fn multiply(sum: __m256, left: __m256, right: __m256) -> __m256 {
         _mm256_fmadd_ps(left, right, sum)
     }
 
-    /// Lanes below a number.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn below(lanes: usize) -> __m256i {
-        _mm256_cmpgt_epi32(
-            _mm256_set1_epi32(lanes as i32),
-            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-        )
+    fn sum_in_f32(sum: __m256) -> __m256 {
+        sum
+    }
+}
+
+/// Sums are whole numbers of 32 bits, in registers of floats.
+mod avx2_int16 {
+    use std::arch::x86_64::*;
+
+    use super::COLUMNS_PER_PANEL;
+    use crate::cpu::gemm::tile::{Output, Tile};
+
+    // 12 sums, two vectors of the right operand, one word of the left, and a product.
+    kernel!(i32, "avx2,fma", 8, 2, [6 4 1]);
+    avx2!();
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn spread(word: i32) -> __m256i {
+        _mm256_set1_epi32(word)
     }
 
-    /// # Safety
-    /// The lanes are readable, all of them if it is `WHOLE`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn load<const WHOLE: bool>(from: *const f32, lanes: usize) -> __m256 {
-        // SAFETY: as the caller promises; those that are masked out are not touched.
-        unsafe {
-            match WHOLE {
-                true => _mm256_loadu_ps(from),
-                false => _mm256_maskload_ps(from, below(lanes)),
-            }
-        }
+    fn multiply(sum: __m256, left: __m256i, right: __m256) -> __m256 {
+        let products = _mm256_madd_epi16(left, _mm256_castps_si256(right));
+        _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(sum), products))
     }
 
-    /// # Safety
-    /// The lanes are writable, all of them if it is `WHOLE`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn store<const WHOLE: bool>(to: *mut f32, lanes: usize, value: __m256) {
-        // SAFETY: as the caller promises; those that are masked out are not touched.
-        unsafe {
-            match WHOLE {
-                true => _mm256_storeu_ps(to, value),
-                false => _mm256_maskstore_ps(to, below(lanes), value),
-            }
-        }
+    fn sum_in_f32(sum: __m256) -> __m256 {
+        _mm256_cvtepi32_ps(_mm256_castps_si256(sum))
     }
 }
 
@@ -234,6 +283,12 @@ mod avx512 {
     fn multiply(sum: __m512, left: __m512, right: __m512) -> __m512 {
         _mm512_fmadd_ps(left, right, sum)
     }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn sum_in_f32(sum: __m512) -> __m512 {
+        sum
+    }
 }
 
 mod avx512_bf16 {
@@ -259,5 +314,42 @@ mod avx512_bf16 {
         let [left, right] =
             unsafe { [transmute::<__m512i, __m512bh>(left), transmute::<__m512, __m512bh>(right)] };
         _mm512_dpbf16_ps(sum, left, right)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn sum_in_f32(sum: __m512) -> __m512 {
+        sum
+    }
+}
+
+/// Sums are whole numbers of 32 bits, in registers of floats.
+mod avx512_int16 {
+    use std::arch::x86_64::*;
+
+    use super::COLUMNS_PER_PANEL;
+    use crate::cpu::gemm::tile::{Output, Tile};
+
+    // As of 32 bits.
+    kernel!(i32, "avx512f,avx512vnni", 16, 2, [12 8 4 1]);
+    avx512!("avx512f,avx512vnni");
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn spread(word: i32) -> __m512i {
+        _mm512_set1_epi32(word)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn multiply(sum: __m512, left: __m512i, right: __m512) -> __m512 {
+        let sum = _mm512_castps_si512(sum);
+        _mm512_castsi512_ps(_mm512_dpwssd_epi32(sum, left, _mm512_castps_si512(right)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn sum_in_f32(sum: __m512) -> __m512 {
+        _mm512_cvtepi32_ps(_mm512_castps_si512(sum))
     }
 }
