@@ -182,17 +182,6 @@ mod x86 {
         }
     );
     rounds!(
-        int16_avx2,
-        "avx2",
-        ymm_reg,
-        12,
-        8,
-        2,
-        _mm256_set1_epi16(1),
-        _mm256_setzero_si256(),
-        |sum, left, right| _mm256_add_epi32(sum, _mm256_madd_epi16(left, right))
-    );
-    rounds!(
         int16_avx512_vnni,
         "avx512f,avx512vnni",
         zmm_reg,
@@ -226,24 +215,33 @@ mod x86 {
         |sum, left, right| _mm256_dpbusd_avx_epi32(sum, left, right)
     );
 
-    /// Products of codes are added in pairs to 16 bits, and these to sums of as many: what the
-    /// kernel does between two widenings.
-    #[target_feature(enable = "avx2")]
-    fn int8_avx2() -> usize {
-        const SUMS: usize = 10;
-        let [mut left, mut right] = [_mm256_set1_epi8(1); 2];
-        let mut sums = [_mm256_setzero_si256(); SUMS];
-        for _ in 0..ROUNDS_PER_READING {
-            for sum in &mut sums {
-                // SAFETY: no instruction; the compiler takes the operands for new ones.
-                unsafe {
-                    asm!("/* {0} */", inout(ymm_reg) left, options(nomem, nostack, preserves_flags));
-                    asm!("/* {0} */", inout(ymm_reg) right, options(nomem, nostack, preserves_flags));
+    /// A loop of products that take an addition of their own.
+    macro_rules! rounds_with_sum {
+        ($name:ident, $products:literal, $multiply:ident, $add:ident) => {
+            #[target_feature(enable = "avx2")]
+            fn $name() -> usize {
+                const SUMS: usize = 10;
+                let [mut left, mut right] = [_mm256_set1_epi8(1); 2];
+                let mut sums = [_mm256_setzero_si256(); SUMS];
+                for _ in 0..ROUNDS_PER_READING {
+                    for sum in &mut sums {
+                        // SAFETY: no instruction; the compiler takes the operands for new ones.
+                        unsafe {
+                            asm!("/* {0} */", inout(ymm_reg) left, options(nomem, nostack, preserves_flags));
+                            asm!("/* {0} */", inout(ymm_reg) right, options(nomem, nostack, preserves_flags));
+                        }
+                        *sum = $add(*sum, $multiply(left, right));
+                    }
                 }
-                *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(left, right));
+                black_box(sums);
+                SUMS * $products
             }
-        }
-        black_box(sums);
-        SUMS * 32
+        };
     }
+
+    // Products of codes are added in pairs to 16 bits, and these to sums of as many: what the
+    // kernel does between two widenings.
+    rounds_with_sum!(int8_avx2, 32, _mm256_maddubs_epi16, _mm256_add_epi16);
+    // Pairs of products, added to sums of 32 bits.
+    rounds_with_sum!(int16_avx2, 16, _mm256_madd_epi16, _mm256_add_epi32);
 }

@@ -1,6 +1,10 @@
 //! What a run is, in the lines that it begins with.
 
-use bitnet::{pretrained::WeightDtype, quant::WeightQuant, self_test::{ProductOperands, product_operands}};
+use bitnet::{
+    pretrained::WeightDtype,
+    quant::WeightQuant,
+    self_test::{ProductOperands, product_operands},
+};
 use command_line::thousands;
 
 use crate::{
