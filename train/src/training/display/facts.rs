@@ -94,9 +94,9 @@ fn precision(section: &BackendSection) -> String {
     let computed = match product_operands(section.kind, asked) {
         ProductOperands::Of(precision) if precision == asked => return asked.name().into(),
         ProductOperands::Of(precision) => precision.name(),
-        ProductOperands::Int16Gradients => "f32, gradients of linears in int16",
+        ProductOperands::Int16Gradients => "f32, gradients in int16",
     };
-    format!("{computed}, as this processor has no products in {asked}")
+    format!("{computed} (no {asked} here)")
 }
 
 fn steps(config: &Config, text: &Text, state: &State) -> String {
