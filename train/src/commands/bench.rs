@@ -62,7 +62,7 @@ impl BenchArgs {
 
 fn format(measured: &Measured) -> String {
     let part = |name: &str, seconds: f64| {
-        let share = 100.0 * seconds / measured.step;
+        let share = 100.0 * seconds / measured.step_in_parts;
         vec![format!("  {name}"), format!("{:.1} ms", 1e3 * seconds), format!("{share:.0} %")]
     };
     let unknown = || "unknown".to_owned();

@@ -42,6 +42,9 @@ const VOCABULARY: usize = 256;
 /// Bytes that the windows are taken from.
 const TEXT: u64 = 1 << 20;
 
+/// Steps of which the parts are measured: a clock in between makes a step of a GPU slower.
+const STEPS_WITH_PARTS: usize = 3;
+
 /// What was measured; times are in seconds, medians of the measured steps.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measured {
@@ -55,7 +58,9 @@ pub struct Measured {
     pub tokens_per_second: f64,
     /// A whole step.
     pub step: f64,
-    /// Making the batches.
+    /// A step in which the device is waited for after each part.
+    pub step_in_parts: f64,
+    /// Of that, making the batches.
     pub data: f64,
     /// Forward passes, the mean of the workers.
     pub forward: f64,
@@ -72,7 +77,8 @@ pub struct Measured {
     pub model_flops_utilization: Option<f64>,
 }
 
-/// Measures `steps` steps of a configuration after `warmup` others, on its backend.
+/// Measures `steps` steps of a configuration after `warmup` others, on its backend, and their parts
+/// in a few more.
 ///
 /// # Errors
 /// If backend or device cannot be used.
@@ -112,7 +118,7 @@ impl BackendVisitor for Bench {
         let part = 0..text.len();
         let loader = TrainLoader::<Autodiff<B>> {
             batches: TrainBatches::new(text, part, train.batch, config.model.context, config.seed)?,
-            range: 0..((warmup + steps) * train.accumulation) as u64,
+            range: 0..((warmup + steps + STEPS_WITH_PARTS) * train.accumulation) as u64,
             share: 1.0 / train.accumulation as f64,
             teacher: None,
             device: device.clone(),
@@ -123,26 +129,35 @@ impl BackendVisitor for Bench {
         let workers = Workers::new(config.workers())?;
 
         let mut batches = loader.iter();
-        let mut times = Vec::with_capacity(steps);
-        for index in 0..warmup + steps {
+        let mut whole = Vec::with_capacity(steps);
+        let mut in_parts = Vec::with_capacity(STEPS_WITH_PARTS);
+        for index in 0..warmup + steps + STEPS_WITH_PARTS {
             let step = Step {
                 workers: &workers,
                 clip: train.clip,
                 quant_strength: train.quant_strength(index as u64),
                 device: &device,
             };
-            let (time, loss) =
-                measured_step(&step, &mut learner, batches.as_mut(), train.accumulation)?;
+            let of_step = index.checked_sub(warmup);
+            let loss = if of_step.is_some_and(|index| index >= steps) {
+                let (times, loss) =
+                    step_in_parts(&step, &mut learner, batches.as_mut(), train.accumulation)?;
+                in_parts.push(times);
+                loss
+            } else {
+                let started = Instant::now();
+                let micro_batches = batches.by_ref().take(train.accumulation).collect();
+                let (loss, _) = step.take(&mut learner, micro_batches);
+                B::sync(&device)?;
+                if of_step.is_some() {
+                    whole.push(started.elapsed().as_secs_f64());
+                }
+                loss.into_scalar().elem()
+            };
             ensure!(loss.is_finite(), "the loss is not finite in step {}", index + 1);
-            times.push(time);
         }
-        let median = |part: fn(&Times) -> f64| {
-            let mut parts: Vec<f64> = times[warmup..].iter().map(part).collect();
-            parts.sort_by(f64::total_cmp);
-            let (low, high) = ((parts.len() - 1) / 2, parts.len() / 2);
-            (parts[low] + parts[high]) / 2.0
-        };
-        let step = median(|times| times.step);
+        let part = |part: fn(&Times) -> f64| median(in_parts.iter().map(part).collect());
+        let step = median(whole);
         let tokens_per_step = train.batch * train.accumulation * config.model.context;
         let tokens_per_second = tokens_per_step as f64 / step;
         // Before the peak is measured: its operands are not part of a training.
@@ -154,10 +169,11 @@ impl BackendVisitor for Bench {
             tokens_per_step,
             tokens_per_second,
             step,
-            data: median(|times| times.data),
-            forward: median(|times| times.forward),
-            backward: median(|times| times.backward),
-            optimizer: median(|times| times.optimizer),
+            step_in_parts: part(|times| times.step),
+            data: part(|times| times.data),
+            forward: part(|times| times.forward),
+            backward: part(|times| times.backward),
+            optimizer: part(|times| times.optimizer),
             peak_resident_bytes,
             matmul_peak: speed.matmul_peak,
             model_flops_utilization: speed
@@ -167,9 +183,16 @@ impl BackendVisitor for Bench {
     }
 }
 
+/// The middle one of some numbers, or the mean of the two in the middle.
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let (low, high) = ((numbers.len() - 1) / 2, numbers.len() / 2);
+    (numbers[low] + numbers[high]) / 2.0
+}
+
 /// A step of a run, with the device waited for and the clock read in between. Returns its times
 /// and its loss.
-fn measured_step<B: AutodiffBackend>(
+fn step_in_parts<B: AutodiffBackend>(
     step: &Step<'_, B>,
     learner: &mut Learner<Components<B>>,
     batches: &mut dyn DataLoaderIterator<MicroBatch<B>>,
