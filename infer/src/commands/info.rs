@@ -86,6 +86,7 @@ struct Info {
 }
 
 /// What the weights' file holds.
+#[allow(clippy::large_enum_variant, reason = "there is one of them")]
 enum Weights {
     /// The quantised layers.
     Layers(Vec<CheckpointLayer>),

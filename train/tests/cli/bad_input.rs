@@ -89,12 +89,12 @@ fn numbers_of_the_command_line() {
     says(
         &playground,
         &finds(&["--steps", "18446744073709551615"]),
-        "18446744073709551615 is not in 10..=1000000000000",
+        "18446744073709551615 must be between 10 and 1000000000000",
     );
     says(&playground, &finds(&["--from", "1e-300"]), "the rates go from 1e-300 to 1, must rise");
     says(&playground, &finds(&["--grid", "1e300"]), "the rate 1e300 must be above 0, at most 1000");
     let twin = ["twin", "--config", "tiny.toml", "--out", "run", "--tune", "--tune-steps"];
-    let error = "9999999999999 is not in 10..=1000000000000";
+    let error = "9999999999999 must be between 10 and 1000000000000";
     says(&playground, &[&twin[..], &["9999999999999"]].concat(), error);
 }
 

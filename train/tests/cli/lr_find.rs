@@ -131,7 +131,7 @@ fn unusable_rates_are_named() {
         (&["--grid", "1e-3,-1"], "the rate -1 must be above 0"),
         (&["--grid", "1e-3,fast"], "invalid value 'fast'"),
         (&["--grid", "1e-3", "--from", "1"], "--from"),
-        (&["--steps", "3"], "must be at least 10;"),
+        (&["--steps", "3"], "3 must be between 10 and 1000000000000;"),
     ] {
         let error = failed(playground.train(&find(args)));
         assert!(error.contains(words), "{error:?} does not say {words:?}");
