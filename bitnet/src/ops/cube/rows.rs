@@ -11,7 +11,7 @@ use super::{
     tensors::{as_matrix, cubes, elements, empty, lanes, units},
     units::{CUBES_PER_BACKWARD, cube_max, cube_sum, max_of, sum_of},
 };
-use crate::quant::SCALE_EPS;
+use crate::cpu::absmax::SCALE_EPS;
 
 /// What rows go through.
 #[derive(Debug, Clone, Copy, PartialEq)]
