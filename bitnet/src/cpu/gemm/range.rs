@@ -1,7 +1,9 @@
 //! The range of values that are rounded to whole numbers.
 
-use super::operands::VALUES_PER_BLOCK;
 use crate::cpu::{parallel::par_map, vectorized};
+
+/// Rows whose columns one task looks at.
+const ROWS_PER_TASK: usize = 256;
 
 /// The largest magnitude of some values; not finite if one of them is not.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +44,8 @@ pub(crate) fn of_columns(
     columns: usize,
     largest: f32,
 ) -> [Vec<f32>; 2] {
-    let pieces = rows.chunks((VALUES_PER_BLOCK * columns).max(1));
-    let pieces = pieces.zip(scales.chunks(VALUES_PER_BLOCK)).collect();
+    let pieces = rows.chunks((ROWS_PER_TASK * columns).max(1));
+    let pieces = pieces.zip(scales.chunks(ROWS_PER_TASK)).collect();
     let of_pieces = par_map(rows.len() / 4, pieces, |_, (rows, scales)| {
         let mut highest = vec![0; columns];
         raise(&mut highest, rows, scales);
