@@ -98,7 +98,7 @@ pub enum SelfTestError {
 /// What a backend rounds the operands of matrix products to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProductOperands {
-    /// All to this precision, as far as it computes in floating point.
+    /// All to this precision, but for products of codes, which are exact.
     Of(Precision),
     /// Gradients of quantised linears to whole numbers of 16 bits, with a scale for each token or
     /// output; the others are f32.

@@ -171,11 +171,14 @@ pub(crate) enum ShortOperands {
     Int16,
 }
 
-/// The short operands that this processor multiplies fastest; `None` if f32 is as fast.
+/// The short operands that this processor multiplies fastest; `None` if it has no kernel that is
+/// faster than that of f32.
 #[inline]
 pub(crate) fn short_operands() -> Option<ShortOperands> {
     match vectors() {
         _ if has_bf16_products() => Some(ShortOperands::Bf16),
+        // Without VNNI a product and its addition are two instructions, and f32 is as fast.
+        Vectors::Avx512 if !Isa::Avx512Vnni.is_available() => None,
         Vectors::Avx512 | Vectors::Avx2 => Some(ShortOperands::Int16),
         Vectors::Portable => None,
     }

@@ -107,8 +107,8 @@ mod x86 {
     pub(super) fn int16() -> Option<Rounds> {
         match isa::vectors() {
             Vectors::Avx512 if Isa::Avx512Vnni.is_available() => asked!(int16_avx512_vnni),
-            Vectors::Avx512 | Vectors::Avx2 => asked!(int16_avx2),
-            Vectors::Portable => None,
+            Vectors::Avx2 => asked!(int16_avx2),
+            Vectors::Avx512 | Vectors::Portable => None,
         }
     }
 

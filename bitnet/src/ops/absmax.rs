@@ -1,8 +1,8 @@
 //! Absmax: quantisers of activations by their largest magnitude, to 8-bit codes and scales.
 //!
 //! These are the composed forms, and the reference. Over rows in memory
-//! [`cpu::absmax`](crate::cpu::absmax) computes the same codes, on an NVIDIA GPU
-//! the kernels of `cube`.
+//! [`cpu::absmax`](crate::cpu::absmax) computes the same codes, on a GPU the kernels of
+//! `ops::cube`.
 
 use burn::tensor::{Tensor, backend::Backend};
 

@@ -1,8 +1,8 @@
 //! Absmean: quantisers of weights by their mean magnitude, to codes −1, 0 and 1 and a scale.
 //!
 //! These are the composed forms, and the reference. Over weights in memory
-//! [`cpu::absmean`](crate::cpu::absmean) computes the same codes, on an NVIDIA GPU
-//! the kernels of `cube`.
+//! [`cpu::absmean`](crate::cpu::absmean) computes the same codes, on a GPU the kernels of
+//! `ops::cube`.
 
 use burn::tensor::{Tensor, backend::Backend};
 

@@ -145,7 +145,7 @@ impl Info {
                 format!("an f32 per gain, embedding and head in {}", engine.table_format().name())
             }
         };
-        format!("2 bits per {} weight, an f32 per scale, {others}", self.kind())
+        format!("2 bits per {} weight, f32 scales, {others}", self.kind())
     }
 
     fn json(&self) -> String {

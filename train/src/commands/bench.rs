@@ -73,6 +73,7 @@ fn format(measured: &Measured) -> String {
             format!("{:.1} ms", 1e3 * measured.step),
             format!("{} tokens", thousands(measured.tokens_per_step)),
         ],
+        vec!["step in parts".into(), format!("{:.1} ms", 1e3 * measured.step_in_parts)],
         part("data", measured.data),
         part("forward", measured.forward),
         part("backward", measured.backward),

@@ -42,10 +42,11 @@ const VOCABULARY: usize = 256;
 /// Bytes that the windows are taken from.
 const TEXT: u64 = 1 << 20;
 
-/// Steps of which the parts are measured: a clock in between makes a step of a GPU slower.
+/// Steps of which the parts are measured: waiting for a GPU in between makes its steps slower.
 const STEPS_WITH_PARTS: usize = 3;
 
-/// What was measured; times are in seconds, medians of the measured steps.
+/// What was measured; times are in seconds: of whole steps the median, of parts the medians of
+/// some more steps.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measured {
     /// Name of the backend.
@@ -70,7 +71,7 @@ pub struct Measured {
     pub optimizer: f64,
     /// Highest resident memory of the process, in bytes.
     pub peak_resident_bytes: Option<u64>,
-    /// Rate of f32 matrix products, in floating-point operations a second.
+    /// Rate of matrix products in the run's precision, in floating-point operations per second.
     #[serde(rename = "matmul_ceiling")]
     pub matmul_peak: Option<f64>,
     /// Model FLOPs as a share of that.

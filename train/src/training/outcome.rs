@@ -1,4 +1,5 @@
 use bitnet::{BitNetTransformerConfig, evaluate::Evaluation, pretrained::WeightDtype};
+use command_line::thousands;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -123,15 +124,15 @@ impl Outcome {
         }
         let part = if config.eval.final_windows == 0 { "whole" } else { "of the" };
         say!(
-            "done: {} steps, {} tokens in {:.0} s, {:.0} tokens/s",
-            self.step,
-            self.tokens,
+            "done: {} steps, {} tokens in {:.0} s, {} tokens/s",
+            thousands(self.step),
+            thousands(self.tokens),
             self.seconds,
-            self.tokens_per_second,
+            thousands(format!("{:.0}", self.tokens_per_second)),
         );
         say!(
             "{part} validation part ({} tokens): {:.4} nats/token, {:.4} bits/byte",
-            self.validation_tokens,
+            thousands(self.validation_tokens),
             self.validation_loss,
             self.validation_bits_per_byte,
         );

@@ -4,7 +4,7 @@
 //! are computed one after the other.
 
 use super::{
-    range::Range,
+    range::{self, Range},
     tile::{COLUMNS_PER_PANEL, ROWS_PER_TILE},
     word::Word,
 };
@@ -18,6 +18,8 @@ pub(crate) const ROWS_PER_BAND: usize = 8 * ROWS_PER_TILE;
 /// Values of the inner dimension that are added up at once: their part of a tile's operands stays in
 /// the first cache.
 pub(crate) const VALUES_PER_BLOCK: usize = 192;
+// Of 16-bit values and 8-bit codes, a block's sums are 32-bit integers.
+const _: () = assert!(VALUES_PER_BLOCK as i64 * i16::MAX as i64 * 128 <= i32::MAX as i64);
 
 /// Words of a whole block.
 pub(super) const fn block_depth<W: Word>() -> usize {
@@ -140,12 +142,13 @@ impl<W: Word> Panels<W> {
 
     /// Takes a matrix, `[inner, columns]`.
     pub(crate) fn round(values: &[f32], columns: usize) -> Self {
-        let factors = vec![1.0; columns];
+        let rows = vec![1.0; values.len() / columns];
+        let (factors, scales) = range::of_columns(W::LARGEST, values, &rows, columns);
         let fill = |values: &[f32], block: &mut [W]| {
             W::fill_panels(values, &[1.0; VALUES_PER_BLOCK], &factors, 0, block);
         };
         let words = filled(values, columns, COLUMNS_PER_PANEL, fill);
-        Self::new(words, values.len() / columns, columns, None)
+        Self::new(words, rows.len(), columns, scales)
     }
 
     /// Takes the transpose of a matrix, `[columns, inner]`.

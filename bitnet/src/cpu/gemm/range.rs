@@ -34,16 +34,17 @@ impl Range {
 }
 
 /// Factors that bring the columns of rows, each divided by its scale, to at most `largest`, and
-/// scales that bring them back.
+/// scales that bring them back; without a largest value, columns are left as they are.
 ///
 /// # Shapes
 /// - `rows`: `[scales, columns]`
 pub(crate) fn of_columns(
+    largest: Option<f32>,
     rows: &[f32],
     scales: &[f32],
     columns: usize,
-    largest: f32,
-) -> [Vec<f32>; 2] {
+) -> (Vec<f32>, Option<Vec<f32>>) {
+    let Some(largest) = largest else { return (vec![1.0; columns], None) };
     let pieces = rows.chunks((ROWS_PER_TASK * columns).max(1));
     let pieces = pieces.zip(scales.chunks(ROWS_PER_TASK)).collect();
     let of_pieces = par_map(rows.len() / 4, pieces, |_, (rows, scales)| {
@@ -57,7 +58,7 @@ pub(crate) fn of_columns(
     }
     let ranges = || highest.iter().map(|&bits| Range(f32::from_bits(bits)));
     let factors = ranges().map(|range| range.factor(largest)).collect();
-    [factors, ranges().map(|range| range.scale(largest)).collect()]
+    (factors, Some(ranges().map(|range| range.scale(largest)).collect()))
 }
 
 /// The bits of a magnitude, which are in the order of magnitudes: then infinity, then what is no
@@ -95,9 +96,11 @@ mod tests {
 
     #[test]
     fn columns_are_brought_into_range_and_back() {
-        let [factors, scales] = of_columns(&[1.0, 0.0, -6.0, 0.0], &[1.0, 2.0], 2, 6.0);
+        let rows = [1.0, 0.0, -6.0, 0.0];
+        let (factors, scales) = of_columns(Some(6.0), &rows, &[1.0, 2.0], 2);
         assert_eq!(factors, [2.0, 0.0]);
-        assert_eq!(scales, [0.5, 0.0]);
+        assert_eq!(scales, Some(vec![0.5, 0.0]));
+        assert_eq!(of_columns(None, &rows, &[1.0, 2.0], 2), (vec![1.0; 2], None));
     }
 
     #[test]

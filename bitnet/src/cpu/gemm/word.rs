@@ -29,7 +29,7 @@ pub(crate) trait Word: bytemuck::Pod + Default + fmt::Debug + Send + Sync {
     /// If this processor has nothing that does.
     fn kernel() -> Kernel<Self>;
 
-    /// Rounds values by a factor.
+    /// Rounds values by a factor, with which they are at most [`LARGEST`](Self::LARGEST).
     fn round(values: &[f32], factor: f32, to: &mut [Self::Value]);
 
     /// Writes words of [`Self::VALUES`] rows that follow one another, `width` values in each, to
@@ -37,7 +37,8 @@ pub(crate) trait Word: bytemuck::Pod + Default + fmt::Debug + Send + Sync {
     /// `stride` codes.
     fn transpose_codes(rows: &[i8], stride: usize, width: usize, block: &mut [Self]);
 
-    /// As [`transpose_codes`](Self::transpose_codes), of values that are rounded.
+    /// As [`transpose_codes`](Self::transpose_codes), of values that are rounded, and at most
+    /// [`LARGEST`](Self::LARGEST).
     fn transpose_values(rows: &[f32], width: usize, block: &mut [Self]);
 
     /// Writes words of [`Self::VALUES`] rows of as many values as there are `factors`, each row

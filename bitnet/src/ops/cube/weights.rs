@@ -8,7 +8,7 @@ use super::{
     tensors::{Cube, as_matrix, cubes, elements, empty, lanes, len, reshaped},
     units::{cube_sum, sum_of},
 };
-use crate::{ops::autodiff::DifferentiableOp, cpu::absmax::SCALE_EPS};
+use crate::{cpu::absmax::SCALE_EPS, ops::autodiff::DifferentiableOp};
 
 /// Partial sums of a weight, and units of the cubes that add them up.
 const PARTIAL_SUMS: usize = 256;

@@ -224,15 +224,9 @@ impl QuantizedLinear {
         let (mut left, left_size) = operands::Columns::<W>::room(kept, d_input);
         let (mut right, right_size) = operands::Panels::<W>::room(kept, columns);
         let mut dx = Uninit::new(if for_x { rows * encoder.row() } else { 0 });
-        let [factors_of_columns, scales_of_columns] = match W::LARGEST.filter(|_| for_weights) {
-            Some(largest) => {
-                let [factors, scales] =
-                    range::of_columns(values(grad), &codes.scales, columns, largest);
-                [factors, scales].map(Some)
-            }
-            None => [None, None],
-        };
-        let factors_of_columns = factors_of_columns.unwrap_or_else(|| vec![1.0; columns]);
+        let largest = W::LARGEST.filter(|_| for_weights);
+        let (factors_of_columns, scales_of_columns) =
+            range::of_columns(largest, values(grad), &codes.scales, columns);
 
         let mut operands = left.chunks(left_size).zip(right.chunks(right_size));
         let mut dxs = dx.chunks(ROWS_PER_BAND * encoder.row());

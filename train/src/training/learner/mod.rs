@@ -1,9 +1,8 @@
 //! burn-train's learner, and what this project puts into its places: the model, the optimiser, the
 //! schedule, the loaders. burn-train is made for epochs of batches; a run here is counted in
-//! optimiser steps and goes on from any of them to the bit, hence its own
-//! loop (`run::strategy`), an optimiser whose state the checkpoints can read (`shared_optimizer`),
-//! loaders that begin at any index, and one type for what a step returns and what is reported
-//! (`item`).
+//! optimiser steps and goes on from any of them to the bit, hence its own loop (`run::strategy`), an
+//! optimiser whose state the checkpoints can read (`shared_optimizer`), loaders that begin at any
+//! index, and one type for what a step returns and what is reported (`item`).
 
 pub mod item;
 pub mod loaders;

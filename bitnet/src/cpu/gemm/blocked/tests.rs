@@ -30,7 +30,11 @@ fn highest(values: impl Iterator<Item = f32>) -> f32 {
 /// Whether this processor multiplies such words.
 fn has<W: Word>() -> bool {
     match (W::LARGEST, W::VALUES) {
-        (Some(_), _) => isa::vectors() != Vectors::Portable,
+        (Some(_), _) => match isa::vectors() {
+            Vectors::Avx512 => Isa::Avx512Vnni.is_available(),
+            Vectors::Avx2 => true,
+            Vectors::Portable => false,
+        },
         (None, 2) => isa::has_bf16_products(),
         _ => true,
     }
@@ -145,9 +149,7 @@ fn transposed_codes_times_a_scaled_gradient_in<W: Word>(
         let codes = &codes[first * stride..last * stride];
         W::transpose_codes(codes, stride, width, words.zeroed());
     }
-    let [factors, back] =
-        range::of_columns(&grad, &scales, columns, W::LARGEST.unwrap_or_default());
-    let back = W::LARGEST.map(|_| back);
+    let (factors, back) = range::of_columns(W::LARGEST, &grad, &scales, columns);
     let (mut right, size) = Panels::<W>::room(tokens, columns);
     for (block, words) in right.chunks(size).enumerate() {
         let first = block * VALUES_PER_BLOCK;

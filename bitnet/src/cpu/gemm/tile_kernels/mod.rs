@@ -39,8 +39,8 @@ pub(super) fn kernel_int16() -> Kernel<i32> {
     #[cfg(target_arch = "x86_64")]
     match isa::vectors() {
         Vectors::Avx512 if Isa::Avx512Vnni.is_available() => return x86::AVX512_INT16,
-        Vectors::Avx512 | Vectors::Avx2 => return x86::AVX2_INT16,
-        Vectors::Portable => {}
+        Vectors::Avx2 => return x86::AVX2_INT16,
+        Vectors::Avx512 | Vectors::Portable => {}
     }
     unreachable!("who calls this has asked the processor")
 }

@@ -186,7 +186,8 @@ mod avx2 {
     }
 }
 
-/// Sums are whole numbers of 32 bits, in registers of floats.
+/// Sums are whole numbers of 32 bits. They are kept as vectors of floats, so that the rest is that of
+/// the other words.
 mod avx2_int16 {
     use std::arch::x86_64::*;
 
@@ -297,7 +298,7 @@ mod avx512_bf16 {
     use super::COLUMNS_PER_PANEL;
     use crate::cpu::gemm::tile::{Output, Tile};
 
-    // As of 32 bits.
+    // 24 sums, two vectors of the right operand, and one word of the left.
     kernel!(u32, "avx512f,avx512bf16", 16, 2, [12 8 4 1]);
     avx512!("avx512f,avx512bf16");
 
@@ -323,14 +324,15 @@ mod avx512_bf16 {
     }
 }
 
-/// Sums are whole numbers of 32 bits, in registers of floats.
+/// Sums are whole numbers of 32 bits. They are kept as vectors of floats, so that the rest is that of
+/// the other words.
 mod avx512_int16 {
     use std::arch::x86_64::*;
 
     use super::COLUMNS_PER_PANEL;
     use crate::cpu::gemm::tile::{Output, Tile};
 
-    // As of 32 bits.
+    // 24 sums, two vectors of the right operand, and one word of the left.
     kernel!(i32, "avx512f,avx512vnni", 16, 2, [12 8 4 1]);
     avx512!("avx512f,avx512vnni");
 
