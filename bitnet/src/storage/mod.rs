@@ -9,6 +9,7 @@
 //!   [`is_unfinished`] knows.
 
 mod folder;
+mod kept;
 mod kind;
 mod names;
 mod open;

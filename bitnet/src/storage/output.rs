@@ -1,15 +1,15 @@
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 
 use super::{
     Refusal,
+    kept::{is_in_use, keeper},
     kind::Kind,
-    open::read_own,
     parent,
-    recover::{LOCK, recover_abandoned},
+    recover::recover_abandoned,
     write::{make_file, make_folder, replace_folder},
 };
 
@@ -187,7 +187,8 @@ impl Output {
             },
             (Some(true), Some(input)) => Err(Refusal::InInput(input).into()),
             (force, _) => {
-                let (reason, forcible) = (product.reason.into(), force.is_some());
+                let forcible = force.is_some() && keeper(&path)?.is_none();
+                let reason = product.reason.into();
                 Err(Refusal::Foreign { reason, forcible }.into())
             }
         }
@@ -204,38 +205,12 @@ fn with_links(input: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Whether a living process holds the [lock](super::lock_folder) of a folder.
-fn is_in_use(folder: &Path) -> io::Result<bool> {
-    let lock = folder.join(LOCK);
-    if Kind::at(&lock)? != Some(Kind::File) {
-        return Ok(false);
-    }
-    Ok(matches!(File::open(lock)?.try_lock(), Err(TryLockError::WouldBlock)))
-}
-
-/// How deep the files of a run are in its folder, at most.
-const DEPTH_OF_RUN: usize = 3;
-
-/// The folder, above a path, in which a program keeps a lock: a run, or the cache.
-fn keeper(path: &Path) -> io::Result<Option<PathBuf>> {
-    for folder in path.ancestors().skip(1).take(DEPTH_OF_RUN) {
-        let lock = folder.join(LOCK);
-        // Of a user's own file of that name the content is another one.
-        if Kind::at(&lock)? == Some(Kind::File) {
-            let holder = read_own(&lock)?;
-            if holder.is_empty() || holder.starts_with(b"process ") {
-                return Ok(Some(folder.into()));
-            }
-        }
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::storage::read_own;
 
     const FILE: Product = Product {
         reason: "is no earlier note",
@@ -303,6 +278,12 @@ mod tests {
             assert_eq!(refusal(folder(&at("run/checkpoints"), "x")), kept);
             assert_eq!(refusal(folder(&at("run/checkpoints/../checkpoints"), "x")), kept);
             assert_eq!(refusal(file(&at("run/metrics.csv"), "x")), kept);
+            // The whole of it, and what it is in.
+            for whole in ["run", "run/.", "."] {
+                assert_eq!(refusal(folder(&at(whole), "x")), kept, "{whole}");
+            }
+            let unforced = Output::new(&path("run")).forced(false);
+            assert_eq!(refusal(folder(&unforced, "x")), foreign(FOLDER, false));
         }
         file(&at("run/note"), "note 1").unwrap();
         file(&at("run/note"), "note 2").unwrap();

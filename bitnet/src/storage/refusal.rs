@@ -26,9 +26,10 @@ pub enum Refusal {
     /// It would replace what another process is writing.
     #[error("another process is writing there")]
     InUse,
-    /// It would replace a part of a folder that a program keeps, such as a run.
+    /// It would replace a folder that a program keeps, such as a run, or a part of one, or what
+    /// holds one.
     #[error(
-        "it belongs to {0}, which a program keeps with a lock: another name, or another folder"
+        "it is, holds or belongs to {0}, which a program keeps with a lock: choose another folder"
     )]
     Kept(PathBuf),
     /// It would replace what is read.

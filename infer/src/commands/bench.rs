@@ -45,8 +45,9 @@ pub struct BenchArgs {
     #[arg(short = 'n', long, value_name = "N")]
     generate: Option<NonZeroUsize>,
     /// Rounds, in turns with the measurement of the memory; the medians are printed
-    #[arg(long, value_name = "N", default_value = "5")]
-    rounds: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
     #[command(flatten)]
     packing: PackArgs,
     /// Print JSON
@@ -129,7 +130,7 @@ impl BenchArgs {
         let footprint = engine.footprint();
         let reading = ReadRate::new(engine.arrays());
         let mut rounds = Vec::new();
-        for _ in 0..self.rounds.get() {
+        for _ in 0..self.rounds {
             let ceiling = reading.measure();
             rounds.push((lengths.round(engine)?, ceiling));
         }

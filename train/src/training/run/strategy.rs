@@ -149,7 +149,7 @@ impl<B: AutodiffBackend> Run<'_, B> {
             let loss = f64::from(sum) / self.state.interval.steps as f64;
             ensure!(
                 loss.is_finite() && gradient_norm.is_finite(),
-                "the loss is no longer finite (loss {loss}, gradient norm {gradient_norm}, within \
+                "the loss or its gradient is no longer finite (loss {loss}, gradient norm {gradient_norm}, within \
                  the last {} steps before step {step}); a lower train.lr may help",
                 self.state.interval.steps,
             );

@@ -153,7 +153,7 @@ fn what_goes_wrong_is_said_on_the_terminal_as_it_was() {
         let mut seat = Seat::new(&playground, (80, 24), &run("explodes", &explode));
         assert_eq!(seat.end(), 1, "{}", seat.text());
         let text = seat.assert_restored();
-        assert!(text.contains("error: the loss is no longer finite"), "{text}");
+        assert!(text.contains("error: the loss or its gradient is no longer finite"), "{text}");
 
         for (signal, line) in [
             ("-ABRT", "error: the process gave up"),
