@@ -57,7 +57,7 @@ fn the_text_says_the_same() {
         "  ternary         16,384",
         "  full precision   8,448",
         "packed    37,916 bytes  12.22 bits/parameter",
-        "packed: 2 bits per ternary weight, an f32 per scale, an f32 for any other parameter",
+        "packed: 2 bits per ternary weight, f32 scales, an f32 for any other parameter",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }

@@ -90,7 +90,7 @@ fn a_packed_folder_is_described() {
     let held = json["bytes"]["packed"].as_u64().expect("a number");
     assert!(held < on_disk && held > on_disk / 2, "{held} of {on_disk}");
     let text = info(&[]).stdout();
-    let packing = "packed: 2 bits per ternary weight, an f32 per scale, an f32 per gain, embedding and head \
+    let packing = "packed: 2 bits per ternary weight, f32 scales, an f32 per gain, embedding and head \
                    in bf16";
     for line in ["parameters        24,832", packing, "bf16 tables      16,384 bytes"] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
