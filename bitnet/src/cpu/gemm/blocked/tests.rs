@@ -13,13 +13,16 @@ fn values(count: usize, seed: i32) -> Vec<f32> {
     (0..count).map(|i| (noise(i) % 4001) as f32 / 1000.0).collect()
 }
 
-/// A value of a row or column whose largest magnitude is `highest`, as a word holds it.
-fn rounded<W: Word>(x: f32, highest: f32) -> f64 {
+/// A value times a factor, of a row or column whose largest magnitude is then `highest`, as a word
+/// holds it.
+fn rounded<W: Word>(x: f32, factor: f32, highest: f32) -> f64 {
     f64::from(match W::LARGEST {
         Some(_) if highest == 0.0 => 0.0,
-        Some(largest) => (x * (largest / highest)).round_ties_even() * (highest / largest),
-        None if W::VALUES == 2 => bf16::from_f32(x).to_f32(),
-        None => x,
+        Some(largest) => {
+            (x * (factor * (largest / highest))).round_ties_even() * (highest / largest)
+        }
+        None if W::VALUES == 2 => bf16::from_f32(x * factor).to_f32(),
+        None => x * factor,
     })
 }
 
@@ -118,7 +121,7 @@ fn a_gradient_times_transposed_codes_in<W: Word>(
         sums((0..width).map(|k| {
             let (i, at) = part(k);
             let code = codes[i][column * inner[i] + at];
-            rounded::<W>(scaled(row, k), ranges[row]) * f64::from(code)
+            rounded::<W>(grad[row * width + k], factors[i], ranges[row]) * f64::from(code)
         }))
     });
 }
@@ -172,7 +175,7 @@ fn transposed_codes_times_a_scaled_gradient_in<W: Word>(
         assert_eq!(out.len(), width * widths[i]);
         check(&out, widths[i].max(1), tokens, |row, column| {
             sums((0..tokens).map(|t| {
-                let value = rounded::<W>(scaled(t, before + column), ranges[before + column]);
+                let value = rounded::<W>(scaled(t, before + column), 1.0, ranges[before + column]);
                 value * f64::from(codes[t * stride + row])
             }))
         });
